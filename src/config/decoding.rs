@@ -1,0 +1,113 @@
+//! How an answer is searched for: one struct read by the task table, `generation_config.json`, the command
+//! line and the JavaScript API.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Options of beam search; names and defaults follow the original generator (reference §9.1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Decoding {
+    /// K, the hypotheses kept. 1 is greedy search.
+    pub num_beams: usize,
+    /// The longest answer has `int(max_len_a · S + max_len_b)` tokens and its EOS.
+    pub max_len_a: f64,
+    pub max_len_b: usize,
+    /// Tokens before EOS is allowed.
+    pub min_len: usize,
+    /// Scores are divided by `length^length_penalty`, EOS counted.
+    pub length_penalty: f64,
+    /// Subtracted from the log-probability of `<unk>`.
+    pub unk_penalty: f64,
+    pub temperature: f64,
+    /// False keeps plain sums of log-probabilities.
+    pub normalize_scores: bool,
+    /// No n-gram of this size twice in a hypothesis; 0 switches it off.
+    pub no_repeat_ngram_size: usize,
+    /// Only ids 0..=3 and `start..end` may be generated.
+    pub constraint_range: Option<(u32, u32)>,
+    /// Constraints act after the softmax, so that scores are those of the free model.
+    pub zero_shot: bool,
+    /// The answer is a raster of image codes.
+    pub gen_code: bool,
+}
+
+impl Default for Decoding {
+    fn default() -> Self {
+        Self {
+            num_beams: 5,
+            max_len_a: 0.0,
+            max_len_b: 200,
+            min_len: 1,
+            length_penalty: 1.0,
+            unk_penalty: 0.0,
+            temperature: 1.0,
+            normalize_scores: true,
+            no_repeat_ngram_size: 0,
+            constraint_range: None,
+            zero_shot: false,
+            gen_code: false,
+        }
+    }
+}
+
+/// What a caller may set; `None` keeps the task's own value.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct DecodingOverrides {
+    pub num_beams: Option<usize>,
+    pub max_len: Option<usize>,
+    pub min_len: Option<usize>,
+    pub length_penalty: Option<f64>,
+    pub temperature: Option<f64>,
+    pub no_repeat_ngram_size: Option<usize>,
+}
+
+/// Beams beyond this only waste memory; the original never uses more than 24.
+const MAX_BEAMS: usize = 64;
+
+impl Decoding {
+    /// This task's decoding with the caller's wishes in it.
+    pub fn with(mut self, wishes: &DecodingOverrides) -> Self {
+        let Decoding { num_beams, max_len_b, min_len, length_penalty, temperature, no_repeat_ngram_size, .. } = &mut self;
+        set(num_beams, wishes.num_beams);
+        set(max_len_b, wishes.max_len);
+        set(min_len, wishes.min_len);
+        set(length_penalty, wishes.length_penalty);
+        set(temperature, wishes.temperature);
+        set(no_repeat_ngram_size, wishes.no_repeat_ngram_size);
+        self
+    }
+
+    /// The longest answer in tokens, EOS not counted, for a source of `source_len` tokens (padding counted).
+    pub fn max_len(&self, source_len: usize) -> usize {
+        (self.max_len_a * source_len as f64 + self.max_len_b as f64) as usize
+    }
+
+    /// # Errors
+    /// [`Error::Option`] naming the value that cannot be used. `max_positions` bounds the answer's length.
+    pub fn validate(&self, max_positions: usize) -> Result<()> {
+        if !(1..=MAX_BEAMS).contains(&self.num_beams) {
+            return Err(Error::option("numBeams", format!("1 to {MAX_BEAMS}"), self.num_beams));
+        }
+        if self.max_len_b >= max_positions {
+            return Err(Error::option("maxLen", format!("below {max_positions}"), self.max_len_b));
+        }
+        if self.max_len_a == 0.0 && self.min_len > self.max_len_b {
+            return Err(Error::option("minLen", format!("at most maxLen {}", self.max_len_b), self.min_len));
+        }
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return Err(Error::option("temperature", "a positive number", self.temperature));
+        }
+        if !self.length_penalty.is_finite() {
+            return Err(Error::option("lengthPenalty", "a finite number", self.length_penalty));
+        }
+        Ok(())
+    }
+}
+
+fn set<T: Clone>(value: &mut T, wish: Option<T>) {
+    if let Some(wish) = wish {
+        *value = wish;
+    }
+}

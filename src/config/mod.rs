@@ -1,0 +1,7 @@
+//! Plain data that every room reads: the model's configuration and the options of decoding.
+
+mod decoding;
+mod model;
+
+pub use decoding::{Decoding, DecodingOverrides};
+pub use model::*;

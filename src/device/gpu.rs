@@ -1,0 +1,20 @@
+use super::Adapter;
+use crate::error::{Error, Result};
+use burn::tensor::Device;
+use std::sync::OnceLock;
+
+/// burn registers a runtime once a process; later models share it.
+static OPENED: OnceLock<(Device, String, bool)> = OnceLock::new();
+
+pub async fn open() -> Result<Adapter> {
+    let (device, name, software) = match OPENED.get() {
+        Some(opened) => opened.clone(),
+        None => {
+            let (device, setup) = Device::wgpu_options().init_with_setup_async().await.map_err(Error::device)?;
+            let info = setup.adapter.get_info();
+            let opened = (device, info.name, info.device_type == wgpu::DeviceType::Cpu);
+            OPENED.get_or_init(|| opened).clone()
+        }
+    };
+    Ok(Adapter { device, name, software })
+}

@@ -1,0 +1,74 @@
+//! A table of rows: looked up by id, and multiplied with as the tied output projection.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// WebGPU's default limit of a storage binding. A table beyond it lies in several tensors of whole rows.
+pub const MAX_BINDING_BYTES: usize = 128 << 20;
+
+/// An embedding table `[V, C]`, split by rows where one binding could not hold it.
+#[derive(Module, Debug)]
+pub struct Table {
+    parts: Vec<Param<Tensor<2>>>,
+}
+
+impl Table {
+    /// `parts` are the table's rows from top to bottom.
+    pub fn new(parts: Vec<Tensor<2>>) -> Self {
+        Self { parts: parts.into_iter().map(Param::from_tensor).collect() }
+    }
+
+    /// Rows of `width` f32 values that fit one binding.
+    pub fn rows_per_part(width: usize) -> usize {
+        (MAX_BINDING_BYTES / (4 * width)).max(1)
+    }
+
+    pub fn device(&self) -> Device {
+        self.parts[0].val().device()
+    }
+
+    /// The rows with these ids.
+    ///
+    /// # Shapes
+    /// n ids → `[n, C]`
+    pub fn rows(&self, ids: &[u32]) -> Tensor<2> {
+        let device = self.device();
+        let mut start = 0;
+        let mut sum: Option<Tensor<2>> = None;
+        for part in &self.parts {
+            let part = part.val();
+            let [rows, _] = part.dims();
+            let local = |id: &u32| (*id as usize).checked_sub(start).filter(|row| *row < rows);
+            let found = part.select(0, indices(ids.iter().map(|id| local(id).unwrap_or(0)), &device));
+            let found = if self.parts.len() == 1 {
+                found
+            } else {
+                let here: Vec<f32> = ids.iter().map(|id| f32::from(local(id).is_some())).collect();
+                found * Tensor::<2>::from_data(TensorData::new(here, [ids.len(), 1]), &device)
+            };
+            sum = Some(match sum {
+                Some(sum) => sum + found,
+                None => found,
+            });
+            start += rows;
+        }
+        sum.expect("a table has at least one part")
+    }
+
+    /// `x Eᵀ`.
+    ///
+    /// # Shapes
+    /// `[n, C]` → `[n, V]`
+    pub fn project(&self, x: Tensor<2>) -> Tensor<2> {
+        let mut products: Vec<Tensor<2>> =
+            self.parts.iter().map(|part| x.clone().matmul(part.val().transpose())).collect();
+        if products.len() == 1 { products.remove(0) } else { Tensor::cat(products, 1) }
+    }
+}
+
+/// Uploads row numbers.
+pub fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
+    let rows: Vec<i32> = rows.map(|row| row as i32).collect();
+    let count = rows.len();
+    Tensor::from_data(TensorData::new(rows, [count]), device)
+}

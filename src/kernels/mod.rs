@@ -1,0 +1,24 @@
+//! The model's heavy operations, in the grain in which they are fused: one file an operation.
+//!
+//! The versions here are made of plain tensors and run on every backend. They are the seam for kernels that
+//! read packed weights and save dispatches; a fused kernel must equal the version that stands here.
+
+mod attention;
+mod convolution;
+mod embedding;
+mod host;
+mod linear;
+mod norm;
+mod next_token;
+mod packed;
+mod top_k;
+
+pub use attention::{MASKED, attention};
+pub use convolution::{BatchNorm, ConvNorm, max_pool};
+pub use embedding::{Table, indices};
+pub use host::in_host_memory;
+pub use linear::{Activation, Linear};
+pub use norm::{LayerNorm, normalise, residual_norm};
+pub use next_token::{TokenScoring, allowed_range};
+pub use packed::unpack;
+pub use top_k::{Best, top_entries};

@@ -1,0 +1,87 @@
+//! The best entries of each row: chosen where the logits lie, so that a step reads back a few numbers.
+
+use super::embedding::indices;
+use super::host::in_host_memory;
+use crate::error::{Error, Result};
+use burn::tensor::{Tensor, TensorData, Transaction};
+
+/// One row's best entries: column and value.
+pub type Best = Vec<(u32, f32)>;
+
+/// The `k` greatest entries of every row, best first, and of each row the entry `probes` names. This is a decoding
+/// step's one readback.
+///
+/// # Shapes
+/// `[n, V]`, 0 or n probes → n lists of `min(k, V)` entries, 0 or n values
+///
+/// # Errors
+/// The device's own, when the values cannot be read back.
+pub async fn top_entries(scores: Tensor<2>, k: usize, probes: &[u32]) -> Result<(Vec<Best>, Vec<f32>)> {
+    let [rows, width] = scores.dims();
+    let k = k.min(width);
+    if in_host_memory(&scores.device()) {
+        return select_on_host(scores, k, probes).await;
+    }
+    let mut transaction = Transaction::default();
+    if !probes.is_empty() {
+        let ids = indices(probes.iter().map(|id| *id as usize), &scores.device()).reshape([rows, 1]);
+        transaction = transaction.register(scores.clone().gather(1, ids));
+    }
+    if k > 0 {
+        let (values, ids) = scores.topk_with_indices(k, 1);
+        transaction = transaction.register(values).register(ids);
+    }
+    let mut data = transaction.execute_async().await.map_err(Error::device)?.into_iter();
+    let probed = if probes.is_empty() { Vec::new() } else { floats(data.next())? };
+    if k == 0 {
+        return Ok((vec![Best::new(); rows], probed));
+    }
+    let values = floats(data.next())?;
+    let ids = data.next().ok_or_else(incomplete)?.convert::<i64>();
+    let ids = ids.as_slice::<i64>().map_err(|error| Error::device(format!("{error:?}")))?;
+    let best: Best = ids.iter().zip(&values).map(|(id, value)| (*id as u32, *value)).collect();
+    Ok((best.chunks(k).map(<[_]>::to_vec).collect(), probed))
+}
+
+fn floats(data: Option<TensorData>) -> Result<Vec<f32>> {
+    let data = data.ok_or_else(incomplete)?.convert::<f32>();
+    data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))
+}
+
+fn incomplete() -> Error {
+    Error::device("a readback is incomplete")
+}
+
+/// On the CPU a sort of the whole row costs more than the rest of the step: a heap of k entries does not.
+async fn select_on_host(scores: Tensor<2>, k: usize, probes: &[u32]) -> Result<(Vec<Best>, Vec<f32>)> {
+    let [_, width] = scores.dims();
+    let data = scores.into_data_async().await.map_err(Error::device)?;
+    let values = data.as_slice::<f32>().map_err(|error| Error::device(format!("{error:?}")))?;
+    let probed = probes.iter().zip(values.chunks(width)).map(|(id, row)| row[*id as usize]).collect();
+    Ok((values.chunks(width).map(|row| best(row, k)).collect(), probed))
+}
+
+fn best(row: &[f32], k: usize) -> Best {
+    let mut kept: Best = Vec::with_capacity(k + 1);
+    for (id, &value) in row.iter().enumerate() {
+        if value.is_nan() || kept.len() == k && kept.last().is_none_or(|worst| value <= worst.1) {
+            continue;
+        }
+        let place = kept.partition_point(|entry| entry.1 >= value);
+        kept.insert(place, (id as u32, value));
+        kept.truncate(k);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_come_first_and_ties_keep_their_order() {
+        let ids: Vec<u32> = best(&[0.5, 2.0, -1.0, 2.0, 1.0], 3).iter().map(|entry| entry.0).collect();
+        assert_eq!(ids, [1, 3, 4]);
+        assert!(best(&[1.0], 0).is_empty());
+    }
+}

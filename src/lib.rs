@@ -1,0 +1,14 @@
+//! One For All.
+
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod config;
+pub mod device;
+pub mod error;
+pub mod generate;
+pub mod kernels;
+pub mod model;
+#[cfg(feature = "parity")]
+pub mod parity;
+pub mod predict;
+pub mod weights;

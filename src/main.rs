@@ -1,0 +1,5 @@
+//! The `ofa` binary.
+
+fn main() -> std::process::ExitCode {
+    ofa::cli::run()
+}

@@ -1,0 +1,89 @@
+//! What decoding remembers between steps. An argument of the forward, never a field of the model.
+
+use super::attention::KeysValues;
+use burn::tensor::{Device, Int, Tensor};
+
+/// Keys, values and position biases of an answer in progress.
+#[derive(Debug, Clone)]
+pub struct DecoderCache {
+    /// A layer each; `None` before the first token.
+    pub(super) own: Vec<Option<KeysValues>>,
+    /// A layer each: the encoder's keys and values, `[B, H, L, D]`, shared by the beams of a sample.
+    pub(super) cross: Vec<KeysValues>,
+    /// The encoder's position embeddings, `[1 or B, L, C]`.
+    pub(super) encoder_positions: Tensor<3>,
+    /// `[B, 1, 1, L]`
+    pub(super) key_mask: Option<Tensor<4>>,
+    /// Which samples are rasters of image codes; B flags.
+    pub(super) code_masks: Vec<bool>,
+    /// Tokens decoded so far.
+    pub(super) len: usize,
+    pub(super) max_len: usize,
+    pub(super) biases: Option<BiasBlock>,
+}
+
+/// Biases of a block of consecutive target positions: made once, sliced step by step.
+#[derive(Debug, Clone)]
+pub(super) struct BiasBlock {
+    pub start: usize,
+    pub end: usize,
+    /// A layer each, `[1 or N, H, end - start, end]`.
+    pub own: Vec<Tensor<4>>,
+    /// `[1 or B, H, end - start, L]`
+    pub cross: Tensor<4>,
+    /// Beams for which `own` was made, where it differs by row.
+    pub rows: usize,
+}
+
+impl DecoderCache {
+    /// Tokens decoded so far, BOS counted.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing has been decoded yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Reorders the decoder's rows on the device: beams change places, finished samples leave.
+    ///
+    /// `rows` names for each new row the old one, `samples` the same for samples; `None` keeps them all.
+    pub fn select(&mut self, rows: &[usize], samples: Option<&[usize]>) {
+        let Some(Some(first)) = self.own.first() else {
+            return;
+        };
+        let device = first.k.device();
+        let unchanged =
+            first.k.dims()[0] == rows.len() && rows.iter().enumerate().all(|(new, old)| new == *old);
+        if !unchanged {
+            let rows = crate::kernels::indices(rows.iter().copied(), &device);
+            for kv in self.own.iter_mut().flatten() {
+                *kv = kv.clone().select(&rows);
+            }
+        }
+        if let Some(samples) = samples {
+            self.select_samples(samples, &device);
+        }
+    }
+
+    fn select_samples(&mut self, samples: &[usize], device: &Device) {
+        let picked = crate::kernels::indices(samples.iter().copied(), device);
+        for kv in &mut self.cross {
+            *kv = kv.clone().select(&picked);
+        }
+        if self.encoder_positions.dims()[0] > 1 {
+            self.encoder_positions = self.encoder_positions.clone().select(0, picked.clone());
+        }
+        self.key_mask = self.key_mask.take().map(|mask| mask.select(0, picked.clone()));
+        self.code_masks = samples.iter().map(|sample| self.code_masks[*sample]).collect();
+        // Rows of the biases may differ by sample, and the block is cheap to make again.
+        self.biases = None;
+    }
+}
+
+impl KeysValues {
+    fn select(self, rows: &Tensor<1, Int>) -> Self {
+        Self { k: self.k.select(0, rows.clone()), v: self.v.select(0, rows.clone()) }
+    }
+}

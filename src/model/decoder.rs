@@ -1,0 +1,244 @@
+//! The decoder: one forward for training, prefill and step (reference §1.9, §1.10).
+
+use super::cache::{BiasBlock, DecoderCache};
+use super::encoder::EncoderOutput;
+use super::layer::{DecoderLayer, LayerOptions};
+use super::parameters::Path;
+use super::position::{
+    Buckets, PositionProjection, PositionTables, RelativeTables, code_position_ids, image_buckets, token_bucket,
+};
+use super::regularize::{dropout, drop_path_rate};
+use super::tokens::TokenBatch;
+use crate::config::OfaConfig;
+use crate::error::Result;
+use crate::kernels::{LayerNorm, MASKED, Table, normalise};
+use burn::module::Module;
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+
+/// Position biases are made for this many steps at a time: few enough to cost no memory for long rasters of codes,
+/// many enough that an ordinary answer needs them once.
+const BIAS_BLOCK: usize = 32;
+
+#[derive(Module, Debug)]
+pub struct Decoder {
+    layernorm_embedding: Option<LayerNorm>,
+    code_layernorm_embedding: Option<LayerNorm>,
+    positions: PositionTables,
+    self_pos_projection: PositionProjection,
+    cross_pos_projection: PositionProjection,
+    relative: Vec<RelativeTables>,
+    layers: Vec<DecoderLayer>,
+    layer_norm: Option<LayerNorm>,
+    options: DecoderOptions,
+}
+
+#[derive(Module, Debug)]
+struct DecoderOptions {
+    embed_scale: f64,
+    dropout: f64,
+    token_bucket_size: usize,
+    image_bucket_size: usize,
+    code_grid: usize,
+    entangle_position: bool,
+}
+
+impl Decoder {
+    pub fn new(config: &OfaConfig, path: &mut Path) -> Result<Self> {
+        let (width, heads, count) = (config.d_model, config.decoder_attention_heads, config.decoder_layers);
+        let layernorm_embedding = path.layer_norm_if(config.layernorm_embedding, "layernorm_embedding", width)?;
+        let code_layernorm_embedding =
+            path.layer_norm_if(config.code_layernorm_embedding, "code_layernorm_embedding", width)?;
+        let positions = PositionTables::new(config, path)?;
+        let self_pos_projection = PositionProjection::new(config, path, "self_", heads)?;
+        let cross_pos_projection = PositionProjection::new(config, path, "cross_", heads)?;
+        let mut relative = Vec::with_capacity(count);
+        let mut layers = Vec::with_capacity(count);
+        for index in 0..count {
+            relative.push(RelativeTables::new(config, path, index, heads)?);
+            let options = LayerOptions {
+                heads,
+                ffn_dim: config.decoder_ffn_dim,
+                normalize_before: config.decoder_normalize_before,
+                drop_path_rate: drop_path_rate(config.decoder_drop_path_rate, index, count),
+            };
+            layers.push(DecoderLayer::new(config, &mut path.child(format_args!("layers.{index}")), &options)?);
+        }
+        let layer_norm = path.layer_norm_if(config.decoder_normalize_before, "layer_norm", width)?;
+        let options = DecoderOptions {
+            embed_scale: if config.scale_embedding { (width as f64).sqrt() } else { 1.0 },
+            dropout: config.dropout,
+            token_bucket_size: config.token_bucket_size,
+            image_bucket_size: config.image_bucket_size,
+            code_grid: config.code_grid(),
+            // The original tests one flag only here, unlike the encoder (reference §1.9).
+            entangle_position: !config.disable_entangle,
+        };
+        Ok(Self {
+            layernorm_embedding,
+            code_layernorm_embedding,
+            positions,
+            self_pos_projection,
+            cross_pos_projection,
+            relative,
+            layers,
+            layer_norm,
+            options,
+        })
+    }
+
+    /// See [`OfaModel::begin`](super::OfaModel::begin).
+    pub fn begin(&self, encoder: &EncoderOutput, code_masks: &[bool], max_len: usize) -> DecoderCache {
+        let [samples, _, _] = encoder.hidden.dims();
+        let cross =
+            self.layers.iter().map(|layer| layer.cross_attn.foreign_keys_values(encoder.hidden.clone())).collect();
+        DecoderCache {
+            own: vec![None; self.layers.len()],
+            cross,
+            encoder_positions: encoder.positions.clone(),
+            key_mask: encoder.key_mask(),
+            code_masks: if code_masks.is_empty() { vec![false; samples] } else { code_masks.to_vec() },
+            len: 0,
+            max_len,
+            biases: None,
+        }
+    }
+
+    /// # Shapes
+    /// tokens `[N, T]`, N a multiple of the cache's samples → `[N, T, C]`
+    pub fn forward(&self, embed_tokens: &Table, tokens: &TokenBatch, cache: &mut DecoderCache) -> Tensor<3> {
+        let TokenBatch { batch: rows, len, ids } = tokens;
+        let (rows, len) = (*rows, *len);
+        let (start, end) = (cache.len, cache.len + len);
+        let beams = rows / cache.code_masks.len();
+        let row_masks: Vec<bool> = cache.code_masks.iter().flat_map(|mask| std::iter::repeat_n(*mask, beams)).collect();
+
+        let embedded = embed_tokens.rows(ids);
+        let [_, width] = embedded.dims();
+        let mut x = self.embed(embedded.reshape([rows, len, width]), start, &row_masks);
+
+        let block = match cache.biases.take() {
+            Some(block) if block.start <= start && end <= block.end && matches!(block.rows, 1) => block,
+            Some(block) if block.start <= start && end <= block.end && block.rows == rows => block,
+            _ => self.biases(start, end.max(cache.max_len.min(start + BIAS_BLOCK)), &row_masks, cache),
+        };
+        let offset = start - block.start;
+        let [cross_rows, heads, _, source_len] = block.cross.dims();
+        let cross_bias = block.cross.clone().slice([0..cross_rows, 0..heads, offset..offset + len, 0..source_len]);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let own = layer.self_attn.own_keys_values(x.clone());
+            let kv = match cache.own[index].take() {
+                Some(past) => past.then(own),
+                None => own,
+            };
+            cache.own[index] = Some(kv.clone());
+            let [bias_rows, _, _, _] = block.own[index].dims();
+            let bias = block.own[index].clone().slice([0..bias_rows, 0..heads, offset..offset + len, 0..end]);
+            x = layer.self_attn.forward(x, kv, bias);
+            x = layer.cross_attn.forward(x, cache.cross[index].clone(), cross_bias.clone());
+            x = layer.feed_forward.forward(x);
+        }
+        cache.biases = Some(block);
+        cache.len = end;
+        normalise(self.layer_norm.as_ref(), x)
+    }
+
+    fn embed(&self, x: Tensor<3>, start: usize, row_masks: &[bool]) -> Tensor<3> {
+        let [_, len, width] = x.dims();
+        let mut x = if self.options.embed_scale == 1.0 { x } else { x * self.options.embed_scale };
+        if self.options.entangle_position {
+            let positions = by_row(row_masks, |codes| {
+                let positions = self.target_positions(start + len, codes);
+                positions.slice([0..1, start..start + len, 0..width])
+            });
+            x = x + positions;
+        }
+        let x = by_row(row_masks, |codes| match (&self.code_layernorm_embedding, codes) {
+            (Some(norm), true) => norm.forward(x.clone()),
+            _ => normalise(self.layernorm_embedding.as_ref(), x.clone()),
+        });
+        dropout(x, self.options.dropout)
+    }
+
+    fn code_ids(&self, len: usize) -> Vec<usize> {
+        code_position_ids(len, self.options.code_grid, self.options.image_bucket_size)
+    }
+
+    /// Embeddings of target positions 0..len, not normalised, `[1, len, C]`.
+    fn target_positions(&self, len: usize, codes: bool) -> Tensor<3> {
+        if codes { self.positions.image(&self.code_ids(len)) } else { self.positions.text(len) }
+    }
+
+    /// Biases for target positions `start..end`.
+    fn biases(&self, start: usize, end: usize, row_masks: &[bool], cache: &DecoderCache) -> BiasBlock {
+        let device = cache.encoder_positions.device();
+        let normalised = |codes: bool| {
+            let positions = self.target_positions(end, codes);
+            let norm = if codes { &self.positions.image_pos_ln } else { &self.positions.pos_ln };
+            norm.forward(positions)
+        };
+        let block_of = |positions: &Tensor<3>| {
+            let [_, _, width] = positions.dims();
+            positions.clone().slice([0..1, start..end, 0..width])
+        };
+        let causal = causal_mask(start, end, &device);
+        let absolute = by_kind(row_masks, |codes| {
+            let positions = normalised(codes);
+            self.self_pos_projection.bias(block_of(&positions), positions) + causal.clone()
+        });
+        let buckets = by_kind(row_masks, |codes| {
+            let ids = if codes { self.code_ids(end) } else { Vec::new() };
+            Buckets::new([1, end - start, end], &device, |_, query, key| match ids.as_slice() {
+                [] => token_bucket(start + query, key, self.options.token_bucket_size),
+                ids => image_buckets(ids[start + query], ids[key], self.options.image_bucket_size),
+            })
+        });
+        let own = self.relative.iter().map(|tables| {
+            by_row(row_masks, |codes| {
+                let kind = usize::from(codes);
+                let (absolute, buckets) = (absolute[kind].clone(), buckets[kind].as_ref());
+                let (absolute, buckets) = absolute.zip(buckets).expect("a kind that a row has is prepared");
+                absolute + if codes { tables.image(buckets) } else { tables.token(buckets) }
+            })
+        });
+        let own: Vec<Tensor<4>> = own.collect();
+        let cross = by_row(&cache.code_masks, |codes| {
+            self.cross_pos_projection.bias(block_of(&normalised(codes)), cache.encoder_positions.clone())
+        });
+        let cross = match &cache.key_mask {
+            Some(mask) => cross + mask.clone(),
+            None => cross,
+        };
+        let rows = own.first().map_or(1, |bias| bias.dims()[0]);
+        BiasBlock { start, end, own, cross, rows }
+    }
+}
+
+/// `make(false)` for text and `make(true)` for codes, whichever some row needs.
+fn by_kind<T>(row_masks: &[bool], make: impl Fn(bool) -> T) -> [Option<T>; 2] {
+    [false, true].map(|codes| row_masks.contains(&codes).then(|| make(codes)))
+}
+
+/// `make(code)` row by row: one tensor for all where the rows agree, a choice by row where they are mixed.
+fn by_row<const D: usize>(row_masks: &[bool], make: impl Fn(bool) -> Tensor<D>) -> Tensor<D> {
+    match by_kind(row_masks, make) {
+        [Some(text), Some(codes)] => {
+            let mut shape = text.dims();
+            shape[0] = row_masks.len();
+            let mut mask_shape = [1; D];
+            mask_shape[0] = row_masks.len();
+            let mask = TensorData::new(row_masks.to_vec(), mask_shape);
+            let mask = Tensor::<D, Bool>::from_data(mask, &text.device()).expand(shape);
+            text.expand(shape).mask_where(mask, codes.expand(shape))
+        }
+        [Some(one), None] | [None, Some(one)] => one,
+        [None, None] => unreachable!("a batch has at least one row"),
+    }
+}
+
+/// Hides the future: `[1, 1, end - start, end]`.
+fn causal_mask(start: usize, end: usize, device: &Device) -> Tensor<4> {
+    let rows = end - start;
+    let hidden = |row: usize, key: usize| if key > start + row { MASKED } else { 0.0 };
+    let values: Vec<f32> = (0..rows).flat_map(|row| (0..end).map(move |key| hidden(row, key))).collect();
+    Tensor::from_data(TensorData::new(values, [1, 1, rows, end]), device)
+}

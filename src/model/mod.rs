@@ -1,0 +1,97 @@
+//! The model: tensors only. No strings to read, no files, no tasks.
+//!
+//! Shapes are written with B batch, N decoder rows (B · K beams), S source tokens, T target tokens, P patches,
+//! L = P + S encoder positions, C model width, H heads, D = C / H, V vocabulary.
+//!
+//! Read [`resnet`], [`position`], [`attention`], [`layer`], [`encoder`], [`decoder`] in this order.
+
+pub mod attention;
+mod cache;
+mod decoder;
+mod encoder;
+mod layer;
+mod parameters;
+mod position;
+mod regularize;
+mod resnet;
+mod tokens;
+
+use crate::config::OfaConfig;
+use crate::error::Result;
+use crate::kernels::Table;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+pub use cache::DecoderCache;
+pub use decoder::Decoder;
+pub use encoder::{Encoder, EncoderOutput, ImageFeatures, Source};
+pub use parameters::{Parameters, Path, Random, Stored, parameter_shapes};
+pub use position::{code_position_ids, image_buckets, image_position_ids, interpolate_grid, token_bucket};
+pub use tokens::TokenBatch;
+
+/// The encoder, the decoder and the table they share.
+#[derive(Module, Debug)]
+pub struct OfaModel {
+    pub embed_tokens: Table,
+    pub encoder: Encoder,
+    pub decoder: Decoder,
+}
+
+impl OfaModel {
+    /// Builds the model from named parameters.
+    ///
+    /// # Errors
+    /// Whatever `parameters` reports: a missing tensor or one of another shape.
+    pub fn new(config: &OfaConfig, parameters: &mut dyn Parameters) -> Result<Self> {
+        let mut root = Path::root(parameters);
+        let mut encoder = root.child("encoder");
+        // The stem runs first, so its weights are asked for first.
+        let stem = resnet::Resnet::new(config, &mut encoder.child("embed_images"))?;
+        let embed_tokens = encoder.table("embed_tokens", [config.vocab_size, config.d_model])?;
+        let encoder = Encoder::new(config, stem, &mut encoder)?;
+        let decoder = Decoder::new(config, &mut root.child("decoder"))?;
+        Ok(Self { embed_tokens, encoder, decoder })
+    }
+
+    pub fn device(&self) -> Device {
+        self.embed_tokens.device()
+    }
+
+    /// Stem and projection: what an image costs once, however many questions are asked of it.
+    ///
+    /// # Shapes
+    /// `[B, 3, height, width]`
+    pub fn encode_image(&self, patch_images: Tensor<4>) -> ImageFeatures {
+        self.encoder.encode_image(patch_images)
+    }
+
+    /// Runs the encoder over image patches and source tokens.
+    pub fn encode(&self, source: &Source) -> EncoderOutput {
+        self.encoder.forward(&self.embed_tokens, source)
+    }
+
+    /// Prepares to decode up to `max_len` tokens, BOS counted. `code_masks` marks the samples whose target is a raster
+    /// of image codes; empty means none.
+    pub fn begin(&self, encoder: &EncoderOutput, code_masks: &[bool], max_len: usize) -> DecoderCache {
+        self.decoder.begin(encoder, code_masks, max_len)
+    }
+
+    /// Runs the decoder over the tokens behind those in the cache.
+    ///
+    /// # Shapes
+    /// tokens `[N, T]` → hidden states `[N, T, C]`
+    pub fn decode(&self, tokens: &TokenBatch, cache: &mut DecoderCache) -> Tensor<3> {
+        self.decoder.forward(&self.embed_tokens, tokens, cache)
+    }
+
+    /// The tied output projection.
+    ///
+    /// # Shapes
+    /// `[N, T, C]` → `[N, T, V]`
+    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let [rows, length, width] = hidden.dims();
+        let logits = self.embed_tokens.project(hidden.reshape([rows * length, width]));
+        let [_, vocabulary] = logits.dims();
+        logits.reshape([rows, length, vocabulary])
+    }
+}

@@ -1,0 +1,157 @@
+//! How the model asks for its parameters: by path and shape, from anything that has them.
+
+use crate::config::OfaConfig;
+use crate::error::{Error, Result};
+use crate::kernels::{BatchNorm, ConvNorm, LayerNorm, Linear, Table};
+use burn::module::Param;
+use burn::tensor::{Device, Distribution, Tensor};
+
+/// A parameter on its device, before it has its place.
+pub enum Stored {
+    /// All values in row-major order.
+    Flat(Tensor<1>),
+    /// Rows of a table too large for one binding, from top to bottom.
+    Rows(Vec<Tensor<2>>),
+    /// Only the shape matters: a value that takes no memory stands in.
+    Shape(Device),
+}
+
+/// A source of parameters: a checkpoint, a random initialisation, a list of names.
+pub trait Parameters {
+    /// Hands over the parameter called `name`.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when it is missing or not of this shape.
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored>;
+}
+
+/// A place in the tree of parameters; the tree's paths are the keys of checkpoints.
+pub struct Path<'a> {
+    parameters: &'a mut dyn Parameters,
+    prefix: String,
+}
+
+impl<'a> Path<'a> {
+    pub fn root(parameters: &'a mut dyn Parameters) -> Self {
+        Self { parameters, prefix: String::new() }
+    }
+
+    pub fn child(&mut self, name: impl std::fmt::Display) -> Path<'_> {
+        Path { prefix: self.join(name), parameters: self.parameters }
+    }
+
+    fn join(&self, name: impl std::fmt::Display) -> String {
+        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
+    }
+
+    /// The parameter `name` below this path.
+    pub fn tensor<const D: usize>(&mut self, name: &str, shape: [usize; D]) -> Result<Param<Tensor<D>>> {
+        let path = self.join(name);
+        let tensor = match self.parameters.take(&path, &shape)? {
+            Stored::Flat(values) => values.reshape(shape),
+            Stored::Shape(device) => Tensor::<D>::zeros([1; D], &device).expand(shape),
+            Stored::Rows(_) => return Err(Error::tensor(path, "one tensor", "a table split by rows")),
+        };
+        Ok(Param::from_tensor(tensor))
+    }
+
+    /// `name.weight` `[rows, width]`, which may be larger than one binding.
+    pub fn table(&mut self, name: &str, shape: [usize; 2]) -> Result<Table> {
+        let path = self.join(format_args!("{name}.weight"));
+        Ok(Table::new(match self.parameters.take(&path, &shape)? {
+            Stored::Flat(values) => vec![values.reshape(shape)],
+            Stored::Rows(parts) => parts,
+            Stored::Shape(device) => vec![Tensor::<2>::zeros([1, 1], &device).expand(shape)],
+        }))
+    }
+
+    pub fn linear(&mut self, name: &str, input: usize, output: usize) -> Result<Linear> {
+        let mut path = self.child(name);
+        Ok(Linear { weight: path.tensor("weight", [output, input])?, bias: Some(path.tensor("bias", [output])?) })
+    }
+
+    pub fn layer_norm(&mut self, name: &str, width: usize) -> Result<LayerNorm> {
+        let mut path = self.child(name);
+        Ok(LayerNorm { weight: path.tensor("weight", [width])?, bias: path.tensor("bias", [width])? })
+    }
+
+    pub fn layer_norm_if(&mut self, present: bool, name: &str, width: usize) -> Result<Option<LayerNorm>> {
+        present.then(|| self.layer_norm(name, width)).transpose()
+    }
+
+    /// A convolution `[out, in, k, k]` and the norm called `norm` behind it.
+    pub fn conv_norm(
+        &mut self,
+        conv: &str,
+        norm: &str,
+        shape: [usize; 4],
+        stride: usize,
+        folded: bool,
+    ) -> Result<ConvNorm> {
+        let channels = shape[0];
+        let mut path = self.child(conv);
+        let weight = path.tensor("weight", shape)?;
+        let bias = folded.then(|| path.tensor("bias", [channels])).transpose()?;
+        let norm = (!folded).then(|| self.batch_norm(norm, channels)).transpose()?;
+        Ok(ConvNorm { weight, bias, norm, stride })
+    }
+
+    fn batch_norm(&mut self, name: &str, channels: usize) -> Result<BatchNorm> {
+        let mut path = self.child(name);
+        Ok(BatchNorm {
+            weight: path.tensor("weight", [channels])?,
+            bias: path.tensor("bias", [channels])?,
+            running_mean: path.tensor("running_mean", [channels])?,
+            running_var: path.tensor("running_var", [channels])?,
+        })
+    }
+}
+
+/// Name and shape of every parameter of a model, in the order in which the model runs. Takes no memory to speak of.
+///
+/// # Errors
+/// [`Error::Config`] for an unusable configuration.
+pub fn parameter_shapes(config: &OfaConfig, device: &Device) -> Result<Vec<(String, Vec<usize>)>> {
+    struct Names(Device, Vec<(String, Vec<usize>)>);
+    impl Parameters for Names {
+        fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
+            self.1.push((name.to_string(), shape.to_vec()));
+            Ok(Stored::Shape(self.0.clone()))
+        }
+    }
+    config.validate()?;
+    let mut names = Names(device.clone(), Vec::new());
+    super::OfaModel::new(config, &mut names)?;
+    Ok(names.1)
+}
+
+/// Fresh parameters by the original's rule (reference §1.12): linear and embedding weights N(0, 0.02), norms 1 and
+/// 0, convolutions Kaiming by fan-out. Seed the device for a repeatable model.
+pub struct Random {
+    pub device: Device,
+    pub pad_token_id: u32,
+}
+
+const INIT_STD: f64 = 0.02;
+
+impl Parameters for Random {
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
+        let count: usize = shape.iter().product();
+        let constant = |value: f32| Tensor::<1>::full([count], value, &self.device);
+        let normal = |std: f64| Tensor::<1>::random([count], Distribution::Normal(0.0, std), &self.device);
+        let last = name.rsplit('.').next().unwrap_or(name);
+        Ok(Stored::Flat(match (last, shape) {
+            ("bias" | "running_mean", _) => constant(0.0),
+            ("running_var" | "c_attn" | "w_resid", _) | ("weight", [_]) => constant(1.0),
+            (_, [out, _, height, width]) => normal((2.0 / (out * height * width) as f64).sqrt()),
+            _ if name.ends_with("embed_tokens.weight") => {
+                let width = shape[1];
+                let pad = self.pad_token_id as usize * width;
+                let zeros = Tensor::<1>::zeros([width], &self.device);
+                #[allow(clippy::single_range_in_vec_init)]
+                normal(INIT_STD).slice_assign([pad..pad + width], zeros)
+            }
+            _ => normal(INIT_STD),
+        }))
+    }
+}

@@ -1,0 +1,246 @@
+//! Positions act only through additive attention biases: an absolute one from projected position embeddings,
+//! computed once, and a relative one looked up by bucket, a table a layer (reference §1.5, §1.6).
+
+use super::parameters::Path;
+use crate::config::OfaConfig;
+use crate::error::Result;
+use crate::kernels::{LayerNorm, Linear, indices};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// The logarithmic token buckets are made for this many positions, whatever the configured maximum.
+pub const MAX_BUCKET_POSITION: usize = 1024;
+
+/// Position embeddings of one side and their norms.
+#[derive(Module, Debug)]
+pub struct PositionTables {
+    pub embed_positions: Param<Tensor<2>>,
+    pub embed_image_positions: Param<Tensor<2>>,
+    pub pos_ln: LayerNorm,
+    pub image_pos_ln: LayerNorm,
+}
+
+impl PositionTables {
+    pub fn new(config: &OfaConfig, path: &mut Path) -> Result<Self> {
+        let width = config.d_model;
+        let rows = config.max_position_embeddings + crate::config::UNUSED_POSITION_ROWS;
+        Ok(Self {
+            embed_positions: path.tensor("embed_positions.weight", [rows, width])?,
+            embed_image_positions: path.tensor("embed_image_positions.weight", [config.image_position_rows(), width])?,
+            pos_ln: path.layer_norm("pos_ln", width)?,
+            image_pos_ln: path.layer_norm("image_pos_ln", width)?,
+        })
+    }
+
+    /// Embeddings of text positions 0..len, not normalised. Position 0 is row 0.
+    ///
+    /// # Shapes
+    /// → `[1, len, C]`
+    pub fn text(&self, len: usize) -> Tensor<3> {
+        let table = self.embed_positions.val();
+        let [_, width] = table.dims();
+        table.slice([0..len, 0..width]).unsqueeze()
+    }
+
+    /// Embeddings of image positions by id, not normalised.
+    ///
+    /// # Shapes
+    /// n ids → `[1, n, C]`
+    pub fn image(&self, ids: &[usize]) -> Tensor<3> {
+        let table = self.embed_image_positions.val();
+        let ids = indices(ids.iter().copied(), &table.device());
+        table.select(0, ids).unsqueeze()
+    }
+}
+
+/// The two projections of an absolute bias.
+#[derive(Module, Debug)]
+pub struct PositionProjection {
+    q: Linear,
+    k: Linear,
+    heads: usize,
+    scale: f64,
+}
+
+impl PositionProjection {
+    /// `path.{prefix}pos_q_linear` and `…pos_k_linear`.
+    pub fn new(config: &OfaConfig, path: &mut Path, prefix: &str, heads: usize) -> Result<Self> {
+        let width = config.d_model;
+        Ok(Self {
+            q: path.linear(&format!("{prefix}pos_q_linear"), width, width)?,
+            k: path.linear(&format!("{prefix}pos_k_linear"), width, width)?,
+            heads,
+            scale: score_scale(config, heads),
+        })
+    }
+
+    /// # Shapes
+    /// queries `[1 or B, T, C]`, keys `[1 or B, L, C]` → `[1 or B, H, T, L]`
+    pub fn bias(&self, queries: Tensor<3>, keys: Tensor<3>) -> Tensor<4> {
+        let q = split_heads(self.q.forward(queries), self.heads) * self.scale;
+        let k = split_heads(self.k.forward(keys), self.heads);
+        q.matmul(k.swap_dims(2, 3))
+    }
+}
+
+/// Content and position scores are both divided by `sqrt(attn_scale_factor · D)`, since they are added.
+pub fn score_scale(config: &OfaConfig, heads: usize) -> f64 {
+    ((config.d_model / heads) as f64 * config.attn_scale_factor).powf(-0.5)
+}
+
+/// # Shapes
+/// `[B, T, C]` → `[B, H, T, D]`
+pub fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [batch, length, width] = x.dims();
+    x.reshape([batch, length, heads, width / heads]).swap_dims(1, 2)
+}
+
+/// The relative tables of one layer.
+#[derive(Module, Debug)]
+pub struct RelativeTables {
+    token: Param<Tensor<2>>,
+    image: Param<Tensor<2>>,
+}
+
+impl RelativeTables {
+    pub fn new(config: &OfaConfig, path: &mut Path, layer: usize, heads: usize) -> Result<Self> {
+        let token = format!("token_rel_pos_table_list.{layer}.weight");
+        let image = format!("image_rel_pos_table_list.{layer}.weight");
+        Ok(Self {
+            token: path.tensor(&token, [config.token_rel_pos_rows(), heads])?,
+            image: path.tensor(&image, [config.image_rel_pos_rows(), heads])?,
+        })
+    }
+
+    /// # Shapes
+    /// buckets of `[rows, columns]` pairs → `[1, H, rows, columns]`
+    pub fn token(&self, buckets: &Buckets) -> Tensor<4> {
+        buckets.look_up(self.token.val())
+    }
+
+    /// As [`token`](Self::token), from the table of image positions.
+    pub fn image(&self, buckets: &Buckets) -> Tensor<4> {
+        buckets.look_up(self.image.val())
+    }
+}
+
+/// Rows of a relative table for every pair of a query and a key.
+#[derive(Debug, Clone)]
+pub struct Buckets {
+    indices: Tensor<1, burn::tensor::Int>,
+    shape: [usize; 3],
+}
+
+impl Buckets {
+    /// `bucket(sample, query, key)` for `[samples, rows, columns]`.
+    pub fn new(shape: [usize; 3], device: &Device, bucket: impl Fn(usize, usize, usize) -> usize) -> Self {
+        let [samples, rows, columns] = shape;
+        let bucket = &bucket;
+        let pairs = (0..samples).flat_map(move |sample| {
+            (0..rows).flat_map(move |row| (0..columns).map(move |column| bucket(sample, row, column)))
+        });
+        Self { indices: indices(pairs, device), shape }
+    }
+
+    fn look_up(&self, table: Tensor<2>) -> Tensor<4> {
+        let [_, heads] = table.dims();
+        let [samples, rows, columns] = self.shape;
+        let found = table.select(0, self.indices.clone());
+        found.reshape([samples, rows, columns, heads]).permute([0, 3, 1, 2])
+    }
+}
+
+/// Row of the token table for query `i` and key `j`: linear near the diagonal, logarithmic beyond.
+///
+/// `bucket_size` is the configured `token_bucket_size`.
+pub fn token_bucket(i: usize, j: usize, bucket_size: usize) -> usize {
+    let relative = i as i64 - j as i64;
+    let middle = (bucket_size / 2) as i64;
+    let distance = relative.abs();
+    let bucket = if distance <= middle {
+        relative
+    } else {
+        let span = ((MAX_BUCKET_POSITION - 1) as f64 / middle as f64).ln();
+        let steps = ((distance as f64 / middle as f64).ln() / span * (middle - 1) as f64).ceil() as i64;
+        relative.signum() * (steps + middle)
+    };
+    (bucket + bucket_size as i64 - 1) as usize
+}
+
+/// Rows of the image table for pairs of position ids; id 0 is the BOS of a code raster and has rows of its own.
+pub fn image_buckets(query: usize, key: usize, bucket_size: usize) -> usize {
+    let width = 2 * bucket_size - 1;
+    let specials = width * width;
+    match (query, key) {
+        (0, 0) => specials + 2,
+        (0, _) => specials,
+        (_, 0) => specials + 1,
+        _ => {
+            let place = |id: usize| ((id - 1) / bucket_size, (id - 1) % bucket_size);
+            let ((query_row, query_column), (key_row, key_column)) = (place(query), place(key));
+            (query_row + bucket_size - 1 - key_row) * width + query_column + bucket_size - 1 - key_column
+        }
+    }
+}
+
+/// Position ids of a grid of patches, row by row: the stride is the bucket size, not the grid's width.
+pub fn image_position_ids(rows: usize, columns: usize, bucket_size: usize) -> Vec<usize> {
+    (0..rows).flat_map(|row| (0..columns).map(move |column| row * bucket_size + column + 1)).collect()
+}
+
+/// Position ids of the input tokens of a code raster: BOS, then the grid.
+pub fn code_position_ids(len: usize, grid: usize, bucket_size: usize) -> Vec<usize> {
+    let place = |index: usize| (index / grid) * bucket_size + index % grid + 1;
+    (0..len).map(|position| if position == 0 { 0 } else { place(position - 1) }).collect()
+}
+
+/// Resizes a square grid of embeddings bilinearly, corners not aligned, without antialiasing.
+///
+/// # Shapes
+/// `[1, n · n, C]` → `[1, rows · columns, C]`
+pub fn interpolate_grid(embeddings: Tensor<3>, rows: usize, columns: usize) -> Tensor<3> {
+    let [_, count, width] = embeddings.dims();
+    let side = count.isqrt();
+    let device = embeddings.device();
+    let vertical = bilinear(side, rows, &device).unsqueeze::<3>();
+    let horizontal = bilinear(side, columns, &device).unsqueeze::<3>();
+    // [rows, n] · [n, n·C], then [columns, n] · [rows, n, C]: two small products that every backend has.
+    let x = vertical.matmul(embeddings.reshape([1, side, side * width])).reshape([rows, side, width]);
+    horizontal.expand([rows, columns, side]).matmul(x).reshape([1, rows * columns, width])
+}
+
+/// The weights of linear interpolation from `from` to `to` samples, `[to, from]`.
+fn bilinear(from: usize, to: usize, device: &Device) -> Tensor<2> {
+    let mut weights = vec![0.0f32; from * to];
+    for target in 0..to {
+        let source = ((target as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
+        let low = (source as usize).min(from - 1);
+        let high = (low + 1).min(from - 1);
+        let fraction = (source - low as f64) as f32;
+        weights[target * from + low] += 1.0 - fraction;
+        weights[target * from + high] += fraction;
+    }
+    Tensor::from_data(TensorData::new(weights, [to, from]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_buckets_of_the_reference() {
+        let examples = [(0, 0, 255), (1, 0, 256), (127, 0, 382), (129, 0, 384), (150, 0, 393), (1000, 0, 509)];
+        for (i, j, bucket) in examples.into_iter().chain([(1023, 0, 510), (0, 1, 254), (0, 129, 126), (0, 1023, 0)]) {
+            assert_eq!(token_bucket(i, j, 256), bucket, "query {i}, key {j}");
+        }
+    }
+
+    #[test]
+    fn image_buckets_of_the_reference() {
+        assert_eq!(image_buckets(0, 5, 42), 6889);
+        assert_eq!(image_buckets(5, 0, 42), 6890);
+        assert_eq!(image_buckets(0, 0, 42), 6891);
+        assert_eq!(image_buckets(1, 1, 42), 41 * 83 + 41);
+        assert_eq!(image_buckets(1, 42 * 42, 42), 0);
+    }
+}

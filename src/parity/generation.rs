@@ -1,0 +1,100 @@
+//! Searches: the same tokens, and scores within tolerance.
+
+use super::SCORE_TOLERANCE;
+use super::case::{Case, Differences};
+use super::forward::source;
+use crate::config::{Decoding, OfaConfig};
+use crate::error::{Error, Result};
+use crate::generate::{Hypothesis, SpecialIds, beam_search};
+use crate::model::OfaModel;
+use crate::predict::ModelStep;
+use serde_json::Value;
+
+pub async fn run(model: &OfaModel, config: &OfaConfig, case: &Case<'_>, args: &Value) -> Result<f32> {
+    let options = options(args)?;
+    let source = source(model, case)?;
+    let batch = source.tokens.batch;
+    let prefixes = if case.find("in.prefix_tokens").is_some() {
+        let tokens = case.tokens("in.prefix_tokens")?;
+        (0..batch).map(|row| tokens.row(row).to_vec()).collect()
+    } else {
+        vec![Vec::new(); batch]
+    };
+    let max_len = options.max_len(source.tokens.len);
+    let encoded = model.encode(&source);
+    let mut step = ModelStep::new(model, config, &encoded, &options, max_len);
+    let ids = SpecialIds::new(config);
+    let found = beam_search(&mut step, &ids, &options, max_len, &prefixes, &mut async |_| Ok(())).await?;
+    compare(config, case, &found)
+}
+
+/// The original's arguments as options.
+pub fn options(args: &Value) -> Result<Decoding> {
+    let mut options = Decoding::default();
+    for (name, value) in args.as_object().into_iter().flatten() {
+        let wrong = || Error::option(name, "a value that this argument takes", value);
+        let number = || value.as_f64().ok_or_else(wrong);
+        let flag = || value.as_bool().ok_or_else(wrong);
+        match name.as_str() {
+            "beam_size" => options.num_beams = number()? as usize,
+            "max_len_a" => options.max_len_a = number()?,
+            "max_len_b" => options.max_len_b = number()? as usize,
+            "min_len" => options.min_len = number()? as usize,
+            "len_penalty" => options.length_penalty = number()?,
+            "unk_penalty" => options.unk_penalty = number()?,
+            "temperature" => options.temperature = number()?,
+            "normalize_scores" => options.normalize_scores = flag()?,
+            "no_repeat_ngram_size" => options.no_repeat_ngram_size = number()? as usize,
+            "zero_shot" => options.zero_shot = flag()?,
+            "gen_code" => options.gen_code = flag()?,
+            "constraint_range" => {
+                let (start, end) = value.as_str().and_then(|range| range.split_once(',')).ok_or_else(wrong)?;
+                let bound = |text: &str| text.trim().parse().map_err(|_| wrong());
+                options.constraint_range = Some((bound(start)?, bound(end)?));
+            }
+            "strategy" => {}
+            _ => return Err(Error::option(name, "an argument of the original generator", value)),
+        }
+    }
+    Ok(options)
+}
+
+fn compare(config: &OfaConfig, case: &Case, found: &[Vec<Hypothesis>]) -> Result<f32> {
+    let mut differences = Differences::default();
+    let [batch, slots, len] = case.shape("out.tokens")?;
+    let tokens = case.tokens_3d("out.tokens")?;
+    let scores = case.floats("out.scores")?;
+    let token_scores = case.floats("out.positional_scores")?;
+    // Goldens of one sentence a row may leave the count out: then every slot is filled.
+    let counts = match case.find("out.n_hypos") {
+        Some(_) => case.ints("out.n_hypos")?,
+        None => vec![slots as i64; batch],
+    };
+    for sample in 0..batch {
+        let hypotheses = &found[sample];
+        if hypotheses.len() != counts[sample] as usize {
+            let expected = format!("{} hypotheses for sample {sample}", counts[sample]);
+            return Err(Error::tensor("out.n_hypos", expected, hypotheses.len()));
+        }
+        for (slot, hypothesis) in hypotheses.iter().enumerate() {
+            let at = sample * slots + slot;
+            let row = &tokens[at * len..(at + 1) * len];
+            let expected: Vec<u32> = row.iter().copied().filter(|id| *id != config.pad_token_id).collect();
+            if hypothesis.tokens != expected {
+                let place = format!("{expected:?} for sample {sample}, hypothesis {slot}");
+                return Err(Error::tensor("out.tokens", place, format!("{:?}", hypothesis.tokens)));
+            }
+            let wanted = &token_scores[at * len..at * len + expected.len()];
+            let pair = [hypothesis.token_scores.as_slice(), wanted];
+            differences.compare("out.positional_scores", pair, 1, SCORE_TOLERANCE, |_| true)?;
+            differences.compare("out.scores", [&[hypothesis.score], &scores[at..=at]], 1, SCORE_TOLERANCE, |_| true)?;
+        }
+    }
+    Ok(differences.largest)
+}
+
+impl Case<'_> {
+    fn tokens_3d(&self, name: &str) -> Result<Vec<u32>> {
+        Ok(self.ints(name)?.into_iter().map(|id| id as u32).collect())
+    }
+}

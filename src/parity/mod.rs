@@ -1,0 +1,146 @@
+//! Runs golden cases of the original implementation: the same source natively and in a browser.
+//!
+//! A directory of goldens holds `config.json`, `manifest.json`, `model.safetensors`, `shared_inputs.safetensors` and
+//! `cases/NAME.safetensors` of one small model. Everything here takes bytes; who calls fetches them.
+
+mod case;
+mod forward;
+mod generation;
+mod tables;
+
+use crate::config::OfaConfig;
+use crate::error::{Error, Result};
+use crate::model::{OfaModel, parameter_shapes};
+use crate::weights::{DeviceWeights, RawTensor, read_shard};
+use burn::tensor::Device;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+pub use case::{Case, Differences};
+
+/// Encoder output, positions and logits, absolute. The original's own ports differ by up to 4e-6; other kernels sum
+/// in other orders, and GPUs approximate erf and exp.
+pub const FORWARD_TOLERANCE: f32 = 1e-4;
+/// Scores of hypotheses, absolute: sums of log-probabilities of up to twenty tokens.
+pub const SCORE_TOLERANCE: f32 = 1e-4;
+/// Interpolated position embeddings, absolute: one weighted mean of four values of order 1.
+pub const INTERPOLATION_TOLERANCE: f32 = 1e-5;
+
+/// How a case ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum Outcome {
+    /// With the largest difference from the golden.
+    Passed {
+        difference: f32,
+    },
+    Failed {
+        reason: String,
+    },
+    Skipped {
+        reason: String,
+    },
+}
+
+/// One model's goldens.
+pub struct Goldens {
+    config: Value,
+    manifest: Value,
+    weights: Vec<(String, RawTensor<'static>)>,
+    shared: BTreeMap<String, RawTensor<'static>>,
+}
+
+impl Goldens {
+    /// # Errors
+    /// [`Error::File`] when one of the files is not what its name says.
+    pub fn new(config: &str, manifest: &str, weights: &[u8], shared: &[u8]) -> Result<Self> {
+        let json = |name: &str, text: &str| serde_json::from_str(text).map_err(|error| Error::file(name, error));
+        let owned = |name: &str, bytes: &[u8]| -> Result<Vec<(String, RawTensor<'static>)>> {
+            Ok(read_shard(name, bytes)?.into_iter().map(|(name, tensor)| (name, tensor.into_owned())).collect())
+        };
+        Ok(Self {
+            config: json("config.json", config)?,
+            manifest: json("manifest.json", manifest)?,
+            weights: owned("model.safetensors", weights)?,
+            shared: owned("shared_inputs.safetensors", shared)?.into_iter().collect(),
+        })
+    }
+
+    /// The names of all cases, in the manifest's order.
+    pub fn cases(&self) -> Vec<String> {
+        self.manifest["cases"].as_object().map(|cases| cases.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Runs one case on `device`; `bytes` is its safetensors file.
+    pub async fn run(&self, name: &str, bytes: &[u8], device: &Device) -> Outcome {
+        if let Some(reason) = self.skip_reason(name) {
+            return Outcome::Skipped { reason };
+        }
+        match self.run_case(name, bytes, device).await {
+            Ok(difference) => Outcome::Passed { difference },
+            Err(error) => Outcome::Failed { reason: error.to_string() },
+        }
+    }
+
+    fn skip_reason(&self, name: &str) -> Option<String> {
+        let args = &self.manifest["cases"][name]["args"];
+        let sampling = args["strategy"].as_str().is_some_and(|strategy| strategy.starts_with("Sampling"));
+        let reason = match name {
+            "train" => "gradients and optimiser steps belong to the trainer, which is not built yet",
+            "loss" => "losses belong to the trainer, which is not built yet",
+            _ if name.starts_with("allcand_") => "all-candidate scoring is not built yet",
+            _ if sampling => "sampling is not built yet",
+            _ if !args["constraint_trie"].is_null() => "trie-constrained search is not built yet",
+            _ => return None,
+        };
+        Some(reason.to_string())
+    }
+
+    async fn run_case(&self, name: &str, bytes: &[u8], device: &Device) -> Result<f32> {
+        let entry = &self.manifest["cases"][name];
+        if entry.is_null() {
+            return Err(Error::file("manifest.json", format!("no case `{name}`")));
+        }
+        let case = Case::new(name, bytes, entry, &self.shared)?;
+        if name == "tables" {
+            return tables::run(&case, &self.config(&case)?, device).await;
+        }
+        let config = self.config(&case)?;
+        let model = self.model(&config, &case, device)?;
+        match name {
+            "incremental" => forward::incremental(&model, &config, &case).await,
+            _ if name.starts_with("gen_") => generation::run(&model, &config, &case, &entry["args"]).await,
+            _ => forward::run(&model, &config, &case).await,
+        }
+    }
+
+    /// The model's configuration with the case's flags, which carry the original's names.
+    fn config(&self, case: &Case) -> Result<OfaConfig> {
+        let mut config = self.config.clone();
+        for (flag, value) in case.entry["flags"].as_object().into_iter().flatten() {
+            match flag.as_str() {
+                "no_scale_embedding" => config["scale_embedding"] = Value::Bool(value == false),
+                _ => config[flag.as_str()] = value.clone(),
+            }
+        }
+        if case.name.starts_with("interp_") {
+            config["interpolate_position"] = Value::Bool(true);
+        }
+        OfaConfig::from_json(&config.to_string())
+    }
+
+    /// The model of one case: a case's own `w.*` tensors replace or join the shared ones, and what its flags switch
+    /// off is left out.
+    fn model(&self, config: &OfaConfig, case: &Case, device: &Device) -> Result<OfaModel> {
+        let own = case.weights();
+        let mut weights = DeviceWeights::new(config, device.clone());
+        for (name, shape) in parameter_shapes(config, device)? {
+            let found = own.get(name.as_str()).copied();
+            let found = found.or_else(|| self.weights.iter().find(|(key, _)| *key == name).map(|(_, tensor)| tensor));
+            let tensor = found.ok_or_else(|| Error::tensor(&name, format!("{shape:?}"), "nothing of this name"))?;
+            weights.insert(&name, tensor)?;
+        }
+        weights.into_model(config)
+    }
+}

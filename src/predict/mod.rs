@@ -1,0 +1,2 @@
+mod step;
+pub use step::ModelStep;

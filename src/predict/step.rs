@@ -1,0 +1,62 @@
+//! The model as the search sees it.
+
+use crate::config::{Decoding, OfaConfig};
+use crate::error::Result;
+use crate::generate::{Candidate, RowScores, Step, StepRequest};
+use crate::kernels::{TokenScoring, allowed_range, top_entries};
+use crate::model::{DecoderCache, EncoderOutput, OfaModel, TokenBatch};
+
+/// Ids below this stay allowed under every constraint range (reference §9.2).
+const ALWAYS_ALLOWED: u32 = 4;
+
+/// One answer in progress.
+pub struct ModelStep<'a> {
+    model: &'a OfaModel,
+    cache: DecoderCache,
+    scoring: TokenScoring,
+}
+
+impl<'a> ModelStep<'a> {
+    /// Prepares to answer for every sample of `encoder` in at most `max_len` tokens.
+    pub fn new(
+        model: &'a OfaModel,
+        config: &OfaConfig,
+        encoder: &EncoderOutput,
+        options: &Decoding,
+        max_len: usize,
+    ) -> Self {
+        let [samples, _, _] = encoder.hidden.dims();
+        let range = options.constraint_range;
+        let constraint = range.map(|range| allowed_range(config.vocab_size, ALWAYS_ALLOWED, range, &model.device()));
+        Self {
+            model,
+            cache: model.begin(encoder, &vec![options.gen_code; samples], max_len + 1),
+            scoring: TokenScoring {
+                temperature: options.temperature,
+                constraint,
+                constrain_after: options.zero_shot,
+            },
+        }
+    }
+}
+
+impl Step for ModelStep<'_> {
+    async fn step(&mut self, request: StepRequest) -> Result<Vec<RowScores>> {
+        let StepRequest { tokens, rows, samples, count, probes } = request;
+        if !rows.is_empty() {
+            self.cache.select(&rows, samples.as_deref());
+        }
+        let rows = tokens.len();
+        let hidden = self.model.decode(&TokenBatch::new(rows, 1, tokens), &mut self.cache);
+        let logits = self.model.logits(hidden);
+        let [_, _, vocabulary] = logits.dims();
+        let scores = self.scoring.scores(logits.reshape([rows, vocabulary]));
+        let (best, probed) = top_entries(scores, count, &probes).await?;
+        let candidates = |best: Vec<(u32, f32)>| best.into_iter().map(|(token, score)| Candidate { token, score }).collect();
+        Ok(best
+            .into_iter()
+            .enumerate()
+            .map(|(row, best)| RowScores { candidates: candidates(best), probe: probed.get(row).copied() })
+            .collect())
+    }
+}

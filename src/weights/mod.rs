@@ -1,0 +1,54 @@
+//! Weights: strict reading from bytes, layouts, quantisation, shards, upload.
+//!
+//! Into a bundle: `checkpoint` (fairseq's pickles through `torch` and `pickle`, the HF port's directories) → `layout`
+//! (one set of names) → `infer` (the configuration) → `fold`, `quantize` → `bundle`. Out of one: `manifest`, `shard`
+//! and `assemble` work on bytes from anywhere, `upload` puts them on the device. Only `checkpoint`, `bundle` and
+//! `verify` touch files.
+
+mod assemble;
+mod fold;
+mod infer;
+mod layout;
+mod manifest;
+mod pickle;
+mod quantize;
+mod raw;
+mod shard;
+mod strict;
+mod upload;
+
+#[cfg(feature = "cli")]
+mod bundle;
+#[cfg(feature = "cli")]
+mod checkpoint;
+#[cfg(feature = "cli")]
+mod torch;
+#[cfg(feature = "cli")]
+mod verify;
+
+pub use assemble::{Assembler, split};
+pub use fold::{BATCH_NORM_EPS, batch_norm_of, fold_batch_norm};
+pub use infer::{Shapes, check_size, infer_config, merge_config};
+pub use layout::{
+    DROPPED, Dropped, EMBEDDING, Layout, RENAMES, Rename, Row, dropped, dropped_row, fairseq_name, hf_name,
+    to_bundle_names,
+};
+pub use manifest::{
+    CHUNK, CONFIG, FileEntry, GENERATION_CONFIG, INDEX, MANIFEST, Manifest, Precision, TOKENIZER, VERSION,
+};
+pub use pickle::{Id, Pickle, Storage as PickleStorage, Value, View};
+pub use quantize::{Packed, Storage, packed_names, precision_of, quantize, quantize_tensor, stored_shapes};
+pub use raw::{Dtype, RawTensor, elements};
+pub use shard::{Slot, encode_shard, header_length, read_header, read_shard};
+pub use strict::{compare_keys, refuse};
+pub use upload::DeviceWeights;
+
+#[cfg(feature = "cli")]
+pub use bundle::{
+    Bundle, BundleFiles, SHARD_LIMIT, read_bundle, read_files, read_listed, read_tensors, sha256, write_bundle,
+    write_bundle_with_limit,
+};
+#[cfg(feature = "cli")]
+pub use checkpoint::{Checkpoint, Settings, read_checkpoint, read_torch_bytes};
+#[cfg(feature = "cli")]
+pub use verify::{Report, verify};

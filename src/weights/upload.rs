@@ -1,0 +1,133 @@
+//! From bytes to the device: tensors go up one by one as shards arrive, and the model takes them by name.
+
+use super::raw::{Dtype, RawTensor};
+use crate::config::{OfaConfig, Quantization};
+use crate::error::{Error, Result};
+use crate::kernels::{Table, unpack};
+use crate::model::{OfaModel, Parameters, Stored};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::collections::BTreeMap;
+
+/// Uploaded tensors waiting for the model to be built.
+pub struct DeviceWeights {
+    device: Device,
+    quantization: Option<Quantization>,
+    tensors: BTreeMap<String, Uploaded>,
+}
+
+struct Uploaded {
+    shape: Vec<usize>,
+    values: Values,
+}
+
+enum Values {
+    Float(Tensor<1>),
+    /// Whole rows, each part small enough for one binding.
+    Rows(Vec<Tensor<2>>),
+    Words(Tensor<1, Int>),
+}
+
+impl DeviceWeights {
+    pub fn new(config: &OfaConfig, device: Device) -> Self {
+        Self { device, quantization: config.quantization, tensors: BTreeMap::new() }
+    }
+
+    /// Uploads one tensor.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] for a type the model does not compute with.
+    pub fn insert(&mut self, name: &str, tensor: &RawTensor<'_>) -> Result<()> {
+        let shape = tensor.shape.clone();
+        let count = tensor.elements();
+        let values = if tensor.dtype == Dtype::U32 {
+            let words: Vec<i32> = tensor.to_u32(name)?.into_iter().map(u32::cast_signed).collect();
+            Values::Words(Tensor::from_data(TensorData::new(words, [count]), &self.device))
+        } else {
+            let values = tensor.to_f32(name)?;
+            match shape[..] {
+                [rows, width] if width > 0 && rows > Table::rows_per_part(width) => {
+                    let parts = values.chunks(Table::rows_per_part(width) * width).map(|part| {
+                        Tensor::from_data(TensorData::new(part.to_vec(), [part.len() / width, width]), &self.device)
+                    });
+                    Values::Rows(parts.collect())
+                }
+                _ => Values::Float(Tensor::from_data(TensorData::new(values, [count]), &self.device)),
+            }
+        };
+        self.tensors.insert(name.to_string(), Uploaded { shape, values });
+        Ok(())
+    }
+
+    /// Builds the model, which takes every tensor.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] for the first missing or wrongly shaped tensor, or naming tensors that nothing asked for.
+    pub fn into_model(mut self, config: &OfaConfig) -> Result<OfaModel> {
+        config.validate()?;
+        let model = OfaModel::new(config, &mut self)?;
+        let mut unused = self.tensors.keys();
+        match unused.next() {
+            None => Ok(model),
+            Some(first) => {
+                let more = unused.count();
+                let others = if more == 0 { String::new() } else { format!(" and {more} others") };
+                Err(Error::tensor(first, "a parameter of this configuration", format!("one it does not have{others}")))
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &str) -> Result<Uploaded> {
+        self.tensors.remove(name).ok_or_else(|| Error::tensor(name, "to be in the bundle", "nothing of this name"))
+    }
+
+    fn unpacked(&mut self, name: &str, words: Tensor<1, Int>, found: &[usize], shape: &[usize]) -> Result<Stored> {
+        let Quantization { bits, group_size } = self.quantization.ok_or_else(|| {
+            Error::tensor(name, "floating-point values", "packed words, but config.json has no `quantization`")
+        })?;
+        let rows = shape.first().copied().unwrap_or(0);
+        let width: usize = shape.iter().skip(1).product();
+        let packed = [rows, width * bits / 32];
+        if found != packed || width % group_size != 0 {
+            return Err(Error::tensor(name, format!("{packed:?} words for {shape:?}"), format!("{found:?} words")));
+        }
+        let stem = name.strip_suffix(".weight").unwrap_or(name);
+        let groups = [rows, width / group_size];
+        let mut side = |kind: &str| -> Result<Tensor<2>> {
+            let name = format!("{stem}.{kind}");
+            match self.remove(&name)? {
+                Uploaded { shape, values: Values::Float(values) } if shape == groups => Ok(values.reshape(groups)),
+                Uploaded { shape, .. } => Err(Error::tensor(name, format!("{groups:?}"), format!("{shape:?}"))),
+            }
+        };
+        let (scales, biases) = (side("scales")?, side("biases")?);
+        let words = words.reshape(packed);
+        let part_rows = Table::rows_per_part(width.max(1));
+        let part = |start: usize| {
+            let end = (start + part_rows).min(rows);
+            let rows = start..end;
+            unpack(
+                words.clone().slice([rows.clone(), 0..packed[1]]),
+                scales.clone().slice([rows.clone(), 0..groups[1]]),
+                biases.clone().slice([rows, 0..groups[1]]),
+                bits,
+            )
+        };
+        let mut parts: Vec<Tensor<2>> = (0..rows).step_by(part_rows).map(part).collect();
+        Ok(match parts.len() {
+            1 => Stored::Flat(parts.remove(0).reshape([rows * width])),
+            _ => Stored::Rows(parts),
+        })
+    }
+}
+
+impl Parameters for DeviceWeights {
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
+        let Uploaded { shape: found, values } = self.remove(name)?;
+        match values {
+            Values::Words(words) => self.unpacked(name, words, &found, shape),
+            _ if found != shape => Err(Error::tensor(name, format!("{shape:?}"), format!("{found:?}"))),
+            Values::Float(values) => Ok(Stored::Flat(values)),
+            Values::Rows(parts) => Ok(Stored::Rows(parts)),
+        }
+    }
+}
