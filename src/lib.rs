@@ -6,9 +6,12 @@ pub mod config;
 pub mod device;
 pub mod error;
 pub mod generate;
+pub mod image;
 pub mod kernels;
 pub mod model;
 #[cfg(feature = "parity")]
 pub mod parity;
 pub mod predict;
+pub mod task;
+pub mod vocab;
 pub mod weights;

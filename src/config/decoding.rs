@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Options of beam search; names and defaults follow the original generator (reference §9.1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,10 +52,12 @@ impl Default for Decoding {
     }
 }
 
-/// What a caller may set; `None` keeps the task's own value.
+/// What a caller, or a bundle's `generation_config.json`, may set; `None` keeps the task's own value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub struct DecodingOverrides {
+pub struct AnswerOptions {
+    /// The side in pixels of the square that the image is resized to.
+    pub image_size: Option<u32>,
     pub num_beams: Option<usize>,
     pub max_len: Option<usize>,
     pub min_len: Option<usize>,
@@ -68,7 +71,7 @@ const MAX_BEAMS: usize = 64;
 
 impl Decoding {
     /// This task's decoding with the caller's wishes in it.
-    pub fn with(mut self, wishes: &DecodingOverrides) -> Self {
+    pub fn with(mut self, wishes: &AnswerOptions) -> Self {
         let Decoding { num_beams, max_len_b, min_len, length_penalty, temperature, no_repeat_ngram_size, .. } = &mut self;
         set(num_beams, wishes.num_beams);
         set(max_len_b, wishes.max_len);
@@ -109,5 +112,46 @@ impl Decoding {
 fn set<T: Clone>(value: &mut T, wish: Option<T>) {
     if let Some(wish) = wish {
         *value = wish;
+    }
+}
+
+/// A bundle's `generation_config.json`: options by task name, and under `default` those of all tasks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GenerationConfig(BTreeMap<String, AnswerOptions>);
+
+/// The key of [`GenerationConfig`] that holds for every task.
+const DEFAULT: &str = "default";
+
+impl GenerationConfig {
+    /// The same options for every task.
+    pub fn for_all(options: AnswerOptions) -> Self {
+        Self(BTreeMap::from([(DEFAULT.to_string(), options)]))
+    }
+
+    /// # Errors
+    /// [`Error::File`] when the text is not of this form.
+    pub fn from_json(json: &str) -> Result<Self> {
+        serde_json::from_str(json).map_err(|error| Error::file("generation_config.json", error))
+    }
+
+    /// The caller's options, completed from the task's entry and then from the default one.
+    pub fn complete(&self, task: &str, wishes: &AnswerOptions) -> AnswerOptions {
+        let layers = [Some(wishes), self.0.get(task), self.0.get(DEFAULT)];
+        fn first<T: Copy>(
+            layers: &[Option<&AnswerOptions>],
+            option: impl Fn(&AnswerOptions) -> Option<T>,
+        ) -> Option<T> {
+            layers.iter().flatten().find_map(|options| option(options))
+        }
+        AnswerOptions {
+            image_size: first(&layers, |options| options.image_size),
+            num_beams: first(&layers, |options| options.num_beams),
+            max_len: first(&layers, |options| options.max_len),
+            min_len: first(&layers, |options| options.min_len),
+            length_penalty: first(&layers, |options| options.length_penalty),
+            temperature: first(&layers, |options| options.temperature),
+            no_repeat_ngram_size: first(&layers, |options| options.no_repeat_ngram_size),
+        }
     }
 }

@@ -3,5 +3,5 @@
 mod decoding;
 mod model;
 
-pub use decoding::{Decoding, DecodingOverrides};
+pub use decoding::{AnswerOptions, Decoding, GenerationConfig};
 pub use model::*;

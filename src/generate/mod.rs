@@ -1,11 +1,13 @@
 //! Searching for an answer, over any model that can take a [`Step`].
 
 mod beam;
+mod candidates;
 mod ngram;
 
 use crate::error::Result;
 
 pub use beam::{SpecialIds, beam_search};
+pub use candidates::score_candidates;
 
 /// A candidate for the next token and its log-probability.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,6 +44,10 @@ pub struct RowScores {
 pub trait Step {
     /// Decodes one token a row and scores the next.
     async fn step(&mut self, request: StepRequest) -> Result<Vec<RowScores>>;
+
+    /// Decodes `tokens`, as many to each row, and gives for each row the log-probabilities of its `allowed` tokens
+    /// after the last one, as if there were no others. `rows` as in [`StepRequest`].
+    async fn choose(&mut self, tokens: &[u32], rows: &[usize], allowed: &[Vec<u32>]) -> Result<Vec<Vec<f32>>>;
 }
 
 /// One finished answer.

@@ -21,4 +21,4 @@ pub use linear::{Activation, Linear};
 pub use norm::{LayerNorm, normalise, residual_norm};
 pub use next_token::{TokenScoring, allowed_range};
 pub use packed::unpack;
-pub use top_k::{Best, top_entries};
+pub use top_k::{Best, entries, top_entries};

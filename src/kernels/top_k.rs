@@ -43,6 +43,22 @@ pub async fn top_entries(scores: Tensor<2>, k: usize, probes: &[u32]) -> Result<
     Ok((best.chunks(k).map(<[_]>::to_vec).collect(), probed))
 }
 
+/// The entries of each row that `columns` names, read back.
+///
+/// # Shapes
+/// `[n, V]`, n lists of any length → lists of the same lengths
+///
+/// # Errors
+/// The device's own, when the values cannot be read back.
+pub async fn entries(values: Tensor<2>, columns: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
+    let widest = columns.iter().map(Vec::len).max().unwrap_or(0);
+    let padded = |row: &Vec<u32>| row.iter().map(|id| *id as usize).chain(std::iter::repeat_n(0, widest - row.len())).collect::<Vec<_>>();
+    let ids = indices(columns.iter().flat_map(padded), &values.device()).reshape([columns.len(), widest]);
+    let found = values.gather(1, ids).into_data_async().await.map_err(Error::device)?;
+    let found = floats(Some(found))?;
+    Ok(columns.iter().zip(found.chunks(widest)).map(|(row, found)| found[..row.len()].to_vec()).collect())
+}
+
 fn floats(data: Option<TensorData>) -> Result<Vec<f32>> {
     let data = data.ok_or_else(incomplete)?.convert::<f32>();
     data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))

@@ -88,6 +88,18 @@ pub struct EncoderOutput {
 }
 
 impl EncoderOutput {
+    /// One sample of the batch.
+    pub fn sample(&self, sample: usize) -> Self {
+        let [_, length, width] = self.hidden.dims();
+        let [rows, _, _] = self.positions.dims();
+        let row = |tensor: &Tensor<3>, row: usize| tensor.clone().slice([row..row + 1, 0..length, 0..width]);
+        Self {
+            hidden: row(&self.hidden, sample),
+            positions: row(&self.positions, sample.min(rows - 1)),
+            padding: self.padding[sample * length..(sample + 1) * length].to_vec(),
+        }
+    }
+
     /// The additive mask of padded keys, `[B, 1, 1, L]`; `None` without padding.
     pub fn key_mask(&self) -> Option<Tensor<4>> {
         let [batch, length, _] = self.hidden.dims();

@@ -5,7 +5,7 @@ use super::case::{Case, Differences};
 use super::forward::source;
 use crate::config::{Decoding, OfaConfig};
 use crate::error::{Error, Result};
-use crate::generate::{Hypothesis, SpecialIds, beam_search};
+use crate::generate::{Hypothesis, SpecialIds, beam_search, score_candidates};
 use crate::model::OfaModel;
 use crate::predict::ModelStep;
 use serde_json::Value;
@@ -26,6 +26,32 @@ pub async fn run(model: &OfaModel, config: &OfaConfig, case: &Case<'_>, args: &V
     let ids = SpecialIds::new(config);
     let found = beam_search(&mut step, &ids, &options, max_len, &prefixes, &mut async |_| Ok(())).await?;
     compare(config, case, &found)
+}
+
+/// All-candidate scoring, sample by sample.
+pub async fn candidates(model: &OfaModel, config: &OfaConfig, case: &Case<'_>) -> Result<f32> {
+    let mut differences = Differences::default();
+    let answers: Vec<Vec<u32>> = serde_json::from_value(case.entry["answers"].clone())
+        .map_err(|error| Error::file("manifest.json", format!("answers of `{}`: {error}", case.name)))?;
+    let prompts = case.tokens("in.decoder_prompts")?;
+    let lengths = case.ints("in.decoder_prompt_lens")?;
+    let expected = case.floats("out.scores")?;
+    let predicts = case.ints("out.predicts")?;
+    let encoded = model.encode(&source(model, case)?);
+    for (sample, length) in lengths.into_iter().enumerate() {
+        let prompt = &prompts.row(sample)[..length as usize];
+        let longest = answers.iter().map(Vec::len).max().unwrap_or(0);
+        let options = Decoding::default();
+        let mut step = ModelStep::new(model, config, &encoded.sample(sample), &options, prompt.len() + longest);
+        let scores = score_candidates(&mut step, prompt, &answers, config.eos_token_id).await?;
+        let wanted = &expected[sample * answers.len()..(sample + 1) * answers.len()];
+        differences.compare("out.scores", [&scores, wanted], 1, SCORE_TOLERANCE, |_| true)?;
+        let best = (0..scores.len()).rev().max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap_or(0);
+        if best as i64 != predicts[sample] {
+            return Err(Error::tensor("out.predicts", predicts[sample], best));
+        }
+    }
+    Ok(differences.largest)
 }
 
 /// The original's arguments as options.

@@ -89,7 +89,6 @@ impl Goldens {
         let reason = match name {
             "train" => "gradients and optimiser steps belong to the trainer, which is not built yet",
             "loss" => "losses belong to the trainer, which is not built yet",
-            _ if name.starts_with("allcand_") => "all-candidate scoring is not built yet",
             _ if sampling => "sampling is not built yet",
             _ if !args["constraint_trie"].is_null() => "trie-constrained search is not built yet",
             _ => return None,
@@ -110,6 +109,7 @@ impl Goldens {
         let model = self.model(&config, &case, device)?;
         match name {
             "incremental" => forward::incremental(&model, &config, &case).await,
+            _ if name.starts_with("allcand_") => generation::candidates(&model, &config, &case).await,
             _ if name.starts_with("gen_") => generation::run(&model, &config, &case, &entry["args"]).await,
             _ => forward::run(&model, &config, &case).await,
         }

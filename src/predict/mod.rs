@@ -1,2 +1,238 @@
+//! The façade: a model, its vocabulary and its table of tasks as one thing that answers.
+
 mod step;
+
+use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig, STEM_STRIDE};
+use crate::error::{Error, Result};
+use crate::generate::{Progress, SpecialIds, beam_search, score_candidates};
+use crate::image::{Pixels, to_patch_image};
+use crate::kernels::indices;
+use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
+use crate::task::{Answer, AnswerContext, Hypothesis, ImageRule, Inputs, Task};
+use crate::vocab::Vocab;
+use burn::tensor::{Tensor, TensorData};
+use serde::Serialize;
+use web_time::Instant;
+
 pub use step::ModelStep;
+
+/// Everything that answers.
+pub struct Predictor {
+    config: OfaConfig,
+    generation: GenerationConfig,
+    vocab: Vocab,
+    model: OfaModel,
+}
+
+/// An image after the stem: ask as many questions of it as you like.
+#[derive(Debug, Clone)]
+pub struct EncodedImage {
+    features: ImageFeatures,
+    size: (u32, u32),
+    side: u32,
+    stem_ms: f64,
+}
+
+/// Where an answer stands, for those who want to see it grow.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "camelCase")]
+pub enum Event {
+    /// A step was taken.
+    Token {
+        /// From 1.
+        step: usize,
+        /// The best hypothesis so far.
+        text: String,
+    },
+}
+
+/// Milliseconds by stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Timings {
+    /// Preparing the image and running the stem, when it was encoded.
+    pub stem_ms: f64,
+    pub encoder_ms: f64,
+    pub decode_ms: f64,
+    /// Decoding steps taken.
+    pub steps: usize,
+}
+
+/// An answer and what it took.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Answered {
+    #[serde(flatten)]
+    pub answer: Answer,
+    /// The best hypothesis, EOS among it.
+    pub tokens: Vec<u32>,
+    pub timings: Timings,
+}
+
+impl Predictor {
+    /// # Errors
+    /// [`Error::Config`] when the parts do not fit together.
+    pub fn new(config: OfaConfig, generation: GenerationConfig, vocab: Vocab, model: OfaModel) -> Result<Self> {
+        if vocab.layout().size != config.vocab_size {
+            return Err(Error::config("vocab_size", vocab.layout().size, config.vocab_size));
+        }
+        Ok(Self { config, generation, vocab, model })
+    }
+
+    pub fn config(&self) -> &OfaConfig {
+        &self.config
+    }
+
+    pub fn vocab(&self) -> &Vocab {
+        &self.vocab
+    }
+
+    /// Prepares an image for `task` and runs the stem over it.
+    ///
+    /// # Errors
+    /// [`Error::Task`] when the task has no use for an image, [`Error::Option`] for a size the model cannot take.
+    pub async fn encode_image(&self, task: &Task, pixels: &Pixels, options: &AnswerOptions) -> Result<EncodedImage> {
+        let started = Instant::now();
+        let rule = task.image.ok_or_else(|| Error::task(task.name, "has no use for an image"))?;
+        let side = self.image_side(task, rule, options)?;
+        let values = to_patch_image(pixels, side, side, rule.normalization)?;
+        let device = self.model.device();
+        let data = TensorData::new(values, [1, 3, side as usize, side as usize]);
+        let features = self.model.encode_image(Tensor::from_data(data, &device));
+        // Waits for the device, so that the time is the stem's own.
+        touch(features.patches.clone()).await?;
+        Ok(EncodedImage { features, size: pixels.size(), side, stem_ms: milliseconds(started) })
+    }
+
+    /// The side that `task`'s images are resized to.
+    fn image_side(&self, task: &Task, rule: ImageRule, options: &AnswerOptions) -> Result<u32> {
+        let largest = (self.config.image_bucket_size * STEM_STRIDE) as u32;
+        let asked = self.generation.complete(task.name, options).image_size;
+        match asked {
+            Some(side) if (1..=largest).contains(&side) => Ok(side),
+            Some(side) => Err(Error::option("imageSize", format!("1 to {largest} for this model"), side)),
+            None => Ok(rule.side.min(largest)),
+        }
+    }
+
+    /// Answers one question. `report` is called after every step; its error ends the search.
+    ///
+    /// # Errors
+    /// [`Error::Task`] for missing or useless inputs, [`Error::Option`] for unusable options, the device's errors,
+    /// and what `report` returns.
+    pub async fn answer(
+        &self,
+        task: &Task,
+        image: Option<&EncodedImage>,
+        inputs: &Inputs,
+        options: &AnswerOptions,
+        mut report: impl AsyncFnMut(Event) -> Result<()>,
+    ) -> Result<Answered> {
+        let prompt = task.prompt(inputs, &self.vocab)?;
+        let decoding = task.decoding().with(&self.generation.complete(task.name, options));
+        decoding.validate(self.config.max_position_embeddings)?;
+        let source = self.source(task, image, &prompt.source)?;
+        let started = Instant::now();
+        let encoded = self.model.encode(&source);
+        touch(encoded.hidden.clone()).await?;
+        let encoder_ms = milliseconds(started);
+
+        let started = Instant::now();
+        let max_len = decoding.max_len(source.tokens.len) + prompt.prefix.len();
+        if max_len >= self.config.max_position_embeddings {
+            let expected = format!("below {} with the decoder's prompt", self.config.max_position_embeddings);
+            return Err(Error::option("maxLen", expected, max_len));
+        }
+        let mut steps = 0;
+        let hypotheses = match &prompt.candidates {
+            Some(candidates) => {
+                let longest = candidates.iter().map(Vec::len).max().unwrap_or(0);
+                let length = prompt.prefix.len() + longest + 1;
+                let mut step = ModelStep::new(&self.model, &self.config, &encoded, &Decoding::default(), length);
+                let whole: Vec<u32> = [self.config.bos_token_id].into_iter().chain(prompt.prefix.iter().copied()).collect();
+                let eos = self.config.eos_token_id;
+                let scores = score_candidates(&mut step, &whole, candidates, eos).await?;
+                steps = longest + 1;
+                ranked(&prompt.prefix, candidates, &scores, eos)
+            }
+            None => {
+                let mut step = ModelStep::new(&self.model, &self.config, &encoded, &decoding, max_len);
+                let ids = SpecialIds::new(&self.config);
+                let prefix_len = prompt.prefix.len();
+                let mut each = async |progress: Progress<'_>| {
+                    steps = progress.step;
+                    let text = self.vocab.decode(progress.tokens.get(prefix_len..).unwrap_or_default());
+                    report(Event::Token { step: progress.step, text: text.trim().to_string() }).await
+                };
+                let prefixes = [prompt.prefix.clone()];
+                let found = beam_search(&mut step, &ids, &decoding, max_len, &prefixes, &mut each).await?;
+                found.into_iter().flatten().map(Hypothesis::from).collect()
+            }
+        };
+        let context = AnswerContext {
+            prefix_len: prompt.prefix.len(),
+            image: image.map(|image| image.size),
+            side: image.map(|image| image.side),
+        };
+        Ok(Answered {
+            answer: task.answer(&hypotheses, &context, &self.vocab),
+            tokens: hypotheses.into_iter().next().map(|best| best.tokens).unwrap_or_default(),
+            timings: Timings {
+                stem_ms: image.map_or(0.0, |image| image.stem_ms),
+                encoder_ms,
+                decode_ms: milliseconds(started),
+                steps,
+            },
+        })
+    }
+
+    fn source(&self, task: &Task, image: Option<&EncodedImage>, ids: &[u32]) -> Result<Source> {
+        let limit = self.config.max_position_embeddings;
+        if ids.len() > limit {
+            return Err(Error::task(task.name, format!("the instruction has {} tokens, at most {limit} fit", ids.len())));
+        }
+        let source = Source::text(TokenBatch::new(1, ids.len(), ids.to_vec()));
+        match (task.image, image) {
+            (Some(_), Some(image)) => Ok(source.with_image(image.features.clone())),
+            (Some(_), None) => Err(Error::task(task.name, "needs an image")),
+            (None, None) => Ok(source),
+            (None, Some(_)) => Err(Error::task(task.name, "has no use for an image")),
+        }
+    }
+}
+
+/// Candidates as hypotheses, best first, the first of equals before the others.
+fn ranked(prefix: &[u32], candidates: &[Vec<u32>], scores: &[f32], eos: u32) -> Vec<Hypothesis> {
+    let mut hypotheses: Vec<Hypothesis> = candidates
+        .iter()
+        .zip(scores)
+        .map(|(candidate, score)| Hypothesis {
+            tokens: prefix.iter().chain(candidate).copied().chain([eos]).collect(),
+            score: f64::from(*score),
+            token_scores: Vec::new(),
+        })
+        .collect();
+    hypotheses.sort_by(|a, b| b.score.total_cmp(&a.score));
+    hypotheses
+}
+
+impl From<crate::generate::Hypothesis> for Hypothesis {
+    fn from(found: crate::generate::Hypothesis) -> Self {
+        Self {
+            tokens: found.tokens,
+            score: f64::from(found.score),
+            token_scores: found.token_scores.into_iter().map(f64::from).collect(),
+        }
+    }
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}
+
+/// Reads one number of `x` back: the device has then done all that leads to it.
+async fn touch(x: Tensor<3>) -> Result<()> {
+    let device = x.device();
+    let [_, _, width] = x.dims();
+    let first = x.slice([0..1, 0..1, 0..width]).reshape([width]).select(0, indices([0].into_iter(), &device));
+    first.into_data_async().await.map(drop).map_err(Error::device)
+}

@@ -3,7 +3,7 @@
 use crate::config::{Decoding, OfaConfig};
 use crate::error::Result;
 use crate::generate::{Candidate, RowScores, Step, StepRequest};
-use crate::kernels::{TokenScoring, allowed_range, top_entries};
+use crate::kernels::{TokenScoring, allowed_range, entries, top_entries};
 use crate::model::{DecoderCache, EncoderOutput, OfaModel, TokenBatch};
 
 /// Ids below this stay allowed under every constraint range (reference §9.2).
@@ -40,6 +40,9 @@ impl<'a> ModelStep<'a> {
     }
 }
 
+/// Rows whose logits exist at one time while candidates are scored: 64 rows of OFA's vocabulary are 15 MB.
+const LOGIT_ROWS: usize = 64;
+
 impl Step for ModelStep<'_> {
     async fn step(&mut self, request: StepRequest) -> Result<Vec<RowScores>> {
         let StepRequest { tokens, rows, samples, count, probes } = request;
@@ -59,4 +62,30 @@ impl Step for ModelStep<'_> {
             .map(|(row, best)| RowScores { candidates: candidates(best), probe: probed.get(row).copied() })
             .collect())
     }
+
+    async fn choose(&mut self, tokens: &[u32], rows: &[usize], allowed: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
+        if !rows.is_empty() {
+            self.cache.select(rows, None);
+        }
+        let (count, len) = (allowed.len(), tokens.len() / allowed.len());
+        let hidden = self.model.decode(&TokenBatch::new(count, len, tokens.to_vec()), &mut self.cache);
+        let [_, _, width] = hidden.dims();
+        let mut chosen = Vec::with_capacity(count);
+        for start in (0..count).step_by(LOGIT_ROWS) {
+            let end = (start + LOGIT_ROWS).min(count);
+            let last = hidden.clone().slice([start..end, len - 1..len, 0..width]);
+            let logits = self.model.logits(last);
+            let [_, _, vocabulary] = logits.dims();
+            let logits = logits.reshape([end - start, vocabulary]);
+            chosen.extend(entries(logits, &allowed[start..end]).await?.iter().map(|logits| log_softmax(logits)));
+        }
+        Ok(chosen)
+    }
+}
+
+/// Over so few values that the host does it, and exactly 0 for a single one.
+fn log_softmax(logits: &[f32]) -> Vec<f32> {
+    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|logit| (logit - greatest).exp()).sum();
+    logits.iter().map(|logit| logit - greatest - sum.ln()).collect()
 }

@@ -3,7 +3,7 @@
 //!
 //! Plain names pass through, so that everything that reads shards, on disk or off the network, reads them this way.
 
-use super::raw::RawTensor;
+use super::raw::{RawTensor, Tensors};
 use super::shard::read_shard;
 use crate::error::{Error, Result};
 use std::borrow::Cow;
@@ -37,7 +37,7 @@ impl Assembler {
     ///
     /// # Errors
     /// Those of [`read_shard`], and [`Error::Tensor`] when a name occurs twice or parts do not fit together.
-    pub fn push<'a>(&mut self, file_name: &str, bytes: &'a [u8]) -> Result<Vec<(String, RawTensor<'a>)>> {
+    pub fn push<'a>(&mut self, file_name: &str, bytes: &'a [u8]) -> Result<Tensors<'a>> {
         let mut shard: Vec<_> = read_shard(file_name, bytes)?
             .into_iter()
             .map(|(stored, tensor)| (PartName::parse(&stored), stored, tensor))
@@ -49,7 +49,9 @@ impl Assembler {
             match part {
                 Some(part) => complete.extend(self.join(part, tensor)?),
                 None if self.seen.insert(stored.clone()) => complete.push((stored, tensor)),
-                None => return Err(Error::tensor(stored, "one tensor of this name", format!("another in {file_name}"))),
+                None => {
+                    return Err(Error::tensor(stored, "one tensor of this name", format!("another in {file_name}")));
+                }
             }
         }
         Ok(complete)
@@ -125,7 +127,7 @@ impl PartName {
 
 /// `tensor` in parts of whole rows of at most `limit` bytes each, or as it is when it is small enough or has only
 /// one row.
-pub fn split(name: String, tensor: RawTensor<'_>, limit: usize) -> Vec<(String, RawTensor<'_>)> {
+pub fn split(name: String, tensor: RawTensor<'_>, limit: usize) -> Tensors<'_> {
     let rows = tensor.shape.first().copied().unwrap_or(1);
     if tensor.data.len() <= limit || rows <= 1 {
         return vec![(name, tensor)];

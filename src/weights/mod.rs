@@ -15,6 +15,7 @@ mod quantize;
 mod raw;
 mod shard;
 mod strict;
+mod unpickle;
 mod upload;
 
 #[cfg(feature = "cli")]
@@ -30,7 +31,7 @@ pub use assemble::{Assembler, split};
 pub use fold::{BATCH_NORM_EPS, batch_norm_of, fold_batch_norm};
 pub use infer::{Shapes, check_size, infer_config, merge_config};
 pub use layout::{
-    DROPPED, Dropped, EMBEDDING, Layout, RENAMES, Rename, Row, dropped, dropped_row, fairseq_name, hf_name,
+    DROPPED, Dropped, EMBEDDING, Layout, RENAMES, Rename, Row, detect, dropped, dropped_row, fairseq_name, hf_name,
     to_bundle_names,
 };
 pub use manifest::{
@@ -38,7 +39,7 @@ pub use manifest::{
 };
 pub use pickle::{Id, Pickle, Storage as PickleStorage, Value, View};
 pub use quantize::{Packed, Storage, packed_names, precision_of, quantize, quantize_tensor, stored_shapes};
-pub use raw::{Dtype, RawTensor, elements};
+pub use raw::{Dtype, RawTensor, Tensors, elements};
 pub use shard::{Slot, encode_shard, header_length, read_header, read_shard};
 pub use strict::{compare_keys, refuse};
 pub use upload::DeviceWeights;

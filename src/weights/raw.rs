@@ -58,6 +58,9 @@ pub struct RawTensor<'a> {
     pub data: Cow<'a, [u8]>,
 }
 
+/// Tensors with their names, in an order that means something.
+pub type Tensors<'a> = Vec<(String, RawTensor<'a>)>;
+
 impl<'a> RawTensor<'a> {
     /// # Errors
     /// [`Error::Tensor`] when the number of bytes is not what the type and shape ask for.
@@ -65,9 +68,11 @@ impl<'a> RawTensor<'a> {
         let data = data.into();
         match elements(&shape).and_then(|count| count.checked_mul(dtype.size())) {
             Some(bytes) if bytes == data.len() => Ok(Self { dtype, shape, data }),
-            Some(bytes) => {
-                Err(Error::tensor(name, format!("{bytes} bytes for {dtype} {shape:?}"), format!("{} bytes", data.len())))
-            }
+            Some(bytes) => Err(Error::tensor(
+                name,
+                format!("{bytes} bytes for {dtype} {shape:?}"),
+                format!("{} bytes", data.len()),
+            )),
             None => Err(Error::tensor(name, "a shape whose size fits the address space", format!("{shape:?}"))),
         }
     }

@@ -4,7 +4,7 @@
 //! so that a hostile header ends in a panic wherever overflow checks are on, and it keeps the last of two tensors
 //! with one name.
 
-use super::raw::{Dtype, RawTensor, elements};
+use super::raw::{Dtype, RawTensor, Tensors, elements};
 use crate::error::{Error, Result};
 use safetensors::{Dtype as FileDtype, View};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ const MAX_HEADER: u64 = 100_000_000;
 ///
 /// # Errors
 /// [`Error::File`] when the file is malformed, [`Error::Tensor`] when a tensor has a type no checkpoint uses.
-pub fn read_shard<'a>(file_name: &str, bytes: &'a [u8]) -> Result<Vec<(String, RawTensor<'a>)>> {
+pub fn read_shard<'a>(file_name: &str, bytes: &'a [u8]) -> Result<Tensors<'a>> {
     let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| malformed(file_name, "shorter than 8 bytes"))?;
     let length = header_length(file_name, *length, bytes.len() as u64)?;
     let (header, body) = rest.split_at_checked(length).ok_or_else(|| malformed(file_name, "the header is cut off"))?;

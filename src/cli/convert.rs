@@ -1,0 +1,188 @@
+//! `ofa convert`: a checkpoint as its authors wrote it → a bundle.
+
+use crate::config::Size;
+use crate::error::{Error, Result};
+use crate::model::parameter_shapes;
+use crate::vocab::{Vocab, tokenizer_json_from_fairseq, tokenizer_json_from_hf};
+use crate::weights::{
+    BundleFiles, Checkpoint, Dtype, Precision, RawTensor, Row, Shapes, check_size, compare_keys, dropped_row,
+    infer_config, merge_config, read_checkpoint, refuse, to_bundle_names, write_bundle,
+};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// Converts a fairseq .pt or a directory of the HF port into a bundle.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// fairseq checkpoint (.pt), or a directory with config.json and pytorch_model.bin or model.safetensors
+    src: PathBuf,
+    /// Directory of the bundle; a bundle that is there is replaced
+    #[arg(long)]
+    out: PathBuf,
+    /// Directory with the vocabulary: tokenizer.json, or vocab.json and merges.txt, or dict.txt, encoder.json and
+    /// vocab.bpe [default: beside SRC]
+    #[arg(long)]
+    tokenizer: Option<PathBuf>,
+    /// Insist on a published scale: tiny, medium, base, large or huge
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    arch: Option<Size>,
+    /// How weights are stored: f32 or f16 [default: as in SRC]
+    #[arg(long, value_parser = parse_dtype)]
+    dtype: Option<Precision>,
+    /// Take the moving average (extra_state.ema) instead of the weights last trained
+    #[arg(long)]
+    ema: bool,
+    /// Print every tensor instead of a summary
+    #[arg(long)]
+    verbose: bool,
+}
+
+fn parse_size(text: &str) -> std::result::Result<Size, String> {
+    let names = || Size::ALL.map(Size::name).join(", ");
+    Size::from_name(text).ok_or_else(|| format!("expected one of {}", names()))
+}
+
+fn parse_dtype(text: &str) -> std::result::Result<Precision, String> {
+    match Precision::from_name(text) {
+        Some(precision @ (Precision::F32 | Precision::F16)) => Ok(precision),
+        _ => Err("expected f32 or f16; `ofa export` writes q8 and q4".to_owned()),
+    }
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let vocabulary = Vocabulary::find(args.tokenizer.as_deref(), &args.src)?;
+    let Checkpoint { layout, tensors, skipped, settings, config, notes } = read_checkpoint(&args.src, args.ema)?;
+    println!("{}: {layout:?} names, {} tensors", args.src.display(), tensors.len() + skipped.len());
+    notes.iter().for_each(|note| println!("{note}"));
+
+    let mut shapes: Shapes = skipped.iter().map(|(name, shape)| (name.clone(), shape.clone())).collect();
+    let (tensors, mut rows) = to_bundle_names(layout, tensors)?;
+    rows.extend(skipped.iter().map(|(name, _)| dropped_row(name)));
+    print_rows(&rows, args.verbose);
+
+    shapes.extend(tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())));
+    let inferred = infer_config(&shapes, &settings, vocabulary.text_size()?)?;
+    let config = match &config {
+        Some(file) => merge_config(file, &inferred)?,
+        None => inferred,
+    };
+    if let Some(size) = args.arch {
+        check_size(size, &config)?;
+    }
+    let tokenizer_json = vocabulary.tokenizer_json(config.num_codes, config.num_bins)?;
+    Vocab::from_tokenizer_json(&tokenizer_json, &config)?;
+
+    let expected = parameter_shapes(&config, &super::plain_device())?;
+    let found: Vec<_> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
+    refuse(args.src.display(), &compare_keys(&expected, &found))?;
+
+    let precision = args.dtype.unwrap_or_else(|| {
+        let halves = |(_, tensor): &(String, RawTensor<'_>)| matches!(tensor.dtype, Dtype::F16 | Dtype::BF16);
+        if tensors.iter().all(halves) { Precision::F16 } else { Precision::F32 }
+    });
+    let files = BundleFiles { config, tokenizer_json, generation_config: "{}\n".to_owned() };
+    let mut tensors: HashMap<_, _> = tensors.into_iter().collect();
+    let stored = expected.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(|(name, tensor)| {
+        let stored = store(&name, &tensor, precision)?;
+        Ok((name, stored))
+    });
+    let manifest = write_bundle(&args.out, &files, precision, stored)?;
+    println!(
+        "{}: {} parameters, {precision}, {:.1} MB in {} files",
+        args.out.display(),
+        manifest.parameters,
+        manifest.total_bytes as f64 / 1e6,
+        manifest.files.len() + 1
+    );
+    Ok(())
+}
+
+/// A float tensor in the bundle's floating type.
+pub(super) fn store(name: &str, tensor: &RawTensor<'_>, precision: Precision) -> Result<RawTensor<'static>> {
+    let values = tensor.to_f32(name)?;
+    match precision {
+        Precision::F16 => RawTensor::from_f32_as_f16(name, tensor.shape.clone(), &values),
+        _ => RawTensor::from_f32(name, tensor.shape.clone(), &values),
+    }
+}
+
+/// What became of the tensors: one line each, or one line for each rule.
+fn print_rows(rows: &[Row], verbose: bool) {
+    if verbose {
+        for Row { from, to, rule } in rows {
+            match to {
+                Some(to) if to == from => println!("  {from}"),
+                Some(to) => println!("  {from} → {to}"),
+                None => println!("  {from}: {rule}"),
+            }
+        }
+        return;
+    }
+    let mut rules: Vec<(&str, usize)> = Vec::new();
+    for row in rows {
+        match rules.iter_mut().find(|(rule, _)| *rule == row.rule) {
+            Some((_, count)) => *count += 1,
+            None => rules.push((&row.rule, 1)),
+        }
+    }
+    rules.iter().for_each(|(rule, count)| println!("  {count:5} {rule}"));
+}
+
+/// The vocabulary files that were found, in one of their three forms.
+enum Vocabulary {
+    Tokenizer(String),
+    Hf { vocab: String, merges: String },
+    Fairseq { dict: String, encoder: String, bpe: String },
+}
+
+impl Vocabulary {
+    fn find(given: Option<&Path>, src: &Path) -> Result<Self> {
+        let beside = if src.is_dir() { Some(src) } else { src.parent() };
+        let directory = given.or(beside).filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let has = |names: &[&str]| names.iter().all(|name| directory.join(name).is_file());
+        let read = |name: &str| {
+            let path = directory.join(name);
+            std::fs::read_to_string(&path).map_err(|error| Error::file(path.display(), error))
+        };
+        if has(&["tokenizer.json"]) {
+            Ok(Self::Tokenizer(read("tokenizer.json")?))
+        } else if has(&["vocab.json", "merges.txt"]) {
+            Ok(Self::Hf { vocab: read("vocab.json")?, merges: read("merges.txt")? })
+        } else if has(&["dict.txt", "encoder.json", "vocab.bpe"]) {
+            Ok(Self::Fairseq { dict: read("dict.txt")?, encoder: read("encoder.json")?, bpe: read("vocab.bpe")? })
+        } else {
+            let reason = "expected tokenizer.json, or vocab.json and merges.txt, or dict.txt, encoder.json and \
+                          vocab.bpe (utils/BPE of the original); name their directory with --tokenizer";
+            Err(Error::file(directory.display(), reason))
+        }
+    }
+
+    /// Ids before `<code_0>`, where the files show it.
+    fn text_size(&self) -> Result<Option<usize>> {
+        let json = |name: &str, text: &str| {
+            serde_json::from_str::<serde_json::Value>(text).map_err(|error| Error::file(name, error))
+        };
+        let after_mask = |id: Option<u64>| id.and_then(|id| usize::try_from(id).ok()).and_then(|id| id.checked_add(1));
+        Ok(match self {
+            Self::Tokenizer(text) => {
+                let file = json("tokenizer.json", text)?;
+                let added = file["added_tokens"].as_array().into_iter().flatten();
+                let mask = added.filter(|token| token["content"] == "<mask>").find_map(|token| token["id"].as_u64());
+                after_mask(mask.or_else(|| file["model"]["vocab"]["<mask>"].as_u64()))
+            }
+            Self::Hf { vocab, .. } => after_mask(json("vocab.json", vocab)?["<mask>"].as_u64()),
+            // Four specials stand before the dictionary's lines and `<mask>` behind them.
+            Self::Fairseq { dict, .. } => Some(dict.lines().count() + 5),
+        })
+    }
+
+    fn tokenizer_json(self, num_codes: usize, num_bins: usize) -> Result<String> {
+        match self {
+            Self::Tokenizer(text) => Ok(text),
+            Self::Hf { vocab, merges } => tokenizer_json_from_hf(&vocab, &merges, num_codes, num_bins),
+            Self::Fairseq { dict, encoder, bpe } => {
+                tokenizer_json_from_fairseq(&dict, &encoder, &bpe, num_codes, num_bins)
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `ofa export`: bundle → bundle, with smaller weights and a report of what that costs.
+
+use super::convert::store;
+use crate::config::Quantization;
+use crate::error::{Error, Result};
+use crate::model::parameter_shapes;
+use crate::weights::{
+    Bundle, Precision, RawTensor, compare_keys, fold_batch_norm, quantize_tensor, read_bundle, refuse, write_bundle,
+};
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// Writes a bundle with other weights: f32, f16, or quantised to 8 or 4 bits.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Directory of an f32 or f16 bundle
+    dir: PathBuf,
+    /// Directory of the new bundle; a bundle that is there is replaced
+    #[arg(long)]
+    out: PathBuf,
+    /// f32, f16, q8 or q4
+    #[arg(long, value_parser = parse_dtype)]
+    dtype: Precision,
+    /// Weights that share a scale: 32 or 64
+    #[arg(long, default_value_t = 32, value_parser = parse_group)]
+    group_size: usize,
+    /// Leave the batch norms as they are, so that the bundle can still be trained
+    #[arg(long)]
+    keep_batch_norm: bool,
+}
+
+fn parse_dtype(text: &str) -> std::result::Result<Precision, String> {
+    Precision::from_name(text).ok_or_else(|| "expected f32, f16, q8 or q4".to_owned())
+}
+
+fn parse_group(text: &str) -> std::result::Result<usize, String> {
+    match text {
+        "32" => Ok(32),
+        "64" => Ok(64),
+        _ => Err("expected 32 or 64".to_owned()),
+    }
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let Bundle { manifest, mut files, mut tensors } = read_bundle(&args.dir)?;
+    if manifest.precision.bits().is_some() {
+        let found = format!("one of {}", manifest.precision);
+        return Err(Error::option("DIR", "a bundle of f32 or f16 weights, not quantised yet", found));
+    }
+    let shapes = |tensors: &[(String, RawTensor<'_>)]| -> Vec<_> {
+        tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
+    };
+    let device = super::plain_device();
+    refuse(args.dir.display(), &compare_keys(&parameter_shapes(&files.config, &device)?, &shapes(&tensors)))?;
+
+    if !args.keep_batch_norm && !files.config.batch_norm_folded {
+        tensors = fold_batch_norm(tensors)?;
+        files.config.batch_norm_folded = true;
+    }
+    let quantization = args.dtype.bits().map(|bits| Quantization { bits, group_size: args.group_size });
+    files.config.quantization = quantization;
+    let order = parameter_shapes(&files.config, &device)?;
+    refuse(args.dir.display(), &compare_keys(&order, &shapes(&tensors)))?;
+
+    let mut tensors: HashMap<_, _> = tensors.into_iter().collect();
+    let stored = order.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).flat_map(|(name, tensor)| {
+        let stored = match quantization {
+            Some(quantization) => quantize_tensor(&name, &tensor, quantization),
+            None => store(&name, &tensor, args.dtype).map(|tensor| vec![(name, tensor)]),
+        };
+        match stored {
+            Ok(tensors) => tensors.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        }
+    });
+    let written = write_bundle(&args.out, &files, args.dtype, stored)?;
+    println!(
+        "{}: {}, {:.1} MB (from {}, {:.1} MB)",
+        args.out.display(),
+        written.precision,
+        written.total_bytes as f64 / 1e6,
+        manifest.precision,
+        manifest.total_bytes as f64 / 1e6
+    );
+    Ok(())
+}

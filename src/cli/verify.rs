@@ -1,0 +1,34 @@
+//! `ofa verify`: is this bundle whole, and does the model find in it what it asks for?
+
+use crate::error::Result;
+use crate::model::parameter_shapes;
+use crate::vocab::Vocab;
+use crate::weights::{Report, read_files, refuse, verify};
+use std::path::PathBuf;
+
+/// Checks a bundle: hashes, sizes, shapes, missing and unused keys.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Directory of the bundle
+    dir: PathBuf,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let mut report = verify(&args.dir, |config| parameter_shapes(config, &super::plain_device()))?;
+    let (_, files) = read_files(&args.dir)?;
+    if let Err(error) = Vocab::from_tokenizer_json(&files.tokenizer_json, &files.config) {
+        report.problems.push(format!("tokenizer.json: {error}"));
+    }
+    let Report { problems, files, bytes, tensors, parameters, precision } = &report;
+    if args.json {
+        println!("{}", serde_json::json!(report));
+    } else {
+        problems.iter().for_each(|problem| println!("{problem}"));
+        let size = *bytes as f64 / 1e6;
+        println!("{files} files, {size:.1} MB, {tensors} tensors, {parameters} parameters, {precision}");
+    }
+    refuse(args.dir.display(), problems)
+}

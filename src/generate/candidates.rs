@@ -1,0 +1,57 @@
+//! Scoring a closed set of answers exactly (reference §9.4): one walk down their trie, all nodes of a depth at once,
+//! so that thousands of answers cost as many steps as the longest has tokens.
+
+use super::Step;
+use crate::error::Result;
+use std::collections::BTreeMap;
+
+/// The log-probability of each of `answers` after `prompt` (BOS first), every step normalised over the tokens that
+/// some answer allows there. An answer is its tokens without EOS, which is added.
+///
+/// # Errors
+/// Those of the model's steps.
+pub async fn score_candidates<S: Step>(
+    step: &mut S,
+    prompt: &[u32],
+    answers: &[Vec<u32>],
+    eos: u32,
+) -> Result<Vec<f32>> {
+    let answers: Vec<Vec<u32>> = answers.iter().map(|answer| answer.iter().copied().chain([eos]).collect()).collect();
+    let mut scores = vec![0.0f32; answers.len()];
+    // Each level's nodes: the answers that pass through, all with the same tokens up to `depth`.
+    let mut nodes: Vec<Vec<usize>> = vec![(0..answers.len()).collect()];
+    let (mut tokens, mut rows) = (prompt.to_vec(), Vec::new());
+    for depth in 0.. {
+        let children: Vec<BTreeMap<u32, Vec<usize>>> = nodes.iter().map(|node| branch(node, &answers, depth)).collect();
+        let allowed: Vec<Vec<u32>> = children.iter().map(|children| children.keys().copied().collect()).collect();
+        let chosen = step.choose(&tokens, &rows, &allowed).await?;
+        let mut next = Vec::new();
+        (tokens, rows) = (Vec::new(), Vec::new());
+        for (row, (children, chosen)) in children.into_iter().zip(chosen).enumerate() {
+            for ((token, passing), score) in children.into_iter().zip(chosen) {
+                passing.iter().for_each(|answer| scores[*answer] += score);
+                let unfinished: Vec<usize> =
+                    passing.into_iter().filter(|answer| answers[*answer].len() > depth + 1).collect();
+                if !unfinished.is_empty() {
+                    tokens.push(token);
+                    rows.push(row);
+                    next.push(unfinished);
+                }
+            }
+        }
+        if next.is_empty() {
+            break;
+        }
+        nodes = next;
+    }
+    Ok(scores)
+}
+
+/// The answers of one node by their next token.
+fn branch(node: &[usize], answers: &[Vec<u32>], depth: usize) -> BTreeMap<u32, Vec<usize>> {
+    let mut children: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for answer in node {
+        children.entry(answers[*answer][depth]).or_default().push(*answer);
+    }
+    children
+}

@@ -1,0 +1,168 @@
+//! What a caller gives to a task, and how it is cleaned before it goes into an instruction.
+
+use super::{PromptType, Task};
+use crate::error::{Error, Result};
+use crate::vocab::clean;
+use serde::{Deserialize, Serialize};
+
+/// Everything a caller may give; which of it a task uses, its row says. The image is passed elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Inputs {
+    /// The question, phrase, sentence or article.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The second sentence of tasks on two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text2: Option<String>,
+    /// A caption known beforehand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caption: Option<String>,
+    /// Names of objects found in the image beforehand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Vec<String>>,
+    /// A region of the image: left, top, right, bottom, from 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<[f32; 4]>,
+    /// The only answers allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers: Option<Vec<String>>,
+    /// In place of the task's own, for a checkpoint that was trained for another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_type: Option<PromptType>,
+}
+
+/// Names of the parts of [`Inputs`] that go into instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Field {
+    /// [`Inputs::text`]
+    Text,
+    /// [`Inputs::text2`]
+    Text2,
+    /// [`Inputs::caption`]
+    Caption,
+    /// [`Inputs::objects`]
+    Objects,
+    /// [`Inputs::region`]
+    Region,
+}
+
+/// One input of a task.
+#[derive(Debug)]
+pub struct Input {
+    /// Which.
+    pub field: Field,
+    /// Whether the task cannot do without.
+    pub required: bool,
+    /// How it is cleaned.
+    pub clean: Clean,
+    /// One phrase for help texts.
+    pub doc: &'static str,
+}
+
+/// How a text is cleaned; the numbers are the most words kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clean {
+    /// Not at all.
+    Raw,
+    /// [`clean::pre_caption`]
+    Caption(usize),
+    /// [`clean::question`]
+    Question(usize),
+    /// [`clean::article`]
+    Article(usize),
+    /// [`clean::sentence`]
+    Sentence(usize),
+    /// [`clean::joined_words`]
+    Words(usize),
+}
+
+impl Clean {
+    fn apply(self, text: &str) -> String {
+        match self {
+            Self::Raw => text.to_owned(),
+            Self::Caption(words) => clean::pre_caption(text, words),
+            Self::Question(words) => clean::question(text, words),
+            Self::Article(words) => clean::article(text, words),
+            Self::Sentence(words) => clean::sentence(text, words),
+            Self::Words(words) => clean::joined_words(text, words),
+        }
+    }
+}
+
+impl Field {
+    /// All of them.
+    pub const ALL: [Field; 5] = [Field::Text, Field::Text2, Field::Caption, Field::Objects, Field::Region];
+
+    /// As written in templates and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Text2 => "text2",
+            Self::Caption => "caption",
+            Self::Objects => "objects",
+            Self::Region => "region",
+        }
+    }
+
+    /// The field of a placeholder.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.name() == name)
+    }
+
+    /// Whether the caller gave it.
+    pub fn is_given(self, inputs: &Inputs) -> bool {
+        match self {
+            Self::Text => inputs.text.is_some(),
+            Self::Text2 => inputs.text2.is_some(),
+            Self::Caption => inputs.caption.is_some(),
+            Self::Objects => inputs.objects.is_some(),
+            Self::Region => inputs.region.is_some(),
+        }
+    }
+}
+
+impl Task {
+    /// Whether the caller gave what the task needs, and nothing that it would ignore.
+    pub(super) fn check(&self, inputs: &Inputs) -> Result<()> {
+        for Input { field, required, doc, .. } in self.inputs {
+            if *required && !field.is_given(inputs) {
+                return Err(Error::task(self.name, format!("needs `{}`: {doc}", field.name())));
+            }
+        }
+        for field in Field::ALL {
+            if field.is_given(inputs) && self.inputs.iter().all(|input| input.field != field) {
+                return Err(Error::task(self.name, format!("has no use for `{}`", field.name())));
+            }
+        }
+        if let Some(region) = inputs.region
+            && !(region.iter().all(|side| (0.0..=1.0).contains(side)) && region[0] < region[2] && region[1] < region[3])
+        {
+            let reason = format!("`region` is left, top, right, bottom from 0 to 1, found {region:?}");
+            return Err(Error::task(self.name, reason));
+        }
+        Ok(())
+    }
+
+    /// A field's text as it goes into the instruction.
+    pub(super) fn cleaned(&self, field: Field, inputs: &Inputs) -> Result<String> {
+        let joined;
+        let text = match field {
+            Field::Text => inputs.text.as_deref(),
+            Field::Text2 => inputs.text2.as_deref(),
+            Field::Caption => inputs.caption.as_deref(),
+            Field::Objects => {
+                joined = inputs.objects.as_ref().map(|objects| objects.join(" "));
+                joined.as_deref()
+            }
+            Field::Region => None,
+        };
+        let text = text.unwrap_or_default();
+        if text.trim().is_empty() {
+            return Err(Error::task(self.name, format!("`{}` is empty", field.name())));
+        }
+        let rule = self.inputs.iter().find(|input| input.field == field).map_or(Clean::Raw, |input| input.clean);
+        Ok(rule.apply(text))
+    }
+}

@@ -1,0 +1,124 @@
+//! From a task's template and the caller's inputs to the ids that the model reads.
+
+use super::{Constraint, Field, ImageRule, Inputs, PromptType, Task};
+use crate::error::{Error, Result};
+use crate::vocab::Vocab;
+use crate::vocab::boxes::{self, Ratio};
+
+/// What the encoder reads and what the decoder is given before it answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prompt {
+    /// BOS, the instruction, EOS.
+    pub source: Vec<u32>,
+    /// Decoder tokens after BOS; empty unless the prompt type asks for some.
+    pub prefix: Vec<u32>,
+    /// The only answers allowed, each without BOS and EOS; none means that anything may be generated.
+    pub candidates: Option<Vec<Vec<u32>>>,
+}
+
+/// Regions are bins of a square with this side in pre-training, where the region prompt comes from, and in
+/// fine-tuning for grounding.
+const REGION_SIDE: u32 = 512;
+
+impl Task {
+    /// The ids of this task's instruction. Training uses the same function.
+    ///
+    /// # Errors
+    /// [`Error::Task`] if an input is missing, empty, of no use to the task or out of range, and what
+    /// [`Vocab::encode`] refuses.
+    pub fn prompt(&self, inputs: &Inputs, vocab: &Vocab) -> Result<Prompt> {
+        self.check(inputs)?;
+        let layout = vocab.layout();
+        let mut source = vec![layout.bos];
+        // Text is encoded in as few pieces as possible, because BPE looks across the seams.
+        let mut text = String::new();
+        for part in parts(self.template(inputs)?) {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Field(Field::Region) => {
+                    source.extend(vocab.encode(&std::mem::take(&mut text))?);
+                    source.extend(self.region(inputs, vocab)?);
+                }
+                Part::Field(field) => text.push_str(&self.cleaned(field, inputs)?),
+            }
+        }
+        source.extend(vocab.encode(&text)?);
+        source.push(layout.eos);
+        let prefix = match inputs.prompt_type.unwrap_or(self.prompt_type) {
+            PromptType::None => &[][..],
+            PromptType::Src => &source[1..],
+            PromptType::PrevOutput => &source[1..source.len() - 1],
+        };
+        Ok(Prompt { prefix: prefix.to_vec(), candidates: self.candidates(inputs, vocab)?, source })
+    }
+
+    /// The instruction as text, bins written out, for logs and tests.
+    ///
+    /// # Errors
+    /// As [`Task::prompt`].
+    pub fn instruction(&self, inputs: &Inputs, vocab: &Vocab) -> Result<String> {
+        Ok(vocab.decode(&self.prompt(inputs, vocab)?.source))
+    }
+
+    fn template(&self, inputs: &Inputs) -> Result<&'static str> {
+        let complete = |template: &&str| {
+            parts(template).all(|part| match part {
+                Part::Literal(_) => true,
+                Part::Field(field) => field.is_given(inputs),
+            })
+        };
+        let template = self.templates.iter().copied().find(complete);
+        template.ok_or_else(|| Error::task(self.name, "the inputs fit no form of the instruction"))
+    }
+
+    fn region(&self, inputs: &Inputs, vocab: &Vocab) -> Result<Vec<u32>> {
+        let region = inputs.region.ok_or_else(|| Error::task(self.name, "needs `region`"))?;
+        let side = self.image.map_or(REGION_SIDE, |ImageRule { side, .. }| side) as f32;
+        let bins = boxes::quantise(region, Ratio { x: side, y: side }, vocab.layout().num_bins);
+        bins.into_iter().map(|bin| vocab.bin(bin)).collect()
+    }
+
+    /// Answers are learnt with a space in front.
+    fn candidates(&self, inputs: &Inputs, vocab: &Vocab) -> Result<Option<Vec<Vec<u32>>>> {
+        let encode = |answer: &str| vocab.encode(&format!(" {answer}"));
+        match (self.constraint, &inputs.answers) {
+            (Constraint::Answers, Some(answers)) => {
+                if answers.is_empty() || answers.iter().any(|answer| answer.trim().is_empty()) {
+                    return Err(Error::task(self.name, "`answers` is empty or has an empty answer"));
+                }
+                answers.iter().map(|answer| encode(answer.trim())).collect::<Result<_>>().map(Some)
+            }
+            (Constraint::Labels(labels), None) => {
+                labels.iter().map(|label| encode(label)).collect::<Result<_>>().map(Some)
+            }
+            (_, Some(_)) => Err(Error::task(self.name, "has no use for `answers`")),
+            (_, None) => Ok(None),
+        }
+    }
+}
+
+/// A template's literals and placeholders in order.
+pub(super) enum Part<'a> {
+    Literal(&'a str),
+    Field(Field),
+}
+
+/// A brace that opens no known field is a literal; the table's tests see to it that there are none.
+pub(super) fn parts(template: &str) -> impl Iterator<Item = Part<'_>> {
+    let mut rest = template;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        if let Some((name, after)) = rest.strip_prefix('{').and_then(|inner| inner.split_once('}'))
+            && let Some(field) = Field::from_name(name)
+        {
+            rest = after;
+            return Some(Part::Field(field));
+        }
+        let end = rest.char_indices().skip(1).find(|(_, c)| *c == '{').map_or(rest.len(), |(at, _)| at);
+        let (literal, after) = rest.split_at(end);
+        rest = after;
+        Some(Part::Literal(literal))
+    })
+}

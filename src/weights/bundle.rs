@@ -1,0 +1,282 @@
+//! Bundles on disk: written whole or not at all, and read back.
+
+use super::assemble::{Assembler, split};
+use super::manifest::{
+    CHUNK, CONFIG, FileEntry, GENERATION_CONFIG, INDEX, MANIFEST, Manifest, Precision, TOKENIZER, VERSION,
+};
+use super::raw::{Dtype, RawTensor, Tensors};
+use super::shard::encode_shard;
+use crate::config::OfaConfig;
+use crate::error::{Error, Result};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The largest shard written. Browsers and CDNs cache, resume and run out of memory by the file.
+pub const SHARD_LIMIT: usize = 16 << 20;
+
+/// Header bytes set aside for one tensor, beside its name.
+const HEADER_BYTES: usize = 160;
+
+/// A bundle's small files.
+#[derive(Debug, Clone)]
+pub struct BundleFiles {
+    pub config: OfaConfig,
+    pub tokenizer_json: String,
+    pub generation_config: String,
+}
+
+/// A bundle in memory.
+#[derive(Debug)]
+pub struct Bundle {
+    pub manifest: Manifest,
+    pub files: BundleFiles,
+    /// As stored (packed tensors stay packed), in the order in which the model runs.
+    pub tensors: Tensors<'static>,
+}
+
+/// Writes a bundle to `out`, which appears complete or not at all; a bundle that was there is replaced.
+///
+/// `tensors` come in the order in which the model runs, already in the form in which they are stored; they are drawn
+/// one by one, so that converting them need not hold two models.
+///
+/// # Errors
+/// The first error that `tensors` gives, or [`Error::File`] when something other than a bundle is in the way or
+/// writing fails.
+pub fn write_bundle(
+    out: &Path,
+    files: &BundleFiles,
+    precision: Precision,
+    tensors: impl IntoIterator<Item = Result<(String, RawTensor<'static>)>>,
+) -> Result<Manifest> {
+    write_bundle_with_limit(out, files, precision, tensors, SHARD_LIMIT)
+}
+
+/// [`write_bundle`] with shards of at most about `limit` bytes.
+pub fn write_bundle_with_limit(
+    out: &Path,
+    files: &BundleFiles,
+    precision: Precision,
+    tensors: impl IntoIterator<Item = Result<(String, RawTensor<'static>)>>,
+    limit: usize,
+) -> Result<Manifest> {
+    check_target(out)?;
+    let failed = |error: std::io::Error| Error::file(out.display(), error);
+    let parent = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&parent).map_err(failed)?;
+    // Beside the target, so that the last step is a rename within one file system.
+    let workplace = tempfile::Builder::new().prefix(".ofa-bundle-").tempdir_in(&parent).map_err(failed)?;
+    // A directory of its own: the temporary one is private to its owner, a bundle is to be served.
+    let directory = workplace.path().join("new");
+    fs::create_dir(&directory).map_err(failed)?;
+
+    let mut writer = Writer { directory, limit, pending: Vec::new(), pending_bytes: 0, shards: Vec::new() };
+    let mut parameters = 0;
+    for tensor in tensors {
+        let (name, tensor) = tensor?;
+        parameters += count_parameters(&name, &tensor, precision);
+        for (name, part) in split(name, tensor, limit.saturating_sub(4 * HEADER_BYTES).max(1)) {
+            writer.push(name, part.into_owned())?;
+        }
+    }
+    let manifest = writer.finish(files, precision, parameters)?;
+
+    let old = workplace.path().join("old");
+    let replaced = out.exists();
+    if replaced {
+        fs::rename(out, &old).map_err(failed)?;
+    }
+    if let Err(error) = fs::rename(workplace.path().join("new"), out) {
+        if replaced {
+            fs::rename(&old, out).map_err(failed)?;
+        }
+        return Err(failed(error));
+    }
+    sync_directory(&parent);
+    Ok(manifest)
+}
+
+/// Nothing that is not a bundle is ever overwritten.
+fn check_target(out: &Path) -> Result<()> {
+    if !out.exists() {
+        return Ok(());
+    }
+    let empty = fs::read_dir(out).map_err(|error| Error::file(out.display(), error))?.next().is_none();
+    if empty || out.join(MANIFEST).is_file() {
+        return Ok(());
+    }
+    Err(Error::file(out.display(), "exists and is not a bundle (it has no manifest.json); choose another directory"))
+}
+
+fn count_parameters(name: &str, tensor: &RawTensor<'_>, precision: Precision) -> u64 {
+    let elements = tensor.elements() as u64;
+    match (precision.bits(), tensor.dtype) {
+        (Some(bits), Dtype::U32) => elements * 32 / bits as u64,
+        (Some(_), _) if name.ends_with(".scales") || name.ends_with(".biases") => 0,
+        _ if name.ends_with(".running_mean") || name.ends_with(".running_var") => 0,
+        _ => elements,
+    }
+}
+
+struct Writer {
+    directory: PathBuf,
+    limit: usize,
+    pending: Tensors<'static>,
+    pending_bytes: usize,
+    /// Entries without names, which need the number of shards, and the tensors in each.
+    shards: Vec<(FileEntry, Vec<String>)>,
+}
+
+impl Writer {
+    fn push(&mut self, name: String, tensor: RawTensor<'static>) -> Result<()> {
+        let bytes = tensor.data.len() + name.len() + HEADER_BYTES;
+        if !self.pending.is_empty() && self.pending_bytes + bytes > self.limit {
+            self.flush()?;
+        }
+        self.pending_bytes += bytes;
+        self.pending.push((name, tensor));
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let temporary = format!("shard-{}", self.shards.len());
+        let bytes = encode_shard(&temporary, &self.pending)?;
+        let mut entry = self.write(&temporary, &bytes)?;
+        entry.chunks = bytes.chunks(CHUNK).map(sha256).collect();
+        self.shards.push((entry, self.pending.drain(..).map(|(name, _)| name).collect()));
+        self.pending_bytes = 0;
+        Ok(())
+    }
+
+    fn finish(mut self, files: &BundleFiles, precision: Precision, parameters: u64) -> Result<Manifest> {
+        if !self.pending.is_empty() {
+            self.flush()?;
+        }
+        let count = self.shards.len();
+        let mut weight_map = BTreeMap::new();
+        let mut shards = Vec::with_capacity(count);
+        for (index, (mut entry, tensors)) in std::mem::take(&mut self.shards).into_iter().enumerate() {
+            let name = format!("model-{:05}-of-{count:05}.safetensors", index + 1);
+            fs::rename(self.directory.join(&entry.name), self.directory.join(&name))
+                .map_err(|error| Error::file(&name, error))?;
+            weight_map.extend(tensors.into_iter().map(|tensor| (tensor, name.clone())));
+            entry.name = name;
+            shards.push(entry);
+        }
+        let total_size: u64 = shards.iter().map(|entry| entry.size).sum();
+        let index = serde_json::json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });
+        let config = serde_json::to_string_pretty(&files.config).map_err(|error| Error::file(CONFIG, error))?;
+        let mut entries = vec![
+            self.write(CONFIG, config.as_bytes())?,
+            self.write(TOKENIZER, files.tokenizer_json.as_bytes())?,
+            self.write(GENERATION_CONFIG, files.generation_config.as_bytes())?,
+            self.write(INDEX, format!("{index:#}").as_bytes())?,
+        ];
+        entries.extend(shards);
+        let total_bytes = entries.iter().map(|entry| entry.size).sum();
+        let manifest = Manifest { version: VERSION, total_bytes, parameters, precision, files: entries };
+        self.write(MANIFEST, manifest.to_json()?.as_bytes())?;
+        sync_directory(&self.directory);
+        Ok(manifest)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<FileEntry> {
+        let path = self.directory.join(name);
+        let write = || {
+            let mut file = fs::File::create(&path)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        };
+        write().map_err(|error| Error::file(path.display(), error))?;
+        Ok(FileEntry { name: name.to_owned(), size: bytes.len() as u64, sha256: sha256(bytes), chunks: Vec::new() })
+    }
+}
+
+/// Makes renames last. Some systems cannot open directories; there the rename alone has to do.
+fn sync_directory(path: &Path) {
+    if let Ok(directory) = fs::File::open(path) {
+        let _ = directory.sync_all();
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A listed file of `directory`, with the size that the manifest says.
+///
+/// # Errors
+/// [`Error::File`] when it is missing or of another size.
+pub fn read_listed(directory: &Path, entry: &FileEntry) -> Result<Vec<u8>> {
+    let path = directory.join(&entry.name);
+    let bytes = fs::read(&path).map_err(|error| Error::file(path.display(), error))?;
+    if bytes.len() as u64 != entry.size {
+        let reason = format!("expected {} bytes, found {}: copy the bundle again", entry.size, bytes.len());
+        return Err(Error::file(path.display(), reason));
+    }
+    Ok(bytes)
+}
+
+/// The small files of a bundle.
+///
+/// # Errors
+/// [`Error::File`] or [`Error::Config`] when one is missing or malformed.
+pub fn read_files(directory: &Path) -> Result<(Manifest, BundleFiles)> {
+    let text = |name: &str| {
+        let path = directory.join(name);
+        fs::read_to_string(&path).map_err(|error| Error::file(path.display(), error))
+    };
+    let path = directory.join(MANIFEST);
+    if !path.is_file() {
+        let reason = "not there, so this is not a bundle; `ofa convert` makes one from a checkpoint";
+        return Err(Error::file(path.display(), reason));
+    }
+    let manifest = Manifest::from_json(&text(MANIFEST)?)?;
+    let generation_config = if manifest.files.iter().any(|file| file.name == GENERATION_CONFIG) {
+        text(GENERATION_CONFIG)?
+    } else {
+        "{}".to_owned()
+    };
+    let config = OfaConfig::from_json(&text(CONFIG)?)?;
+    Ok((manifest, BundleFiles { config, tokenizer_json: text(TOKENIZER)?, generation_config }))
+}
+
+/// Hands each tensor of a bundle to `take` in the order in which the model runs, with one shard in memory at a time.
+/// Sizes are checked; hashes are the business of [`super::verify`].
+///
+/// # Errors
+/// Those of reading, and the first that `take` gives.
+pub fn read_tensors(
+    directory: &Path,
+    manifest: &Manifest,
+    mut take: impl FnMut(String, RawTensor<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut assembler = Assembler::new();
+    for entry in manifest.shards() {
+        let bytes = read_listed(directory, entry)?;
+        for (name, tensor) in assembler.push(&entry.name, &bytes)? {
+            take(name, tensor)?;
+        }
+    }
+    assembler.finish()
+}
+
+/// The whole bundle.
+///
+/// # Errors
+/// Those of [`read_files`] and [`read_tensors`].
+pub fn read_bundle(directory: &Path) -> Result<Bundle> {
+    let (manifest, files) = read_files(directory)?;
+    let mut tensors = Vec::new();
+    read_tensors(directory, &manifest, |name, tensor| {
+        tensors.push((name, tensor.into_owned()));
+        Ok(())
+    })?;
+    Ok(Bundle { manifest, files, tensors })
+}

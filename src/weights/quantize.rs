@@ -1,0 +1,247 @@
+//! Affine quantisation in groups along the input dimension, as MLX packs it.
+//!
+//! `X.weight` is U32 `[out, in · bits / 32]`, low bits first; `X.scales` and `X.biases` are f16 `[out, in / group]`;
+//! a weight is `scale · u + bias`. The codes are symmetric: `bias = −2^(bits−1) · scale`, which f16 holds exactly.
+
+use super::raw::{Dtype, RawTensor, Tensors};
+use crate::config::Quantization;
+use crate::error::{Error, Result};
+use half::f16;
+
+/// How one tensor is stored in a bundle of quantised weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// Words, scales and biases.
+    Packed,
+    /// f16 as it is.
+    Half,
+}
+
+/// Which tensors are packed: the matrices that matrix products and convolutions read, and the embedding.
+///
+/// Position tables, relative tables and `type_embedding` are looked up in small numbers and decide every attention,
+/// norms, biases and `c_attn` are small: all of them stay f16. So do matrices whose rows are no multiple of the group,
+/// such as the stem's first convolution. `shape` is that of the unpacked tensor; convolutions count as
+/// `[out, in · kh · kw]`.
+pub fn precision_of(name: &str, shape: &[usize], group_size: usize) -> Storage {
+    let Some(module) = name.strip_suffix(".weight") else { return Storage::Half };
+    let last = module.rsplit('.').next().unwrap_or_default();
+    let matrix = match shape {
+        [_, _] => {
+            let linear = ["_proj", "_linear", "fc1", "fc2"].iter().any(|end| last.ends_with(end));
+            linear || last == "embed_tokens"
+        }
+        [_, _, _, _] => name.starts_with("encoder.embed_images."),
+        _ => false,
+    };
+    let columns: usize = shape.iter().skip(1).product();
+    if matrix && columns > 0 && columns.is_multiple_of(group_size) { Storage::Packed } else { Storage::Half }
+}
+
+/// A quantised matrix `[rows, columns]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Packed {
+    pub rows: usize,
+    pub columns: usize,
+    pub quantization: Quantization,
+    /// `[rows, columns · bits / 32]`
+    pub words: Vec<u32>,
+    /// `[rows, columns / group]`
+    pub scales: Vec<f16>,
+    /// `[rows, columns / group]`
+    pub biases: Vec<f16>,
+}
+
+/// Quantises `weights`, `[rows, columns]` in row-major order. `name` serves messages.
+///
+/// # Errors
+/// [`Error::Tensor`] when the columns are no multiple of the group, or a value is not finite or beyond f16's scales.
+pub fn quantize(name: &str, weights: &[f32], columns: usize, quantization: Quantization) -> Result<Packed> {
+    let Quantization { bits, group_size } = quantization;
+    check(name, columns, quantization)?;
+    if !weights.len().is_multiple_of(columns) {
+        return Err(Error::tensor(name, format!("rows of {columns} values"), format!("{} values", weights.len())));
+    }
+    let groups = weights.len() / group_size;
+    let mut packed = Packed {
+        rows: weights.len() / columns,
+        columns,
+        quantization,
+        words: Vec::with_capacity(weights.len() * bits / 32),
+        scales: Vec::with_capacity(groups),
+        biases: Vec::with_capacity(groups),
+    };
+    let half = (1 << (bits - 1)) as f32;
+    for group in weights.chunks_exact(group_size) {
+        if let Some(value) = group.iter().find(|value| !value.is_finite()) {
+            return Err(Error::tensor(name, "finite values", value));
+        }
+        let scale = best_scale(group, bits);
+        let bias = f16::from_f32(-half * scale.to_f32());
+        if bias.is_infinite() {
+            return Err(Error::tensor(name, "values that fit f16", "larger ones"));
+        }
+        packed.scales.push(scale);
+        packed.biases.push(bias);
+        for codes in group.chunks_exact(32 / bits) {
+            let word = codes.iter().enumerate().fold(0, |word, (place, value)| {
+                let code = (level(*value, scale.to_f32(), half) + half) as u32;
+                word | code << (place * bits)
+            });
+            packed.words.push(word);
+        }
+    }
+    Ok(packed)
+}
+
+/// The signed code of `value`: the nearest of −half ..= half − 1.
+fn level(value: f32, scale: f32, half: f32) -> f32 {
+    if scale == 0.0 { 0.0 } else { (value / scale).round_ties_even().clamp(-half, half - 1.0) }
+}
+
+/// Steps between zero and the largest value that are tried for 4 bits. With 7 every value is in range; with more the
+/// largest is cut a little and the others gain, and a negative number turns the codes over, so that the odd code −8
+/// serves the larger end. At 8 bits the choice makes no difference worth its time.
+const STEPS_4: [f32; 8] = [7.0, -7.0, 7.5, -7.5, 8.0, -8.0, 8.6, -8.6];
+const STEPS_8: [f32; 1] = [127.0];
+
+/// The f16 scale with the least squared error of those tried.
+fn best_scale(group: &[f32], bits: usize) -> f16 {
+    let half = (1 << (bits - 1)) as f32;
+    let largest = group.iter().fold(0f32, |best, value| if value.abs() > best.abs() { *value } else { best });
+    let steps: &[f32] = if bits == 4 { &STEPS_4 } else { &STEPS_8 };
+    let mut best = (f32::INFINITY, f16::ZERO);
+    for step in steps {
+        let scale = f16::from_f32(largest / step);
+        let error: f32 = if steps.len() == 1 {
+            0.0
+        } else {
+            let wide = scale.to_f32();
+            group.iter().map(|value| (value - wide * level(*value, wide, half)).powi(2)).sum()
+        };
+        if error < best.0 {
+            best = (error, scale);
+        }
+    }
+    best.1
+}
+
+impl Packed {
+    /// The weights `[rows, columns]` that the packed numbers stand for.
+    pub fn unpack(&self) -> Vec<f32> {
+        let Quantization { bits, group_size } = self.quantization;
+        let per_word = 32 / bits;
+        let mask = (1u32 << bits) - 1;
+        let codes = self.words.iter().flat_map(|word| (0..per_word).map(move |place| word >> (place * bits) & mask));
+        codes
+            .enumerate()
+            .map(|(index, code)| {
+                let group = index / group_size;
+                code as f32 * self.scales[group].to_f32() + self.biases[group].to_f32()
+            })
+            .collect()
+    }
+
+    /// The three tensors of a bundle; `name` is that of the weight, `X.weight`.
+    pub fn into_tensors(self, name: &str) -> Result<[(String, RawTensor<'static>); 3]> {
+        let [weight, scales, biases] = packed_names(name);
+        let [words_shape, groups_shape] = packed_shapes(self.rows, self.columns, self.quantization);
+        let bytes = |values: &[f16]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+        let words: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let words = RawTensor::new(&weight, Dtype::U32, words_shape, words)?;
+        let scale_tensor = RawTensor::new(&scales, Dtype::F16, groups_shape.clone(), bytes(&self.scales))?;
+        let bias_tensor = RawTensor::new(&biases, Dtype::F16, groups_shape, bytes(&self.biases))?;
+        Ok([(weight, words), (scales, scale_tensor), (biases, bias_tensor)])
+    }
+
+    /// The inverse of [`Packed::into_tensors`].
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when types or shapes do not belong together.
+    pub fn from_tensors(
+        name: &str,
+        [words, scales, biases]: [&RawTensor<'_>; 3],
+        quantization: Quantization,
+    ) -> Result<Self> {
+        let [rows, width] = <[usize; 2]>::try_from(words.shape.as_slice())
+            .map_err(|_| Error::tensor(name, "packed words [out, in · bits / 32]", format!("{:?}", words.shape)))?;
+        let columns = width.saturating_mul(32) / quantization.bits;
+        check(name, columns, quantization)?;
+        let [_, groups_shape] = packed_shapes(rows, columns, quantization);
+        let [_, scales_name, biases_name] = packed_names(name);
+        let halves = |name: &str, tensor: &RawTensor<'_>| {
+            if tensor.dtype != Dtype::F16 || tensor.shape != groups_shape {
+                let found = format!("{} {:?}", tensor.dtype, tensor.shape);
+                return Err(Error::tensor(name, format!("F16 {groups_shape:?}"), found));
+            }
+            Ok(tensor.data.chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]])).collect())
+        };
+        Ok(Self {
+            rows,
+            columns,
+            quantization,
+            words: words.to_u32(name)?,
+            scales: halves(&scales_name, scales)?,
+            biases: halves(&biases_name, biases)?,
+        })
+    }
+}
+
+fn check(name: &str, columns: usize, quantization: Quantization) -> Result<()> {
+    let Quantization { bits, group_size } = quantization;
+    if !matches!(bits, 4 | 8) || !matches!(group_size, 32 | 64) {
+        let found = format!("{bits} bits, groups of {group_size}");
+        return Err(Error::tensor(name, "4 or 8 bits, groups of 32 or 64", found));
+    }
+    if columns == 0 || !columns.is_multiple_of(group_size) {
+        return Err(Error::tensor(name, format!("rows of a multiple of {group_size} values"), columns));
+    }
+    Ok(())
+}
+
+/// `X.weight`, `X.scales`, `X.biases`.
+pub fn packed_names(weight: &str) -> [String; 3] {
+    let module = weight.strip_suffix(".weight").unwrap_or(weight);
+    [weight.to_owned(), format!("{module}.scales"), format!("{module}.biases")]
+}
+
+/// Shapes of the words, and of the scales and biases.
+fn packed_shapes(rows: usize, columns: usize, quantization: Quantization) -> [Vec<usize>; 2] {
+    let Quantization { bits, group_size } = quantization;
+    [vec![rows, columns * bits / 32], vec![rows, columns / group_size]]
+}
+
+/// The tensors that one float tensor becomes in a bundle of quantised weights: packed, or f16.
+///
+/// # Errors
+/// Those of [`quantize`] and [`RawTensor::from_f32_as_f16`].
+pub fn quantize_tensor(name: &str, tensor: &RawTensor<'_>, quantization: Quantization) -> Result<Tensors<'static>> {
+    let values = tensor.to_f32(name)?;
+    match precision_of(name, &tensor.shape, quantization.group_size) {
+        Storage::Half => Ok(vec![(name.to_owned(), RawTensor::from_f32_as_f16(name, tensor.shape.clone(), &values)?)]),
+        Storage::Packed => {
+            let columns = tensor.shape.iter().skip(1).product();
+            Ok(quantize(name, &values, columns, quantization)?.into_tensors(name)?.into())
+        }
+    }
+}
+
+/// What a bundle stores for the model's float tensors `(name, shape)`: itself, or the packed three.
+pub fn stored_shapes(
+    parameters: Vec<(String, Vec<usize>)>,
+    quantization: Option<Quantization>,
+) -> Vec<(String, Vec<usize>)> {
+    let Some(quantization) = quantization else { return parameters };
+    parameters
+        .into_iter()
+        .flat_map(|(name, shape)| match precision_of(&name, &shape, quantization.group_size) {
+            Storage::Half => vec![(name, shape)],
+            Storage::Packed => {
+                let columns = shape.iter().skip(1).product();
+                let [words, groups] = packed_shapes(shape[0], columns, quantization);
+                let [weight, scales, biases] = packed_names(&name);
+                vec![(weight, words), (scales, groups.clone()), (biases, groups)]
+            }
+        })
+        .collect()
+}
