@@ -3,7 +3,7 @@
 //! Bundles use the HF port's names; the original fairseq checkpoints differ in the rows of [`RENAMES`]. Everything
 //! in neither table keeps its name.
 
-use super::raw::{RawTensor, Tensors};
+use super::raw::Tensors;
 use crate::error::{Error, Result};
 use serde::Serialize;
 

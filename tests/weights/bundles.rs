@@ -1,0 +1,145 @@
+//! Bundles on disk: whole, replaced whole, and checked.
+
+use super::*;
+
+fn files() -> BundleFiles {
+    BundleFiles { config: golden_config(), tokenizer_json: "{}".into(), generation_config: "{}".into() }
+}
+
+fn write(out: &Path, limit: usize) -> (Vec<(String, Vec<usize>)>, Manifest) {
+    let (_, tensors) = micro_bundle();
+    let shapes = shapes_of(&tensors);
+    let stored = tensors.into_iter().map(Ok);
+    (shapes, write_bundle_with_limit(out, &files(), Precision::F32, stored, limit).unwrap())
+}
+
+#[test]
+fn a_bundle_is_read_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("deep/bundle");
+    // Small enough that the embedding is split.
+    let limit = golden_config().vocab_size * golden_config().d_model * 2;
+    let (shapes, manifest) = write(&out, limit);
+    assert!(manifest.shards().count() > 2);
+    assert!(manifest.shards().all(|shard| shard.size <= limit as u64));
+    let index = std::fs::read_to_string(out.join(INDEX)).unwrap();
+    assert!(index.contains("encoder.embed_tokens.weight#00001-of-0000"));
+    let bundle = read_bundle(&out).unwrap();
+    let (config, tensors) = micro_bundle();
+    assert_eq!(bundle.files.config, config);
+    assert_eq!(bundle.manifest, manifest);
+    let read: BTreeMap<_, _> = bundle.tensors.into_iter().collect();
+    assert_eq!(read, tensors.into_iter().collect());
+    let report = verify(&out, |_| Ok(shapes)).unwrap();
+    assert_eq!(report.problems, [""; 0]);
+    // Nothing but the bundle is left behind.
+    assert_eq!(std::fs::read_dir(directory.path().join("deep")).unwrap().count(), 1);
+}
+
+#[test]
+fn writing_is_all_or_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("bundle");
+    let (_, tensors) = micro_bundle();
+    let broken = || {
+        let failure = Err(ofa::error::Error::tensor("last", "a value", "none"));
+        tensors.clone().into_iter().map(Ok).chain([failure])
+    };
+    write_bundle(&out, &files(), Precision::F32, broken()).unwrap_err();
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+
+    let (shapes, first) = write(&out, 1 << 20);
+    write_bundle(&out, &files(), Precision::F32, broken()).unwrap_err();
+    assert_eq!(read_bundle(&out).unwrap().manifest, first);
+    let (_, second) = write(&out, 100_000);
+    assert_ne!(first, second);
+    assert!(verify(&out, |_| Ok(shapes)).unwrap().problems.is_empty(), "shards of the first are gone");
+
+    let home = directory.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::write(home.join("thesis.txt"), "years of work").unwrap();
+    let error = write_bundle(&home, &files(), Precision::F32, tensors.clone().into_iter().map(Ok)).unwrap_err();
+    assert!(error.to_string().contains("not a bundle"), "{error}");
+    assert!(home.join("thesis.txt").exists());
+}
+
+fn verified(break_it: impl FnOnce(&Path, &Manifest, &mut Vec<(String, Vec<usize>)>)) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("bundle");
+    let (mut shapes, manifest) = write(&out, golden_config().vocab_size * golden_config().d_model * 4);
+    break_it(&out, &manifest, &mut shapes);
+    verify(&out, |_| Ok(shapes)).unwrap().problems
+}
+
+#[test]
+fn verify_finds_what_is_wrong() {
+    let flipped = verified(|out, manifest, _| {
+        let path = out.join(&manifest.shards().nth(1).unwrap().name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 4;
+        std::fs::write(path, bytes).unwrap();
+    });
+    assert!(flipped.len() == 1 && flipped[0].contains("model-00002") && flipped[0].contains("MiB 0"), "{flipped:?}");
+
+    let gone = verified(|out, manifest, _| {
+        std::fs::remove_file(out.join(&manifest.shards().nth(1).unwrap().name)).unwrap();
+    });
+    assert!(gone.iter().any(|problem| problem.contains("model-00002")), "{gone:?}");
+
+    let unused = verified(|_, _, shapes| shapes.retain(|(name, _)| name != "encoder.layer_norm.weight"));
+    assert_eq!(unused, [format!("unused `encoder.layer_norm.weight` [{}]", golden_config().d_model)]);
+    let missing = verified(|_, _, shapes| shapes.push(("encoder.extra".into(), vec![3])));
+    assert_eq!(missing, ["missing `encoder.extra` [3]"]);
+    let misshapen = verified(|_, _, shapes| shapes[0].1.push(2));
+    assert_eq!(misshapen.len(), 1);
+
+    let stray = verified(|out, _, _| std::fs::write(out.join("model-00009.safetensors"), b"").unwrap());
+    assert_eq!(stray, ["model-00009.safetensors: not in the manifest"]);
+    let config = verified(|out, _, _| {
+        let text = std::fs::read_to_string(out.join(CONFIG)).unwrap();
+        std::fs::write(out.join(CONFIG), text.replace("\"gelu\"", "\"gelu\" ")).unwrap();
+    });
+    assert!(config.len() == 1 && config[0].contains("config.json"), "{config:?}");
+}
+
+#[test]
+fn a_long_list_of_problems_is_cut() {
+    let problems: Vec<String> = (0..25).map(|k| format!("p{k}")).collect();
+    let text = refuse("x", &problems).unwrap_err().to_string();
+    assert!(text.contains("p9;") && !text.contains("p10") && text.contains("15 more"), "{text}");
+    refuse("x", &[]).unwrap();
+}
+
+#[test]
+fn a_quantised_bundle_verifies() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("q4");
+    let quantization = Quantization { bits: 4, group_size: 32 };
+    let (_, tensors) = micro_bundle();
+    let tensors = fold_batch_norm(tensors).unwrap();
+    let shapes = shapes_of(&tensors);
+    let mut files = files();
+    files.config.batch_norm_folded = true;
+    files.config.quantization = Some(quantization);
+    let stored = tensors.iter().flat_map(|(name, tensor)| quantize_tensor(name, tensor, quantization).unwrap());
+    let manifest = write_bundle(&out, &files, Precision::Q4, stored.map(Ok)).unwrap();
+    let report = verify(&out, |_| Ok(shapes.clone())).unwrap();
+    assert_eq!(report.problems, [""; 0]);
+    let parameters: usize = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    assert_eq!(manifest.parameters, parameters as u64);
+}
+
+#[test]
+fn manifests_stay_in_their_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_, manifest) = write(&directory.path().join("bundle"), 1 << 20);
+    let json = manifest.to_json().unwrap();
+    assert_eq!(Manifest::from_json(&json).unwrap(), manifest);
+    for name in ["../config.json", "/etc/passwd", "a//b", "a\\\\b", "C:x", "manifest.json", ".hidden", ""] {
+        let wrong = json.replacen("\"config.json\"", &format!("\"{name}\""), 1);
+        assert!(Manifest::from_json(&wrong).is_err(), "{name}");
+    }
+    assert!(Manifest::from_json(&json.replacen("\"version\": 1", "\"version\": 2", 1)).is_err());
+    assert!(Manifest::from_json(&json.replacen("\"total_bytes\": ", "\"total_bytes\": 1", 1)).is_err());
+}

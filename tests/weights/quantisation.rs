@@ -1,0 +1,103 @@
+//! Error bounds, the layout of words, and which tensors are packed.
+
+use super::*;
+
+const ALL: [Quantization; 4] = [
+    Quantization { bits: 8, group_size: 32 },
+    Quantization { bits: 8, group_size: 64 },
+    Quantization { bits: 4, group_size: 32 },
+    Quantization { bits: 4, group_size: 64 },
+];
+
+#[test]
+fn a_round_trip_stays_within_a_step() {
+    let mut random = fastrand::Rng::with_seed(7);
+    for round in 0..200 {
+        for quantization in ALL {
+            let columns = quantization.group_size * random.usize(1..4);
+            let rows = random.usize(1..5);
+            let spread = 10f32.powi(random.i32(-4..3));
+            let mut weights: Vec<f32> = (0..rows * columns).map(|_| (random.f32() - 0.5) * spread).collect();
+            if round % 10 == 0 {
+                weights[..quantization.group_size].fill(0.0);
+            }
+            if round % 10 == 1 {
+                weights[0] *= 20.0;
+            }
+            let packed = quantize("w", &weights, columns, quantization).unwrap();
+            let unpacked = packed.unpack();
+            for (group, (own, other)) in
+                weights.chunks(quantization.group_size).zip(unpacked.chunks(quantization.group_size)).enumerate()
+            {
+                let (scale, bias) = (packed.scales[group].to_f32(), packed.biases[group].to_f32());
+                assert_eq!(bias, -((1 << (quantization.bits - 1)) as f32) * scale);
+                let largest = own.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+                let levels = if quantization.bits == 8 { 127.0 } else { 7.0 };
+                // Half a step for every value, and what f16's scale loses at the largest one (its smallest
+                // numbers are 6e-8 apart).
+                let bound = largest / levels * 0.5 + largest * 1e-3 + levels * 6e-8;
+                let error = |other: &[f32]| -> f64 {
+                    own.iter().zip(other).map(|(own, other)| f64::from(own - other).powi(2)).sum()
+                };
+                // At 4 bits single values may be cut in favour of the group, never the sum of squares.
+                if quantization.bits == 8 {
+                    own.iter().zip(other).for_each(|(own, other)| assert!((own - other).abs() <= bound));
+                }
+                assert!(error(other) <= own.len() as f64 * f64::from(bound).powi(2));
+            }
+            let tensors = packed.clone().into_tensors("w.weight").unwrap();
+            let [a, b, c] = tensors.each_ref().map(|(_, tensor)| tensor);
+            assert_eq!(Packed::from_tensors("w.weight", [a, b, c], quantization).unwrap(), packed);
+        }
+    }
+}
+
+#[test]
+fn words_hold_low_bits_first() {
+    // Levels of the values 7, −7 ..= 6 with the step 1, then 17 zeros. The first of the largest sets the sign.
+    let mut weights: Vec<f32> = std::iter::once(7).chain(-7..=6).map(|level| level as f32).collect();
+    weights.resize(32, 0.0);
+    let packed = quantize("w", &weights, 32, Quantization { bits: 4, group_size: 32 }).unwrap();
+    assert_eq!(packed.scales[0].to_f32(), 1.0);
+    assert_eq!(packed.biases[0].to_f32(), -8.0);
+    assert_eq!(packed.words, [0x7654_321f, 0x8edc_ba98, 0x8888_8888, 0x8888_8888]);
+
+    let mut weights = vec![0.0; 32];
+    weights[..5].copy_from_slice(&[127.0, -127.0, 1.0, -1.0, 3.0]);
+    let packed = quantize("w", &weights, 32, Quantization { bits: 8, group_size: 32 }).unwrap();
+    assert_eq!(packed.words[..2], [0x7f81_01ff, 0x8080_8083]);
+    assert_eq!(packed.unpack(), weights);
+}
+
+#[test]
+fn every_tensor_has_its_precision() {
+    let (_, tensors) = micro_bundle();
+    for (name, tensor) in &tensors {
+        let found = precision_of(name, &tensor.shape, 32);
+        let small = ["_table_list", "norm", "pos_ln", "c_attn", ".bias", "positions", "type_embedding", ".bn"];
+        if small.iter().any(|part| name.contains(part)) || tensor.shape.len() < 2 {
+            assert_eq!(found, Storage::Half, "{name}");
+        }
+        let matrix = ["embed_tokens", "proj.weight", "fc1.weight", "linear.weight"];
+        if matrix.iter().any(|part| name.contains(part)) && tensor.shape[1].is_multiple_of(32) {
+            assert_eq!(found, Storage::Packed, "{name}");
+        }
+    }
+    assert_eq!(precision_of("encoder.embed_images.conv1.weight", &[64, 3, 7, 7], 32), Storage::Half);
+    assert_eq!(precision_of("encoder.embed_images.layer1.0.conv2.weight", &[64, 64, 3, 3], 64), Storage::Packed);
+    let stored = stored_shapes(
+        vec![("encoder.embed_images.layer1.0.conv2.weight".into(), vec![8, 64, 3, 3])],
+        Some(Quantization { bits: 4, group_size: 64 }),
+    );
+    let shapes: Vec<_> = stored.iter().map(|(_, shape)| shape.clone()).collect();
+    assert_eq!(shapes, [vec![8, 72], vec![8, 9], vec![8, 9]]);
+}
+
+#[test]
+fn numbers_that_cannot_be_quantised_are_named() {
+    for (weights, columns) in [(vec![f32::NAN; 32], 32), (vec![1e9; 32], 32), (vec![0.0; 31], 31), (vec![0.0; 33], 32)]
+    {
+        let error = quantize("the.weight", &weights, columns, ALL[0]).unwrap_err();
+        assert!(error.to_string().contains("the.weight"), "{error}");
+    }
+}
