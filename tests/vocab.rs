@@ -219,6 +219,16 @@ fn inconsistent_files_are_refused_by_name() {
     says(refusal(|_, config| config.num_codes = usize::MAX), "num_codes");
     says(refusal(|_, config| config.eos_token_id = 1), "eos_token_id");
     says(refusal(|_, config| (config.mask_token_id, config.num_codes) = (334, 65)), "expected `<code_1>`");
+    // Merges that would make a special token out of typed characters.
+    says(
+        refusal(|file, _| {
+            let vocab = file["model"]["vocab"].as_object_mut().unwrap();
+            let id = vocab.shift_remove("Ġring").unwrap();
+            vocab.insert("<s".into(), id);
+            file["model"]["merges"] = json!(["< s", "<s >"]);
+        }),
+        "<s>",
+    );
     // A byte whose piece is gone would vanish from texts.
     says(
         refusal(|file, _| {
