@@ -2,6 +2,7 @@
 
 mod bundles;
 mod checkpoints;
+mod drift;
 mod folding;
 mod mutations;
 mod pickles;

@@ -2,7 +2,6 @@
 
 use crate::config::Size;
 use crate::error::{Error, Result};
-use crate::model::parameter_shapes;
 use crate::vocab::{Vocab, tokenizer_json_from_fairseq, tokenizer_json_from_hf};
 use crate::weights::{
     BundleFiles, Checkpoint, Dtype, Precision, RawTensor, Row, Shapes, check_size, compare_keys, dropped_row,
@@ -72,7 +71,7 @@ pub fn run(args: Args) -> Result<()> {
     let tokenizer_json = vocabulary.tokenizer_json(config.num_codes, config.num_bins)?;
     Vocab::from_tokenizer_json(&tokenizer_json, &config)?;
 
-    let expected = parameter_shapes(&config, &super::plain_device())?;
+    let expected = super::verify::parameters(&config)?;
     let found: Vec<_> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
     refuse(args.src.display(), &compare_keys(&expected, &found))?;
 

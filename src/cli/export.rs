@@ -1,14 +1,16 @@
 //! `ofa export`: bundle → bundle, with smaller weights and a report of what that costs.
 
 use super::convert::store;
+use super::verify::parameters;
 use crate::config::Quantization;
+use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::model::parameter_shapes;
 use crate::weights::{
-    Bundle, Precision, RawTensor, compare_keys, fold_batch_norm, quantize_tensor, read_bundle, refuse, write_bundle,
+    Bundle, Drift, Precision, RawTensor, compare_keys, drift, fold_batch_norm, load_model, quantize_tensor,
+    read_bundle, refuse, write_bundle,
 };
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Writes a bundle with other weights: f32, f16, or quantised to 8 or 4 bits.
 #[derive(Debug, clap::Args)]
@@ -27,6 +29,12 @@ pub struct Args {
     /// Leave the batch norms as they are, so that the bundle can still be trained
     #[arg(long)]
     keep_batch_norm: bool,
+    /// Skip the comparison with the original weights, which runs both models
+    #[arg(long)]
+    no_report: bool,
+    /// Where the comparison runs: auto, gpu or cpu
+    #[arg(long, default_value = "auto")]
+    device: String,
 }
 
 fn parse_dtype(text: &str) -> std::result::Result<Precision, String> {
@@ -50,8 +58,7 @@ pub fn run(args: Args) -> Result<()> {
     let shapes = |tensors: &[(String, RawTensor<'_>)]| -> Vec<_> {
         tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
     };
-    let device = super::plain_device();
-    refuse(args.dir.display(), &compare_keys(&parameter_shapes(&files.config, &device)?, &shapes(&tensors)))?;
+    refuse(args.dir.display(), &compare_keys(&parameters(&files.config)?, &shapes(&tensors)))?;
 
     if !args.keep_batch_norm && !files.config.batch_norm_folded {
         tensors = fold_batch_norm(tensors)?;
@@ -59,7 +66,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     let quantization = args.dtype.bits().map(|bits| Quantization { bits, group_size: args.group_size });
     files.config.quantization = quantization;
-    let order = parameter_shapes(&files.config, &device)?;
+    let order = parameters(&files.config)?;
     refuse(args.dir.display(), &compare_keys(&order, &shapes(&tensors)))?;
 
     let mut tensors: HashMap<_, _> = tensors.into_iter().collect();
@@ -82,5 +89,23 @@ pub fn run(args: Args) -> Result<()> {
         manifest.precision,
         manifest.total_bytes as f64 / 1e6
     );
+    if !args.no_report {
+        let Drift { max, mean, spread, positions, agreeing } = parity_report(&args.dir, &args.out, &args.device)?;
+        println!("logits: difference {max:.4} at most, {mean:.5} on average, where they vary by {spread:.3}");
+        println!("preferred token: the same at {agreeing} of {positions} positions");
+    }
     Ok(())
+}
+
+/// How far the bundle in `other` is from the one in `reference`, running both over the same inputs.
+///
+/// # Errors
+/// Whatever stops either of the two from being loaded or run.
+pub fn parity_report(reference: &Path, other: &Path, device: &str) -> Result<Drift> {
+    pollster::block_on(async {
+        let (device, _) = DeviceChoice::from_name(device)?.open().await?;
+        let (files, reference) = load_model(reference, &device)?;
+        let (_, other) = load_model(other, &device)?;
+        drift(&files.config, &reference, &other).await
+    })
 }

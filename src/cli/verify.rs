@@ -1,5 +1,7 @@
 //! `ofa verify`: is this bundle whole, and does the model find in it what it asks for?
 
+use crate::config::OfaConfig;
+use crate::device::DeviceChoice;
 use crate::error::Result;
 use crate::model::parameter_shapes;
 use crate::vocab::Vocab;
@@ -17,7 +19,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let mut report = verify(&args.dir, |config| parameter_shapes(config, &super::plain_device()))?;
+    let mut report = verify(&args.dir, parameters)?;
     let (_, files) = read_files(&args.dir)?;
     if let Err(error) = Vocab::from_tokenizer_json(&files.tokenizer_json, &files.config) {
         report.problems.push(format!("tokenizer.json: {error}"));
@@ -31,4 +33,10 @@ pub fn run(args: Args) -> Result<()> {
         println!("{files} files, {size:.1} MB, {tensors} tensors, {parameters} parameters, {precision}");
     }
     refuse(args.dir.display(), problems)
+}
+
+/// What the model asks for, in the order in which it runs.
+pub(super) fn parameters(config: &OfaConfig) -> Result<Vec<(String, Vec<usize>)>> {
+    let (device, _) = pollster::block_on(DeviceChoice::Cpu.open())?;
+    parameter_shapes(config, &device)
 }

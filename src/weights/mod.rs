@@ -2,10 +2,11 @@
 //!
 //! Into a bundle: `checkpoint` (fairseq's pickles through `torch` and `pickle`, the HF port's directories) → `layout`
 //! (one set of names) → `infer` (the configuration) → `fold`, `quantize` → `bundle`. Out of one: `manifest`, `shard`
-//! and `assemble` work on bytes from anywhere, `upload` puts them on the device. Only `checkpoint`, `bundle` and
-//! `verify` touch files.
+//! and `assemble` work on bytes from anywhere, `upload` puts them on the device. `drift` measures what smaller weights cost. Only `checkpoint`, `bundle`,
+//! `verify` and `load` touch files.
 
 mod assemble;
+mod drift;
 mod fold;
 mod infer;
 mod layout;
@@ -23,11 +24,14 @@ mod bundle;
 #[cfg(feature = "cli")]
 mod checkpoint;
 #[cfg(feature = "cli")]
+mod load;
+#[cfg(feature = "cli")]
 mod torch;
 #[cfg(feature = "cli")]
 mod verify;
 
 pub use assemble::{Assembler, split};
+pub use drift::{Drift, drift};
 pub use fold::{BATCH_NORM_EPS, batch_norm_of, fold_batch_norm};
 pub use infer::{Shapes, check_size, infer_config, merge_config};
 pub use layout::{
@@ -51,5 +55,7 @@ pub use bundle::{
 };
 #[cfg(feature = "cli")]
 pub use checkpoint::{Checkpoint, Settings, read_checkpoint, read_torch_bytes};
+#[cfg(feature = "cli")]
+pub use load::load_model;
 #[cfg(feature = "cli")]
 pub use verify::{Report, verify};
