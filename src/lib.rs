@@ -14,4 +14,6 @@ pub mod parity;
 pub mod predict;
 pub mod task;
 pub mod vocab;
+#[cfg(target_family = "wasm")]
+pub mod wasm;
 pub mod weights;

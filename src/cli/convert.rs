@@ -53,6 +53,10 @@ pub fn run(args: Args) -> Result<()> {
     let Checkpoint { layout, tensors, skipped, settings, config, notes } = read_checkpoint(&args.src, args.ema)?;
     println!("{}: {layout:?} names, {} tensors", args.src.display(), tensors.len() + skipped.len());
     notes.iter().for_each(|note| println!("{note}"));
+    if config.as_ref().is_some_and(|file| file.get("use_ofasys") == Some(&true.into())) {
+        let found = "true: an OFASys model, which is another architecture";
+        return Err(Error::config("use_ofasys", "false", found));
+    }
 
     let mut shapes: Shapes = skipped.iter().map(|(name, shape)| (name.clone(), shape.clone())).collect();
     let (tensors, mut rows) = to_bundle_names(layout, tensors)?;

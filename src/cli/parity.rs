@@ -2,8 +2,8 @@
 
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::parity::{Goldens, Outcome};
-use std::path::{Path, PathBuf};
+use crate::parity::{Inputs, Outcome, run_directory};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -11,9 +11,12 @@ pub struct Args {
     dir: PathBuf,
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Only cases whose name contains this
+    /// Seeded weights of the real shape, under the original's names
     #[arg(long)]
-    only: Option<String>,
+    tiny_weights: Option<PathBuf>,
+    /// Only cases whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 #[derive(Default)]
@@ -27,37 +30,13 @@ pub fn run(args: Args) -> Result<()> {
     let (device, report) = pollster::block_on(DeviceChoice::from_name(&args.device)?.open())?;
     println!("device: {} ({})", report.kind, report.name);
     let mut tally = Tally::default();
-    let micro = [args.dir.join("micro"), args.dir.clone()].into_iter().find(|dir| dir.join("cases").is_dir());
-    if let Some(dir) = micro {
-        let text = |name: &str| read(&dir.join(name)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let bytes = |name: &str| read(&dir.join(name));
-        let goldens = Goldens::new(
-            &text("config.json")?,
-            &text("manifest.json")?,
-            &bytes("model.safetensors")?,
-            &bytes("shared_inputs.safetensors")?,
-        )?;
-        for name in goldens.cases() {
-            if args.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
-                continue;
-            }
-            let path = dir.join("cases").join(format!("{name}.safetensors"));
-            let outcome = match read(&path) {
-                Ok(bytes) => pollster::block_on(goldens.run(&name, &bytes, &device)),
-                Err(error) => Outcome::Failed { reason: error.to_string() },
-            };
-            tally.note(&format!("micro/{name}"), &outcome);
-        }
-    }
+    let inputs = Inputs { directory: &args.dir, tiny_weights: args.tiny_weights.as_deref(), only: &args.only };
+    pollster::block_on(run_directory(&inputs, &device, |name, outcome| tally.note(name, outcome)))?;
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     if tally.failed > 0 {
         return Err(Error::file(args.dir.display(), format!("{} cases failed", tally.failed)));
     }
     Ok(())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::file(path.display(), error))
 }
 
 impl Tally {

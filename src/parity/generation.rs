@@ -6,13 +6,23 @@ use super::forward::source;
 use crate::config::{Decoding, OfaConfig};
 use crate::error::{Error, Result};
 use crate::generate::{Hypothesis, SpecialIds, beam_search, score_candidates};
-use crate::model::OfaModel;
+use crate::model::{OfaModel, Source};
 use crate::predict::ModelStep;
 use serde_json::Value;
 
 pub async fn run(model: &OfaModel, config: &OfaConfig, case: &Case<'_>, args: &Value) -> Result<f32> {
+    search(model, config, case, args, source(model, case)?).await
+}
+
+/// Searches for answers to `source` and compares them with the case's.
+pub async fn search(
+    model: &OfaModel,
+    config: &OfaConfig,
+    case: &Case<'_>,
+    args: &Value,
+    source: Source,
+) -> Result<f32> {
     let options = options(args)?;
-    let source = source(model, case)?;
     let batch = source.tokens.batch;
     let prefixes = if case.find("in.prefix_tokens").is_some() {
         let tokens = case.tokens("in.prefix_tokens")?;
@@ -91,10 +101,11 @@ fn compare(config: &OfaConfig, case: &Case, found: &[Vec<Hypothesis>]) -> Result
     let tokens = case.tokens_3d("out.tokens")?;
     let scores = case.floats("out.scores")?;
     let token_scores = case.floats("out.positional_scores")?;
-    // Goldens of one sentence a row may leave the count out: then every slot is filled.
+    // Goldens of the real shape leave the count out: then a slot without tokens is an empty one.
+    let filled = |sample: &[u32]| sample.chunks(len).filter(|row| row[0] != config.pad_token_id).count() as i64;
     let counts = match case.find("out.n_hypos") {
         Some(_) => case.ints("out.n_hypos")?,
-        None => vec![slots as i64; batch],
+        None => tokens.chunks(slots * len).map(filled).collect(),
     };
     for sample in 0..batch {
         let hypotheses = &found[sample];

@@ -6,7 +6,11 @@
 mod case;
 mod forward;
 mod generation;
+#[cfg(feature = "cli")]
+mod directory;
 mod tables;
+#[cfg(feature = "cli")]
+mod tiny;
 
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
@@ -18,6 +22,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub use case::{Case, Differences};
+#[cfg(feature = "cli")]
+pub use directory::{Inputs, run_directory};
 
 /// Encoder output, positions and logits, absolute. The original's own ports differ by up to 4e-6; other kernels sum
 /// in other orders, and GPUs approximate erf and exp.

@@ -50,8 +50,9 @@ pub fn infer_config(
         config.code_image_size = size;
     }
     infer_flags(&look, &mut config)?;
-    infer_stem(&look, &mut config)?;
+    // Before the stem, which a checkpoint with another kind of stem does not have.
     apply_settings(settings, &mut config)?;
+    infer_stem(&look, &mut config)?;
     infer_vocabulary(settings, text_size, &mut config)?;
     config.validate()?;
     Ok(config)
