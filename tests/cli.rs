@@ -1,0 +1,168 @@
+//! The binary as a person meets it: what it prints, what it returns, what it says when something is wrong.
+
+use crate::support::{goldens, original_bpe, tiny_weights, torch};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn ofa(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ofa")).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs and insists on success.
+fn run(args: &[&str]) -> String {
+    let output = ofa(args);
+    assert!(output.status.success(), "ofa {args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Runs and insists on failure with `code`; returns the message.
+fn fail(args: &[&str], code: i32) -> String {
+    let output = ofa(args);
+    assert_eq!(output.status.code(), Some(code), "ofa {args:?}: {}", text(&output.stderr));
+    text(&output.stderr)
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+struct Bundle {
+    _directory: tempfile::TempDir,
+    path: PathBuf,
+}
+
+fn micro_bundle() -> Bundle {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("bundle");
+    let checkpoint = goldens().join("micro-fairseq/checkpoint_slim.pt");
+    let tokenizer = goldens().join("tokenizer");
+    run(&["convert", path(&checkpoint), "--tokenizer", path(&tokenizer), "--out", path(&out)]);
+    Bundle { _directory: directory, path: out }
+}
+
+#[test]
+fn a_checkpoint_becomes_a_bundle_that_answers() {
+    let bundle = micro_bundle();
+    let bundle = path(&bundle.path);
+    run(&["verify", bundle]);
+    let image = goldens().join("tiny/raw_0.png");
+    let ask = ["--model", bundle, "--image", path(&image), "--device", "cpu", "--json"];
+    for question in [vec!["predict", "caption"], vec!["predict", "vqa", "--text", "what is it?"]] {
+        let printed = run(&[question.as_slice(), &ask].concat());
+        let answer: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!(answer["kind"], "text", "{printed}");
+        assert!(answer["tokens"].as_array().is_some_and(|tokens| !tokens.is_empty()));
+        assert_eq!(answer["device"]["kind"], "cpu");
+    }
+    let answers = Path::new(bundle).join("../answers.txt");
+    std::fs::write(&answers, "red\nblue\n").unwrap();
+    let closed = ["predict", "vqa", "--text", "what colour?", "--answers", path(&answers)];
+    let answer: serde_json::Value = serde_json::from_str(&run(&[closed.as_slice(), &ask].concat())).unwrap();
+    let found: Vec<_> = answer["alternatives"].as_array().unwrap().iter().map(|one| one["text"].clone()).collect();
+    assert_eq!(found.len(), 2);
+    assert!(found.iter().all(|text| text == "red" || text == "blue"), "{found:?}");
+}
+
+#[test]
+fn a_quantised_bundle_answers() {
+    let bundle = micro_bundle();
+    let quantised = bundle.path.with_file_name("q8");
+    let report = run(&["export", path(&bundle.path), "--out", path(&quantised), "--dtype", "q8", "--device", "cpu"]);
+    assert!(report.contains("preferred token"), "{report}");
+    run(&["verify", path(&quantised)]);
+    let image = goldens().join("tiny/raw_0.png");
+    run(&["predict", "caption", "--model", path(&quantised), "--image", path(&image), "--device", "cpu"]);
+}
+
+/// The whole way of the first user: an original checkpoint of the real shape, and the original's own answer.
+#[test]
+fn the_real_shape_captions_as_the_original_did() {
+    let (Some(weights), Some(bpe)) = (tiny_weights(), original_bpe()) else {
+        return eprintln!("skipped: needs `make seeded-weights` and the original's BPE files (OFA_BPE)");
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let (checkpoint, bundle) = (directory.path().join("tiny.pt"), directory.path().join("bundle"));
+    let bytes = std::fs::read(weights).unwrap();
+    torch::write_checkpoint(&checkpoint, &ofa::weights::read_shard("seeded", &bytes).unwrap());
+    let convert = ["convert", path(&checkpoint), "--tokenizer", path(&bpe), "--arch", "tiny", "--image-size", "256"];
+    run(&[convert.as_slice(), &["--out", path(&bundle)]].concat());
+    let image = goldens().join("tiny/resized_0_256x256.png");
+    let ask = ["predict", "caption", "--model", path(&bundle), "--image", path(&image), "--device", "cpu", "--json"];
+    let answer: serde_json::Value = serde_json::from_str(&run(&ask)).unwrap();
+    assert_eq!(answer["tokens"], golden_caption(), "{answer}");
+    // Where the browser's tests find it.
+    if let Some(keep) = std::env::var_os("OFA_KEEP_TINY_BUNDLE") {
+        let keep = PathBuf::from(keep);
+        let _ = std::fs::remove_dir_all(&keep);
+        run(&["export", path(&bundle), "--out", path(&keep), "--dtype", "f32", "--no-report"]);
+        let quantised = format!("{}-q8", path(&keep));
+        let _ = std::fs::remove_dir_all(&quantised);
+        run(&["export", path(&bundle), "--out", &quantised, "--dtype", "q8", "--no-report"]);
+    }
+}
+
+/// The best beam of the first sample, which was asked for a caption.
+fn golden_caption() -> serde_json::Value {
+    let bytes = std::fs::read(goldens().join("tiny/gen_beam5_caption.safetensors")).unwrap();
+    let tensors = ofa::weights::read_shard("gen_beam5_caption", &bytes).unwrap();
+    let (_, tokens) = tensors.iter().find(|(name, _)| name == "out.tokens").unwrap();
+    let width = tokens.shape[2];
+    let ids = tokens.data.chunks_exact(8).take(width).map(|word| i64::from_le_bytes(word.try_into().unwrap()));
+    ids.filter(|id| *id != 1).collect()
+}
+
+#[test]
+fn errors_name_what_is_wrong() {
+    let bundle = micro_bundle();
+    let bundle = path(&bundle.path);
+    let image = goldens().join("tiny/raw_0.png");
+    let image = path(&image);
+    let message = fail(&["predict", "captoin", "--model", bundle, "--image", image], 1);
+    assert!(message.contains("captoin") && message.contains("caption, vqa"), "{message}");
+    let message = fail(&["predict", "caption", "--model", "nowhere", "--image", image], 1);
+    assert!(message.contains("nowhere") && message.contains("not a bundle"), "{message}");
+    let message = fail(&["predict", "caption", "--model", bundle, "--image", "nothing.png"], 1);
+    assert!(message.contains("nothing.png"), "{message}");
+    let message = fail(&["predict", "caption", "--model", bundle, "--image", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")], 1);
+    assert!(message.contains("Cargo.toml") && message.contains("not a JPEG, PNG or WebP"), "{message}");
+    let message = fail(&["predict", "caption", "--model", bundle], 1);
+    assert!(message.contains("needs an image"), "{message}");
+    let message = fail(&["predict", "vqa", "--model", bundle, "--image", image], 1);
+    assert!(message.contains("needs `text`"), "{message}");
+    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--num-beams", "0"], 1);
+    assert!(message.contains("numBeams") && message.contains("found 0"), "{message}");
+    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--image-size", "9999"], 1);
+    assert!(message.contains("imageSize") && message.contains("9999"), "{message}");
+    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--device", "tpu"], 1);
+    assert!(message.contains("auto, gpu or cpu"), "{message}");
+    fail(&["predict"], 2);
+    fail(&["frobnicate"], 2);
+}
+
+#[test]
+fn a_damaged_bundle_is_refused() {
+    let bundle = micro_bundle();
+    let shard = std::fs::read_dir(&bundle.path).unwrap().map(|entry| entry.unwrap().path());
+    let shard = shard.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "safetensors")).unwrap();
+    let mut bytes = std::fs::read(&shard).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&shard, &bytes).unwrap();
+    let message = fail(&["verify", path(&bundle.path)], 1);
+    assert!(message.contains("model-00001"), "{message}");
+    std::fs::remove_file(&shard).unwrap();
+    let image = goldens().join("tiny/raw_0.png");
+    let message = fail(&["predict", "caption", "--model", path(&bundle.path), "--image", path(&image)], 1);
+    assert!(message.contains("model-00001"), "{message}");
+}
+
+#[test]
+fn the_table_of_tasks_is_printed() {
+    let printed = run(&["tasks"]);
+    for task in ofa::task::TASKS {
+        assert!(printed.contains(task.name) && printed.contains(task.doc));
+    }
+}

@@ -1,0 +1,10 @@
+//! One binary of integration tests; each room of `src` has its file here.
+
+mod cli;
+mod image;
+mod parity;
+mod structure;
+mod support;
+mod task;
+mod vocab;
+mod weights;
