@@ -83,7 +83,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, reason } => write!(f, "{path}: {reason}"),
-            Self::Config { key, expected, found } => write!(f, "config key `{key}`: expected {expected}, found {found}"),
+            Self::Config { key, expected, found } => {
+                write!(f, "config key `{key}`: expected {expected}, found {found}")
+            }
             Self::Tensor { name, expected, found } => write!(f, "tensor `{name}`: expected {expected}, found {found}"),
             Self::Vocab { reason } => write!(f, "vocabulary: {reason}"),
             Self::Image { reason } => write!(f, "image: {reason}"),

@@ -38,7 +38,10 @@ pub fn version() -> String {
 
 /// Where a session stands.
 enum Stage {
-    Loading { weights: DeviceWeights, assembler: Assembler },
+    Loading {
+        weights: DeviceWeights,
+        assembler: Assembler,
+    },
     Ready(Predictor),
     /// Loading failed; the error has been reported.
     Broken,
@@ -85,9 +88,9 @@ impl Session {
         let Stage::Loading { weights, assembler } = &mut self.stage else {
             return Err(js_error(Error::file(name, "the model takes no more shards")));
         };
-        let added = assembler.push(name, bytes).and_then(|tensors| {
-            tensors.iter().try_for_each(|(name, tensor)| weights.insert(name, tensor))
-        });
+        let added = assembler
+            .push(name, bytes)
+            .and_then(|tensors| tensors.iter().try_for_each(|(name, tensor)| weights.insert(name, tensor)));
         added.map_err(js_error)
     }
 
@@ -208,7 +211,11 @@ impl Session {
 async fn notify(on_event: &Function, event: &str) -> Result<()> {
     let failed = |_| Error::Cancelled;
     let answer = on_event.call1(&JsValue::NULL, &JsString::from(event)).map_err(failed)?;
-    let answer = if answer.has_type::<Promise>() { JsFuture::from(Promise::from(answer)).await.map_err(failed)? } else { answer };
+    let answer = if answer.has_type::<Promise>() {
+        JsFuture::from(Promise::from(answer)).await.map_err(failed)?
+    } else {
+        answer
+    };
     if answer.as_bool() == Some(false) { Err(Error::Cancelled) } else { Ok(()) }
 }
 

@@ -127,7 +127,10 @@ fn errors_name_what_is_wrong() {
     assert!(message.contains("nowhere") && message.contains("not a bundle"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", "nothing.png"], 1);
     assert!(message.contains("nothing.png"), "{message}");
-    let message = fail(&["predict", "caption", "--model", bundle, "--image", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")], 1);
+    let message = fail(
+        &["predict", "caption", "--model", bundle, "--image", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")],
+        1,
+    );
     assert!(message.contains("Cargo.toml") && message.contains("not a JPEG, PNG or WebP"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle], 1);
     assert!(message.contains("needs an image"), "{message}");

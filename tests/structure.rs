@@ -18,10 +18,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("predict", &["config", "error", "generate", "image", "kernels", "model", "task", "vocab", "weights"]),
     ("train", &["config", "error", "generate", "image", "kernels", "model", "predict", "task", "vocab", "weights"]),
     ("wasm", &["config", "device", "error", "image", "parity", "predict", "task", "vocab", "weights"]),
-    (
-        "cli",
-        &["config", "device", "error", "image", "model", "parity", "predict", "task", "train", "vocab", "weights"],
-    ),
+    ("cli", &["config", "device", "error", "image", "model", "parity", "predict", "task", "train", "vocab", "weights"]),
 ];
 
 fn sources(path: &Path, found: &mut Vec<(String, String)>) {

@@ -1,6 +1,6 @@
 //! `ofa convert`: a checkpoint as its authors wrote it → a bundle.
 
-use crate::config::Size;
+use crate::config::{AnswerOptions, GenerationConfig, Size};
 use crate::error::{Error, Result};
 use crate::vocab::{Vocab, tokenizer_json_from_fairseq, tokenizer_json_from_hf};
 use crate::weights::{
@@ -31,6 +31,9 @@ pub struct Args {
     /// Take the moving average (extra_state.ema) instead of the weights last trained
     #[arg(long)]
     ema: bool,
+    /// The side in pixels that images are resized to [default: what the scale was pre-trained at]
+    #[arg(long, value_name = "PIXELS")]
+    image_size: Option<u32>,
     /// Print every tensor instead of a summary
     #[arg(long)]
     verbose: bool,
@@ -83,7 +86,9 @@ pub fn run(args: Args) -> Result<()> {
         let halves = |(_, tensor): &(String, RawTensor<'_>)| matches!(tensor.dtype, Dtype::F16 | Dtype::BF16);
         if tensors.iter().all(halves) { Precision::F16 } else { Precision::F32 }
     });
-    let files = BundleFiles { config, tokenizer_json, generation_config: "{}\n".to_owned() };
+    let image_size = Some(args.image_size.unwrap_or_else(|| config.pretraining_image_size()));
+    let generation = GenerationConfig::for_all(AnswerOptions { image_size, ..AnswerOptions::default() });
+    let files = BundleFiles { config, tokenizer_json, generation_config: generation.to_json()? };
     let mut tensors: HashMap<_, _> = tensors.into_iter().collect();
     let stored = expected.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(|(name, tensor)| {
         let stored = store(&name, &tensor, precision)?;

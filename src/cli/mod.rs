@@ -1,6 +1,12 @@
 //! The command line: one file a subcommand. Only this room prints.
 
+mod convert;
+mod export;
+mod init;
 mod parity;
+mod predict;
+mod tasks;
+mod verify;
 
 use crate::error::Result;
 use clap::{Parser, Subcommand};
@@ -16,6 +22,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// List the tasks
+    Tasks(tasks::Args),
+    Predict(predict::Args),
+    Convert(convert::Args),
+    Export(export::Args),
+    Verify(verify::Args),
+    #[command(hide = true)]
+    Init(init::Args),
     /// Run the goldens of the original implementation
     #[command(hide = true)]
     Parity(parity::Args),
@@ -24,6 +38,12 @@ enum Command {
 /// Parses the arguments and runs what they ask for. 0 done, 1 failed, 2 bad usage.
 pub fn run() -> ExitCode {
     let result: Result<()> = match Cli::parse().command {
+        Command::Tasks(args) => tasks::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Init(args) => init::run(args),
         Command::Parity(args) => parity::run(args),
     };
     match result {

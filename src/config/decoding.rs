@@ -57,12 +57,19 @@ impl Default for Decoding {
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct AnswerOptions {
     /// The side in pixels of the square that the image is resized to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub num_beams: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_len: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub min_len: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub length_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub no_repeat_ngram_size: Option<usize>,
 }
 
@@ -72,7 +79,8 @@ const MAX_BEAMS: usize = 64;
 impl Decoding {
     /// This task's decoding with the caller's wishes in it.
     pub fn with(mut self, wishes: &AnswerOptions) -> Self {
-        let Decoding { num_beams, max_len_b, min_len, length_penalty, temperature, no_repeat_ngram_size, .. } = &mut self;
+        let Decoding { num_beams, max_len_b, min_len, length_penalty, temperature, no_repeat_ngram_size, .. } =
+            &mut self;
         set(num_beams, wishes.num_beams);
         set(max_len_b, wishes.max_len);
         set(min_len, wishes.min_len);
@@ -133,6 +141,14 @@ impl GenerationConfig {
     /// [`Error::File`] when the text is not of this form.
     pub fn from_json(json: &str) -> Result<Self> {
         serde_json::from_str(json).map_err(|error| Error::file("generation_config.json", error))
+    }
+
+    /// The file's text; what is not set is left out.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the options cannot be written.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string_pretty(self).map_err(|error| Error::file("generation_config.json", error))
     }
 
     /// The caller's options, completed from the task's entry and then from the default one.

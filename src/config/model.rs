@@ -118,15 +118,62 @@ struct Preset {
     encoder_layers: usize,
     decoder_layers: usize,
     resnet: &'static str,
+    /// Side of the square images of pre-training.
+    image_size: u32,
 }
 
 /// Reference §2. The feed-forward width is four times the model's in all of them.
 const PRESETS: [Preset; 5] = [
-    Preset { size: Size::Tiny, name: "tiny", d_model: 256, heads: 4, encoder_layers: 4, decoder_layers: 4, resnet: "resnet50" },
-    Preset { size: Size::Medium, name: "medium", d_model: 512, heads: 8, encoder_layers: 4, decoder_layers: 4, resnet: "resnet101" },
-    Preset { size: Size::Base, name: "base", d_model: 768, heads: 12, encoder_layers: 6, decoder_layers: 6, resnet: "resnet101" },
-    Preset { size: Size::Large, name: "large", d_model: 1024, heads: 16, encoder_layers: 12, decoder_layers: 12, resnet: "resnet152" },
-    Preset { size: Size::Huge, name: "huge", d_model: 1280, heads: 16, encoder_layers: 24, decoder_layers: 12, resnet: "resnet152" },
+    Preset {
+        size: Size::Tiny,
+        name: "tiny",
+        d_model: 256,
+        heads: 4,
+        encoder_layers: 4,
+        decoder_layers: 4,
+        resnet: "resnet50",
+        image_size: 256,
+    },
+    Preset {
+        size: Size::Medium,
+        name: "medium",
+        d_model: 512,
+        heads: 8,
+        encoder_layers: 4,
+        decoder_layers: 4,
+        resnet: "resnet101",
+        image_size: 256,
+    },
+    Preset {
+        size: Size::Base,
+        name: "base",
+        d_model: 768,
+        heads: 12,
+        encoder_layers: 6,
+        decoder_layers: 6,
+        resnet: "resnet101",
+        image_size: 384,
+    },
+    Preset {
+        size: Size::Large,
+        name: "large",
+        d_model: 1024,
+        heads: 16,
+        encoder_layers: 12,
+        decoder_layers: 12,
+        resnet: "resnet152",
+        image_size: 480,
+    },
+    Preset {
+        size: Size::Huge,
+        name: "huge",
+        d_model: 1280,
+        heads: 16,
+        encoder_layers: 24,
+        decoder_layers: 12,
+        resnet: "resnet152",
+        image_size: 480,
+    },
 ];
 
 /// Blocks a stage by `resnet_type`; all of them are bottleneck nets here (reference §1.3).
@@ -248,6 +295,13 @@ impl OfaConfig {
     /// Patches a side of the grid whose positions are interpolated for larger images.
     pub fn native_grid(&self) -> usize {
         self.orig_patch_image_size / STEM_STRIDE
+    }
+
+    /// The image side that a model of this width was pre-trained at; for widths of no published scale that of the
+    /// nearest smaller one, but never more than the positions reach.
+    pub fn pretraining_image_size(&self) -> u32 {
+        let preset = PRESETS.iter().rev().find(|preset| preset.d_model <= self.d_model).unwrap_or(&PRESETS[0]);
+        preset.image_size.min((self.image_bucket_size * STEM_STRIDE) as u32)
     }
 
     pub fn image_position_rows(&self) -> usize {

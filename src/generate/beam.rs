@@ -239,7 +239,8 @@ impl Search<'_> {
         let (skipped, alive): (Vec<_>, Vec<_>) =
             candidates.iter().enumerate().partition(|(slot, candidate)| ends(candidate) || ignored(*slot));
         let fresh = alive.len().min(k);
-        let next: Vec<&Continuation> = alive.into_iter().chain(skipped).map(|(_, candidate)| candidate).take(k).collect();
+        let next: Vec<&Continuation> =
+            alive.into_iter().chain(skipped).map(|(_, candidate)| candidate).take(k).collect();
         sentence.ignored = (0..k).map(|slot| slot >= fresh).collect();
         sentence.beams = next
             .iter()
@@ -251,7 +252,8 @@ impl Search<'_> {
     fn finish(&self, t: usize, beam: &Beam, end: &Continuation) -> Hypothesis {
         let whole = beam.continued(end.token, end.score);
         let mut before = 0.0;
-        let token_scores = whole.cumulative.iter().map(|cumulative| cumulative - std::mem::replace(&mut before, *cumulative));
+        let token_scores =
+            whole.cumulative.iter().map(|cumulative| cumulative - std::mem::replace(&mut before, *cumulative));
         let length = ((t + 1) as f32).powf(self.options.length_penalty as f32);
         Hypothesis {
             score: if self.options.normalize_scores { end.score / length } else { end.score },

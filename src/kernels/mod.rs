@@ -8,8 +8,8 @@ mod convolution;
 mod embedding;
 mod host;
 mod linear;
-mod norm;
 mod next_token;
+mod norm;
 mod packed;
 mod top_k;
 
@@ -18,7 +18,7 @@ pub use convolution::{BatchNorm, ConvNorm, max_pool};
 pub use embedding::{Table, indices};
 pub use host::in_host_memory;
 pub use linear::{Activation, Linear};
-pub use norm::{LayerNorm, normalise, residual_norm};
 pub use next_token::{TokenScoring, allowed_range};
+pub use norm::{LayerNorm, normalise, residual_norm};
 pub use packed::unpack;
 pub use top_k::{Best, entries, top_entries};

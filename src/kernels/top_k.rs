@@ -52,7 +52,9 @@ pub async fn top_entries(scores: Tensor<2>, k: usize, probes: &[u32]) -> Result<
 /// The device's own, when the values cannot be read back.
 pub async fn entries(values: Tensor<2>, columns: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
     let widest = columns.iter().map(Vec::len).max().unwrap_or(0);
-    let padded = |row: &Vec<u32>| row.iter().map(|id| *id as usize).chain(std::iter::repeat_n(0, widest - row.len())).collect::<Vec<_>>();
+    let padded = |row: &Vec<u32>| {
+        row.iter().map(|id| *id as usize).chain(std::iter::repeat_n(0, widest - row.len())).collect::<Vec<_>>()
+    };
     let ids = indices(columns.iter().flat_map(padded), &values.device()).reshape([columns.len(), widest]);
     let found = values.gather(1, ids).into_data_async().await.map_err(Error::device)?;
     let found = floats(Some(found))?;

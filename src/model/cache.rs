@@ -54,8 +54,7 @@ impl DecoderCache {
             return;
         };
         let device = first.k.device();
-        let unchanged =
-            first.k.dims()[0] == rows.len() && rows.iter().enumerate().all(|(new, old)| new == *old);
+        let unchanged = first.k.dims()[0] == rows.len() && rows.iter().enumerate().all(|(new, old)| new == *old);
         if !unchanged {
             let rows = crate::kernels::indices(rows.iter().copied(), &device);
             for kv in self.own.iter_mut().flatten() {

@@ -7,7 +7,7 @@ use super::parameters::Path;
 use super::position::{
     Buckets, PositionProjection, PositionTables, RelativeTables, code_position_ids, image_buckets, token_bucket,
 };
-use super::regularize::{dropout, drop_path_rate};
+use super::regularize::{drop_path_rate, dropout};
 use super::tokens::TokenBatch;
 use crate::config::OfaConfig;
 use crate::error::Result;

@@ -6,7 +6,7 @@ use super::position::{
     Buckets, PositionProjection, PositionTables, RelativeTables, image_buckets, image_position_ids, interpolate_grid,
     token_bucket,
 };
-use super::regularize::{dropout, drop_path_rate};
+use super::regularize::{drop_path_rate, dropout};
 use super::resnet::Resnet;
 use super::tokens::TokenBatch;
 use crate::config::{OfaConfig, TYPE_EMBEDDINGS};
@@ -256,9 +256,10 @@ impl Encoder {
             Some(order) => {
                 let kept = order[0].len();
                 let chosen = |offset: usize| {
-                    let rows = order.iter().enumerate().flat_map(move |(sample, patches)| {
-                        patches.iter().map(move |patch| sample * offset + patch)
-                    });
+                    let rows = order
+                        .iter()
+                        .enumerate()
+                        .flat_map(move |(sample, patches)| patches.iter().map(move |patch| sample * offset + patch));
                     indices(rows, &device)
                 };
                 let patches = image.patches.clone().reshape([batch * count, width]).select(0, chosen(count));

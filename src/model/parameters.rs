@@ -130,6 +130,8 @@ pub fn parameter_shapes(config: &OfaConfig, device: &Device) -> Result<Vec<(Stri
 pub struct Random {
     pub device: Device,
     pub pad_token_id: u32,
+    /// Multiplies the deviation of linear and embedding weights; 1 is the original's.
+    pub gain: f64,
 }
 
 const INIT_STD: f64 = 0.02;
@@ -149,9 +151,9 @@ impl Parameters for Random {
                 let pad = self.pad_token_id as usize * width;
                 let zeros = Tensor::<1>::zeros([width], &self.device);
                 #[allow(clippy::single_range_in_vec_init)]
-                normal(INIT_STD).slice_assign([pad..pad + width], zeros)
+                normal(INIT_STD * self.gain).slice_assign([pad..pad + width], zeros)
             }
-            _ => normal(INIT_STD),
+            _ => normal(INIT_STD * self.gain),
         }))
     }
 }

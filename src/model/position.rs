@@ -26,7 +26,8 @@ impl PositionTables {
         let rows = config.max_position_embeddings + crate::config::UNUSED_POSITION_ROWS;
         Ok(Self {
             embed_positions: path.tensor("embed_positions.weight", [rows, width])?,
-            embed_image_positions: path.tensor("embed_image_positions.weight", [config.image_position_rows(), width])?,
+            embed_image_positions: path
+                .tensor("embed_image_positions.weight", [config.image_position_rows(), width])?,
             pos_ln: path.layer_norm("pos_ln", width)?,
             image_pos_ln: path.layer_norm("image_pos_ln", width)?,
         })

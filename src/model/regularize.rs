@@ -43,7 +43,7 @@ mod tests {
         let device = Device::flex();
         device.seed(7);
         let dropped = drop(Tensor::<3>::ones([64, 4, 4], &device), 0.25, [64, 1, 1]);
-        let values: Vec<f32> = dropped.into_data().into_vec().expect("f32");
+        let values: Vec<f32> = dropped.into_data().try_into_vec().expect("f32");
         let mut kept = 0;
         for sample in values.chunks(16) {
             assert!(sample.iter().all(|value| *value == sample[0]), "a sample is dropped whole");

@@ -59,7 +59,9 @@ pub async fn run_directory(inputs: &Inputs<'_>, device: &Device, mut report: imp
             if wanted(&name) {
                 let outcome = match weights {
                     Some(_) => goldens.run(&case, device).await,
-                    None => Outcome::Skipped { reason: "the seeded weights could not be made (seed_weights.py)".into() },
+                    None => {
+                        Outcome::Skipped { reason: "the seeded weights could not be made (seed_weights.py)".into() }
+                    }
                 };
                 report(&name, &outcome);
             }

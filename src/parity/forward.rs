@@ -32,7 +32,11 @@ pub async fn run(model: &OfaModel, config: &OfaConfig, case: &Case<'_>) -> Resul
 
     let padding = case.flags("out.encoder_padding_mask")?;
     if encoded.padding != padding {
-        return Err(Error::tensor("out.encoder_padding_mask", format!("{padding:?}"), format!("{:?}", encoded.padding)));
+        return Err(Error::tensor(
+            "out.encoder_padding_mask",
+            format!("{padding:?}"),
+            format!("{:?}", encoded.padding),
+        ));
     }
     let hidden = read(encoded.hidden.clone()).await?;
     let expected = case.floats("out.encoder_out")?;

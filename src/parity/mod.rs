@@ -4,10 +4,10 @@
 //! `cases/NAME.safetensors` of one small model. Everything here takes bytes; who calls fetches them.
 
 mod case;
-mod forward;
-mod generation;
 #[cfg(feature = "cli")]
 mod directory;
+mod forward;
+mod generation;
 mod tables;
 #[cfg(feature = "cli")]
 mod tiny;

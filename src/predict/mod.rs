@@ -1,5 +1,7 @@
 //! The façade: a model, its vocabulary and its table of tasks as one thing that answers.
 
+#[cfg(feature = "cli")]
+mod load;
 mod step;
 
 use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig, STEM_STRIDE};
@@ -148,7 +150,8 @@ impl Predictor {
                 let longest = candidates.iter().map(Vec::len).max().unwrap_or(0);
                 let length = prompt.prefix.len() + longest + 1;
                 let mut step = ModelStep::new(&self.model, &self.config, &encoded, &Decoding::default(), length);
-                let whole: Vec<u32> = [self.config.bos_token_id].into_iter().chain(prompt.prefix.iter().copied()).collect();
+                let whole: Vec<u32> =
+                    [self.config.bos_token_id].into_iter().chain(prompt.prefix.iter().copied()).collect();
                 let eos = self.config.eos_token_id;
                 let scores = score_candidates(&mut step, &whole, candidates, eos).await?;
                 steps = longest + 1;
@@ -188,7 +191,10 @@ impl Predictor {
     fn source(&self, task: &Task, image: Option<&EncodedImage>, ids: &[u32]) -> Result<Source> {
         let limit = self.config.max_position_embeddings;
         if ids.len() > limit {
-            return Err(Error::task(task.name, format!("the instruction has {} tokens, at most {limit} fit", ids.len())));
+            return Err(Error::task(
+                task.name,
+                format!("the instruction has {} tokens, at most {limit} fit", ids.len()),
+            ));
         }
         let source = Source::text(TokenBatch::new(1, ids.len(), ids.to_vec()));
         match (task.image, image) {

@@ -31,11 +31,7 @@ impl<'a> ModelStep<'a> {
         Self {
             model,
             cache: model.begin(encoder, &vec![options.gen_code; samples], max_len + 1),
-            scoring: TokenScoring {
-                temperature: options.temperature,
-                constraint,
-                constrain_after: options.zero_shot,
-            },
+            scoring: TokenScoring { temperature: options.temperature, constraint, constrain_after: options.zero_shot },
         }
     }
 }
@@ -55,7 +51,8 @@ impl Step for ModelStep<'_> {
         let [_, _, vocabulary] = logits.dims();
         let scores = self.scoring.scores(logits.reshape([rows, vocabulary]));
         let (best, probed) = top_entries(scores, count, &probes).await?;
-        let candidates = |best: Vec<(u32, f32)>| best.into_iter().map(|(token, score)| Candidate { token, score }).collect();
+        let candidates =
+            |best: Vec<(u32, f32)>| best.into_iter().map(|(token, score)| Candidate { token, score }).collect();
         Ok(best
             .into_iter()
             .enumerate()

@@ -1,6 +1,7 @@
 //! From bytes to the device: tensors go up one by one as shards arrive, and the model takes them by name.
 
 use super::raw::{Dtype, RawTensor};
+use super::strict::refuse;
 use crate::config::{OfaConfig, Quantization};
 use crate::error::{Error, Result};
 use crate::kernels::{Table, unpack};
@@ -13,6 +14,8 @@ pub struct DeviceWeights {
     device: Device,
     quantization: Option<Quantization>,
     tensors: BTreeMap<String, Uploaded>,
+    /// What the model asked for in vain; said all at once when it is complete.
+    problems: Vec<String>,
 }
 
 struct Uploaded {
@@ -29,7 +32,7 @@ enum Values {
 
 impl DeviceWeights {
     pub fn new(config: &OfaConfig, device: Device) -> Self {
-        Self { device, quantization: config.quantization, tensors: BTreeMap::new() }
+        Self { device, quantization: config.quantization, tensors: BTreeMap::new(), problems: Vec::new() }
     }
 
     /// Uploads one tensor.
@@ -61,23 +64,25 @@ impl DeviceWeights {
     /// Builds the model, which takes every tensor.
     ///
     /// # Errors
-    /// [`Error::Tensor`] for the first missing or wrongly shaped tensor, or naming tensors that nothing asked for.
+    /// One error that lists every missing, wrongly shaped and unused tensor.
     pub fn into_model(mut self, config: &OfaConfig) -> Result<OfaModel> {
         config.validate()?;
         let model = OfaModel::new(config, &mut self)?;
-        let mut unused = self.tensors.keys();
-        match unused.next() {
-            None => Ok(model),
-            Some(first) => {
-                let more = unused.count();
-                let others = if more == 0 { String::new() } else { format!(" and {more} others") };
-                Err(Error::tensor(first, "a parameter of this configuration", format!("one it does not have{others}")))
-            }
-        }
+        self.problems.extend(self.tensors.keys().map(|name| format!("unused `{name}`")));
+        refuse("the bundle's tensors", &self.problems)?;
+        Ok(model)
     }
 
-    fn remove(&mut self, name: &str) -> Result<Uploaded> {
-        self.tensors.remove(name).ok_or_else(|| Error::tensor(name, "to be in the bundle", "nothing of this name"))
+    fn find(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
+        let Some(Uploaded { shape: found, values }) = self.tensors.remove(name) else {
+            return Err(Error::tensor(name, format!("{shape:?}"), "nothing of this name"));
+        };
+        match values {
+            Values::Words(words) => self.unpacked(name, words, &found, shape),
+            _ if found != shape => Err(Error::tensor(name, format!("{shape:?}"), format!("{found:?}"))),
+            Values::Float(values) => Ok(Stored::Flat(values)),
+            Values::Rows(parts) => Ok(Stored::Rows(parts)),
+        }
     }
 
     fn unpacked(&mut self, name: &str, words: Tensor<1, Int>, found: &[usize], shape: &[usize]) -> Result<Stored> {
@@ -87,16 +92,19 @@ impl DeviceWeights {
         let rows = shape.first().copied().unwrap_or(0);
         let width: usize = shape.iter().skip(1).product();
         let packed = [rows, width * bits / 32];
-        if found != packed || width % group_size != 0 {
+        if found != packed || !width.is_multiple_of(group_size) {
             return Err(Error::tensor(name, format!("{packed:?} words for {shape:?}"), format!("{found:?} words")));
         }
         let stem = name.strip_suffix(".weight").unwrap_or(name);
         let groups = [rows, width / group_size];
         let mut side = |kind: &str| -> Result<Tensor<2>> {
             let name = format!("{stem}.{kind}");
-            match self.remove(&name)? {
-                Uploaded { shape, values: Values::Float(values) } if shape == groups => Ok(values.reshape(groups)),
-                Uploaded { shape, .. } => Err(Error::tensor(name, format!("{groups:?}"), format!("{shape:?}"))),
+            match self.tensors.remove(&name) {
+                Some(Uploaded { shape, values: Values::Float(values) }) if shape == groups => {
+                    Ok(values.reshape(groups))
+                }
+                Some(Uploaded { shape, .. }) => Err(Error::tensor(name, format!("{groups:?}"), format!("{shape:?}"))),
+                None => Err(Error::tensor(name, format!("{groups:?}"), "nothing of this name")),
             }
         };
         let (scales, biases) = (side("scales")?, side("biases")?);
@@ -121,13 +129,11 @@ impl DeviceWeights {
 }
 
 impl Parameters for DeviceWeights {
+    /// A problem is noted and a stand-in given, so that all problems are found.
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
-        let Uploaded { shape: found, values } = self.remove(name)?;
-        match values {
-            Values::Words(words) => self.unpacked(name, words, &found, shape),
-            _ if found != shape => Err(Error::tensor(name, format!("{shape:?}"), format!("{found:?}"))),
-            Values::Float(values) => Ok(Stored::Flat(values)),
-            Values::Rows(parts) => Ok(Stored::Rows(parts)),
-        }
+        Ok(self.find(name, shape).unwrap_or_else(|problem| {
+            self.problems.push(problem.to_string());
+            Stored::Shape(self.device.clone())
+        }))
     }
 }

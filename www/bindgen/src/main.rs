@@ -10,7 +10,11 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let mut bindgen = Bindgen::new();
-    let done = bindgen.input_path(input).out_name(name).web(true).and_then(|b| b.typescript(true).generate(out_dir));
+    let done = bindgen
+        .input_path(input)
+        .out_name(name)
+        .web(true)
+        .and_then(|bindgen| bindgen.typescript(true).generate(out_dir));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,0 +1,51 @@
+//! `ofa init`: a bundle with fresh weights, for demonstrations and tests.
+
+use crate::config::OfaConfig;
+use crate::device::DeviceChoice;
+use crate::error::{Error, Result};
+use crate::model::{Parameters, Random, Stored, parameter_shapes};
+use crate::weights::{BundleFiles, Precision, RawTensor, write_bundle};
+use std::path::PathBuf;
+
+/// Writes a bundle with random weights.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// config.json of the model
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// tokenizer.json of the model
+    #[arg(long, value_name = "FILE")]
+    tokenizer: PathBuf,
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The deviation of weights; the original's 0.02 times this
+    #[arg(long, default_value_t = 1.0)]
+    gain: f64,
+    /// generation_config.json of the bundle
+    #[arg(long, value_name = "FILE")]
+    generation: Option<PathBuf>,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let text = |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| Error::file(path.display(), error));
+    let config = OfaConfig::from_json(&text(&args.config)?)?;
+    let (device, _) = pollster::block_on(DeviceChoice::Cpu.open())?;
+    device.seed(args.seed);
+    let mut random = Random { device: device.clone(), pad_token_id: config.pad_token_id, gain: args.gain };
+    let generation_config = args.generation.as_ref().map(text).transpose()?.unwrap_or_else(|| "{}\n".into());
+    let tensors = parameter_shapes(&config, &device)?.into_iter().map(|(name, shape)| {
+        let Stored::Flat(values) = random.take(&name, &shape)? else {
+            return Err(Error::tensor(&name, "values", "none"));
+        };
+        let values: Vec<f32> =
+            values.into_data().try_into_vec().map_err(|error| Error::device(format!("{error:?}")))?;
+        let tensor = RawTensor::from_f32(&name, shape, &values)?;
+        Ok((name, tensor))
+    });
+    let files = BundleFiles { config: config.clone(), tokenizer_json: text(&args.tokenizer)?, generation_config };
+    let manifest = write_bundle(&args.out, &files, Precision::F32, tensors)?;
+    println!("{}: {} random parameters", args.out.display(), manifest.parameters);
+    Ok(())
+}

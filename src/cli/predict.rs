@@ -1,0 +1,122 @@
+//! `ofa predict TASK`: one answer.
+
+use crate::config::AnswerOptions;
+use crate::device::DeviceChoice;
+use crate::error::{Error, Result};
+use crate::predict::{Answered, Event, Predictor};
+use crate::task::{self, Answer, Inputs};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// Answers a question about an image with a bundle.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to do: see `ofa tasks`
+    task: String,
+    /// Directory of the bundle
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// JPEG, PNG or WebP
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// The question or phrase
+    #[arg(long)]
+    text: Option<String>,
+    /// A file with one allowed answer a line
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
+    #[arg(long, value_name = "K")]
+    num_beams: Option<usize>,
+    /// The most tokens of an answer
+    #[arg(long, value_name = "N")]
+    max_len: Option<usize>,
+    /// The side in pixels that the image is resized to [default: the bundle's]
+    #[arg(long, value_name = "PIXELS")]
+    image_size: Option<u32>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// auto, gpu or cpu
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let task = task::find(&args.task)?;
+    let pixels = match &args.image {
+        Some(path) => Some(crate::image::decode(&read(path)?).map_err(|error| Error::file(path.display(), error))?),
+        None => None,
+    };
+    let inputs = Inputs {
+        text: args.text.clone(),
+        answers: args.answers.as_deref().map(lines).transpose()?,
+        ..Inputs::default()
+    };
+    let options = AnswerOptions {
+        num_beams: args.num_beams,
+        max_len: args.max_len,
+        image_size: args.image_size,
+        ..AnswerOptions::default()
+    };
+    pollster::block_on(async {
+        let (device, report) = DeviceChoice::from_name(&args.device)?.open().await?;
+        if let Some(reason) = &report.reason {
+            eprintln!("running on the CPU: {reason}");
+        }
+        let predictor = Predictor::load(&args.model, &device)?;
+        let image = match &pixels {
+            Some(pixels) => Some(predictor.encode_image(task, pixels, &options).await?),
+            None => None,
+        };
+        let live = std::io::stderr().is_terminal() && !args.json;
+        let show = async |event| {
+            let Event::Token { text, .. } = event;
+            if live {
+                // A progress line that cannot be written is no reason to stop.
+                let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
+            }
+            Ok(())
+        };
+        let answered = predictor.answer(task, image.as_ref(), &inputs, &options, show).await?;
+        if live {
+            eprint!("\r\x1b[K");
+        }
+        if args.json { print_json(&answered, &report) } else { print_plain(&answered) }
+    })
+}
+
+fn print_json(answered: &Answered, report: &crate::device::DeviceReport) -> Result<()> {
+    let failed = |error| Error::file("answer", error);
+    let mut json = serde_json::to_value(answered).map_err(failed)?;
+    json["device"] = serde_json::to_value(report).map_err(failed)?;
+    println!("{json}");
+    Ok(())
+}
+
+fn print_plain(answered: &Answered) -> Result<()> {
+    match &answered.answer {
+        Answer::Text { text, alternatives, .. } => {
+            println!("{text}");
+            for other in alternatives.iter().skip(1).take(4) {
+                println!("  {:8.4}  {}", other.score, other.text);
+            }
+        }
+        Answer::Boxes { boxes, raw } => {
+            boxes.iter().for_each(|found| println!("{:?}  {:.4}", found.pixels, found.score));
+            if boxes.is_empty() {
+                println!("no box: the model wrote \"{raw}\"");
+            }
+        }
+        Answer::Codes { codes, .. } => codes.iter().for_each(|codes| println!("{codes:?}")),
+    }
+    Ok(())
+}
+
+fn lines(path: &Path) -> Result<Vec<String>> {
+    let text = String::from_utf8(read(path)?).map_err(|error| Error::file(path.display(), error))?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::file(path.display(), error))
+}

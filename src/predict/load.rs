@@ -1,0 +1,22 @@
+//! From a bundle on disk to a predictor.
+
+use super::Predictor;
+use crate::config::GenerationConfig;
+use crate::error::Result;
+use crate::vocab::Vocab;
+use crate::weights::load_model;
+use burn::tensor::Device;
+use std::path::Path;
+
+impl Predictor {
+    /// Loads the bundle in `directory`, one shard in memory at a time.
+    ///
+    /// # Errors
+    /// Those of the bundle's files, and of tensors that are missing, unused or of another shape.
+    pub fn load(directory: &Path, device: &Device) -> Result<Self> {
+        let (files, model) = load_model(directory, device)?;
+        let vocab = Vocab::from_tokenizer_json(&files.tokenizer_json, &files.config)?;
+        let generation = GenerationConfig::from_json(&files.generation_config)?;
+        Self::new(files.config, generation, vocab, model)
+    }
+}
