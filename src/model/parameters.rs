@@ -7,6 +7,7 @@ use burn::module::Param;
 use burn::tensor::{Device, Distribution, Tensor};
 
 /// A parameter on its device, before it has its place.
+#[allow(clippy::large_enum_variant)] // Lives for one call.
 pub enum Stored {
     /// All values in row-major order.
     Flat(Tensor<1>),

@@ -75,8 +75,7 @@ fn part(directory: &Path, name: &str, file: &str) -> Option<PathBuf> {
     [directory.join(name), directory.to_path_buf()].into_iter().find(|part| part.join(file).is_file())
 }
 
-fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
-    let path = path.as_ref();
+fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| Error::file(path.display(), error))
 }
 

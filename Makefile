@@ -1,0 +1,135 @@
+# `make demo` and `make test` do everything on a fresh machine that has rustup, Node and a C compiler.
+# What is missing is installed, and every step says what it does.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ofa
+# Outside the checkout, so that fresh clones and CI find what was built before.
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export XDG_RUNTIME_DIR ?= /tmp
+
+OFA := $(CARGO_TARGET_DIR)/debug/ofa
+VENV := $(CACHE)/venv
+TINY_SEED := 2024
+export OFA_TINY_WEIGHTS ?= $(CACHE)/seeded-tiny-$(TINY_SEED).safetensors
+export OFA_KEEP_TINY_BUNDLE ?= $(CACHE)/tiny-bundle
+
+say = printf '\033[1m== %s\033[0m\n'
+
+.PHONY: help
+help: ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+# ---- set-up -------------------------------------------------------------------------------------
+
+.PHONY: wasm-target npm chromium seeded-weights
+wasm-target:
+	@rustup target list --installed | grep -q wasm32-unknown-unknown || \
+	  { $(say) 'Adding the wasm32-unknown-unknown target'; rustup target add wasm32-unknown-unknown; }
+
+npm: www/node_modules/.package-lock.json
+www/node_modules/.package-lock.json: www/package-lock.json
+	@$(say) 'Installing the npm packages of www'
+	cd www && npm ci --no-audit --no-fund
+	@touch $@
+
+chromium:
+	@node www/scripts/browser.mjs --check || { \
+	  $(say) 'Installing Chromium and a software GPU driver (apt)'; \
+	  sudo=$$(test $$(id -u) = 0 || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq chromium mesa-vulkan-drivers >/dev/null || { \
+	    echo 'No Chromium: install Chromium or Google Chrome, or set CHROME to its path' >&2; exit 1; }; }
+
+seeded-weights: ## The weights of the goldens of the real shape (needs Python; skipped without)
+	@test -s $(OFA_TINY_WEIGHTS) || { \
+	  $(say) 'Making the seeded OFA-Tiny weights'; mkdir -p $(CACHE); \
+	  { python3 -m venv $(VENV) && $(VENV)/bin/pip install -q --disable-pip-version-check numpy safetensors && \
+	    $(VENV)/bin/python tests/golden/seed_weights.py tests/golden/keys_tiny_fairseq.json $(TINY_SEED) $(OFA_TINY_WEIGHTS); } \
+	  || echo 'Skipped: needs Python 3 with venv, numpy and safetensors; tests of the real shape will say so'; }
+
+# ---- building -----------------------------------------------------------------------------------
+
+WASM_PROFILE := web
+WASM_FEATURES := ,parity
+BINDGEN := $(CARGO_TARGET_DIR)/debug/ofa-bindgen
+SIMD := -C target-feature=+simd128
+
+# $(call wasm,gpu or cpu): one wasm file and its bindings in www/wasm.
+define wasm
+	@$(say) 'Building the $(1) wasm ($(WASM_PROFILE))'
+	$(if $(filter cpu,$(1)),RUSTFLAGS="$(SIMD)") cargo build --locked --lib --target wasm32-unknown-unknown --profile $(WASM_PROFILE) \
+	  --no-default-features --features $(1)$(WASM_FEATURES) --target-dir $(CARGO_TARGET_DIR)-wasm-$(1)
+	$(BINDGEN) $(CARGO_TARGET_DIR)-wasm-$(1)/wasm32-unknown-unknown/$(WASM_PROFILE)/ofa.wasm www/wasm/$(1) ofa
+endef
+
+.PHONY: binary bindgen wasm web
+binary: ## The native binary, as tests use it
+	@$(say) 'Building the native binary'
+	cargo build --locked
+
+bindgen: wasm-target
+	cargo build --locked -p ofa-bindgen
+
+wasm: bindgen ## Both wasm files
+	$(call wasm,cpu)
+	$(call wasm,gpu)
+
+web: wasm npm ## The npm package and the demo page
+	cd www && npm run --silent build
+
+# ---- using --------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: web ## Build everything and open the page in a browser
+	cd www && npm run --silent demo
+
+# ---- checking -----------------------------------------------------------------------------------
+
+.PHONY: test test-native test-web lint parity parity-web
+test: test-native test-web ## Every test, native and in a real browser
+
+test-native: chromium seeded-weights
+	@$(say) 'Testing natively'
+	cargo test --locked
+
+test-web: web chromium
+	@$(say) 'Testing in Chromium'
+	cd www && npm test
+
+GOLDENS ?= tests/golden
+
+parity: binary seeded-weights ## Goldens of the original: make parity GOLDENS=DIR [DEVICE=cpu|gpu]
+	$(OFA) parity $(GOLDENS) --device $(or $(DEVICE),cpu) $$(test -s $(OFA_TINY_WEIGHTS) && echo --tiny-weights $(OFA_TINY_WEIGHTS))
+
+parity-web: web chromium ## The same in Chromium, on WebGPU and on the CPU path
+	cd www && npm run --silent parity -- $(abspath $(GOLDENS))
+
+lint: wasm-target ## rustfmt, clippy (native and wasm), docs, types, spelling, licences
+	@$(say) 'Linting'
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --lib --target wasm32-unknown-unknown --no-default-features --features cpu,gpu,parity -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	@if test -x $(VENV)/bin/typos || { python3 -m venv $(VENV) && $(VENV)/bin/pip install -q --disable-pip-version-check typos; }; \
+	  then $(VENV)/bin/typos; else echo 'Skipped spelling: typos could not be installed'; fi
+	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check licenses bans sources; \
+	  else echo 'Skipped licences: cargo-deny is not installed'; fi
+
+# ---- measuring ----------------------------------------------------------------------------------
+
+.PHONY: size bench
+size: bindgen npm ## Build the release wasm and weigh what a visitor downloads
+	$(MAKE) --no-print-directory release-wasm
+	cd www && npm run --silent build && node scripts/size.mjs
+
+.PHONY: release-wasm
+release-wasm: WASM_PROFILE := web-release
+release-wasm: WASM_FEATURES :=
+release-wasm: bindgen
+	$(call wasm,cpu)
+	$(call wasm,gpu)
+
+bench: ## criterion: stem, encoder, steps, preprocessing, tokenizer
+	cargo bench --locked
