@@ -137,14 +137,14 @@ fn print_rows(rows: &[Row], verbose: bool) {
 }
 
 /// The vocabulary files that were found, in one of their three forms.
-enum Vocabulary {
+pub(super) enum Vocabulary {
     Tokenizer(String),
     Hf { vocab: String, merges: String },
     Fairseq { dict: String, encoder: String, bpe: String },
 }
 
 impl Vocabulary {
-    fn find(given: Option<&Path>, src: &Path) -> Result<Self> {
+    pub(super) fn find(given: Option<&Path>, src: &Path) -> Result<Self> {
         let beside = if src.is_dir() { Some(src) } else { src.parent() };
         let directory = given.or(beside).filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let has = |names: &[&str]| names.iter().all(|name| directory.join(name).is_file());
@@ -184,7 +184,7 @@ impl Vocabulary {
         })
     }
 
-    fn tokenizer_json(self, num_codes: usize, num_bins: usize) -> Result<String> {
+    pub(super) fn tokenizer_json(self, num_codes: usize, num_bins: usize) -> Result<String> {
         match self {
             Self::Tokenizer(text) => Ok(text),
             Self::Hf { vocab, merges } => tokenizer_json_from_hf(&vocab, &merges, num_codes, num_bins),

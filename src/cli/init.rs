@@ -1,5 +1,6 @@
 //! `ofa init`: a bundle with fresh weights, for demonstrations and tests.
 
+use super::convert::Vocabulary;
 use crate::config::OfaConfig;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
@@ -13,8 +14,8 @@ pub struct Args {
     /// config.json of the model
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// tokenizer.json of the model
-    #[arg(long, value_name = "FILE")]
+    /// Directory with the vocabulary, in any form that `ofa convert` reads
+    #[arg(long, value_name = "DIR")]
     tokenizer: PathBuf,
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -44,7 +45,9 @@ pub fn run(args: Args) -> Result<()> {
         let tensor = RawTensor::from_f32(&name, shape, &values)?;
         Ok((name, tensor))
     });
-    let files = BundleFiles { config: config.clone(), tokenizer_json: text(&args.tokenizer)?, generation_config };
+    let vocabulary = Vocabulary::find(Some(&args.tokenizer), &args.out)?;
+    let tokenizer_json = vocabulary.tokenizer_json(config.num_codes, config.num_bins)?;
+    let files = BundleFiles { config: config.clone(), tokenizer_json, generation_config };
     let manifest = write_bundle(&args.out, &files, Precision::F32, tensors)?;
     println!("{}: {} random parameters", args.out.display(), manifest.parameters);
     Ok(())

@@ -13,6 +13,9 @@ fn main() -> ExitCode {
     let done = bindgen
         .input_path(input)
         .out_name(name)
+        // Names of functions are a fifth of the file and serve nobody.
+        .remove_name_section(true)
+        .remove_producers_section(true)
         .web(true)
         .and_then(|bindgen| bindgen.typescript(true).generate(out_dir));
     match done {
