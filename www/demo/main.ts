@@ -1,0 +1,1 @@
+import { OFA } from "ofa-web"; console.log(OFA);

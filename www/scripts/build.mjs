@@ -1,0 +1,55 @@
+// Builds the package into dist/ and the demo site into dist-demo/.
+import { build } from "esbuild";
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const www = fileURLToPath(new URL("..", import.meta.url));
+process.chdir(www);
+const KINDS = ["cpu", "gpu"];
+
+function checkWasm() {
+  const missing = KINDS.filter((kind) => !existsSync(`wasm/${kind}/ofa_bg.wasm`));
+  if (missing.length === 0) return;
+  console.error(`No wasm for ${missing.join(" and ")} in www/wasm: run \`make wasm\` in the repository first.`);
+  process.exit(1);
+}
+
+const common = { bundle: true, minify: true, format: "esm", target: "es2022", legalComments: "none", logLevel: "warning" };
+
+async function buildPackage() {
+  rmSync("dist", { recursive: true, force: true });
+  // The wasm bindings stay files of their own: only the one that is needed is fetched.
+  await build({ ...common, entryPoints: ["src/ofa.ts", "src/worker.ts"], outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
+  for (const kind of KINDS) {
+    mkdirSync(`dist/wasm/${kind}`, { recursive: true });
+    const glue = readFileSync(`wasm/${kind}/ofa.js`, "utf8");
+    await build({ ...common, bundle: false, stdin: { contents: glue, loader: "js" }, outfile: `dist/wasm/${kind}/ofa.js` });
+    cpSync(`wasm/${kind}/ofa_bg.wasm`, `dist/wasm/${kind}/ofa_bg.wasm`);
+  }
+  execFileSync("node_modules/.bin/tsc", ["-p", "tsconfig.types.json"], { stdio: "inherit" });
+  cpSync("../LICENSE", "LICENSE");
+}
+
+async function buildDemo() {
+  rmSync("dist-demo", { recursive: true, force: true });
+  mkdirSync("dist-demo", { recursive: true });
+  await build({
+    ...common,
+    entryPoints: ["demo/main.ts", "demo/bench.ts"].filter((file) => existsSync(file)),
+    outdir: "dist-demo",
+    // The page uses the package as any other would.
+    plugins: [{
+      name: "package-beside-the-page",
+      setup: (plugin) => plugin.onResolve({ filter: /^ofa-web$/ }, () => ({ path: "./ofa-web/ofa.js", external: true })),
+    }],
+  });
+  for (const file of ["index.html", "bench.html", "style.css", "models.json", "models", "samples"]) {
+    if (existsSync(`demo/${file}`)) cpSync(`demo/${file}`, `dist-demo/${file}`, { recursive: true });
+  }
+  cpSync("dist", "dist-demo/ofa-web", { recursive: true });
+}
+
+checkWasm();
+await buildPackage();
+await buildDemo();

@@ -1,0 +1,64 @@
+// Goldens of the original in headless Chromium: node scripts/parity.mjs DIR [cpu|gpu]
+//
+// The cases, their comparison and their tolerances are those of the native run: they are compiled into the wasm.
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { launch } from "./browser.mjs";
+import { serve } from "./serve.mjs";
+
+const www = fileURLToPath(new URL("..", import.meta.url));
+
+/** Runs every micro case of `directory`; calls `report(name, outcome)` for each. */
+export async function parity(directory, kind, report) {
+  const micro = [join(directory, "micro"), directory].find((path) => existsSync(join(path, "shared_inputs.safetensors")));
+  if (!micro) throw new Error(`${directory} holds no goldens: micro/shared_inputs.safetensors was not found`);
+  const server = await serve({ "/golden/": micro, "/wasm/": join(www, "wasm"), "/": join(www, "test/pages") });
+  const browser = await launch();
+  try {
+    const page = await browser.newPage();
+    await page.exposeFunction("report", report);
+    await page.goto(`${server.url}blank.html`);
+    await page.evaluate(async (kind) => {
+      const ofa = await import(`/wasm/${kind}/ofa.js`);
+      await ofa.default({ module_or_path: `/wasm/${kind}/ofa_bg.wasm` });
+      const get = async (name) => {
+        const response = await fetch(`/golden/${name}`);
+        if (!response.ok) throw new Error(`${name}: ${response.status}`);
+        return response;
+      };
+      const text = async (name) => (await get(name)).text();
+      const bytes = async (name) => new Uint8Array(await (await get(name)).arrayBuffer());
+      const runner = await ofa.ParityRunner.create(
+        await text("config.json"), await text("manifest.json"), await bytes("model.safetensors"), await bytes("shared_inputs.safetensors"),
+      );
+      for (const name of JSON.parse(runner.cases())) {
+        const outcome = await bytes(`cases/${name}.safetensors`)
+          .then((file) => runner.run(name, file))
+          .then(JSON.parse, (error) => ({ outcome: "failed", reason: String(error?.message ?? error) }));
+        await window.report(name, outcome);
+      }
+    }, kind);
+  } finally {
+    await browser.close();
+    await server.close();
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  const [directory, ...kinds] = process.argv.slice(2);
+  const tally = { passed: 0, failed: 0, skipped: 0 };
+  for (const kind of kinds.length ? kinds : ["cpu", "gpu"]) {
+    const label = kind === "gpu" ? "WebGPU (software adapter)" : "CPU";
+    await parity(resolve(directory ?? "../tests/golden"), kind, (name, { outcome, difference, reason }) => {
+      tally[outcome]++;
+      const detail = outcome === "passed" ? difference.toExponential(1) : reason;
+      console.log(`${outcome.padEnd(8)} ${label}: ${name}  ${detail}`);
+    }).catch((error) => {
+      tally.failed++;
+      console.log(`failed   ${label}: ${error.message}`);
+    });
+  }
+  console.log(`${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped`);
+  process.exit(tally.failed ? 1 : 0);
+}

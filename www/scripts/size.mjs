@@ -1,0 +1,23 @@
+// What a visitor downloads, raw and as brotli 11. The last line is for machines.
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { brotliCompressSync, constants } from "node:zlib";
+
+const dist = fileURLToPath(new URL("../dist/", import.meta.url));
+
+function weigh(name) {
+  const bytes = readFileSync(dist + name);
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 24, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length };
+  const compressed = brotliCompressSync(bytes, { params }).length;
+  console.log(`${name.padEnd(28)} ${String(bytes.length).padStart(10)} ${String(compressed).padStart(10)}`);
+  return compressed;
+}
+
+console.log(`${"file".padEnd(28)} ${"raw".padStart(10)} ${"brotli 11".padStart(10)}`);
+const scripts = readdirSync(dist).filter((name) => name.endsWith(".js"));
+const shared = scripts.map(weigh).reduce((a, b) => a + b, 0);
+const glue = ["wasm/gpu/ofa.js", "wasm/cpu/ofa.js"].map(weigh);
+const gpu = weigh("wasm/gpu/ofa_bg.wasm");
+const cpu = weigh("wasm/cpu/ofa_bg.wasm");
+// A visitor fetches the bindings of one build; the larger counts.
+console.log(`gpu_wasm_br=${gpu} cpu_wasm_br=${cpu} js_br=${shared + Math.max(...glue)}`);

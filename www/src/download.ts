@@ -1,0 +1,205 @@
+import type { ChunkCache } from "./cache";
+import { OfaError, throwIfAborted } from "./errors";
+import { CHUNK, isShard, parseManifest, type FileEntry, type Manifest } from "./manifest";
+import { HttpError, type Source } from "./source";
+import type { Progress } from "./types";
+
+/** Shards on their way at one time: enough to fill the line, few enough that the heap never holds the model. */
+const PARALLEL = 3;
+const FIRST_PAUSE_MS = 250;
+
+export interface SmallFiles {
+  config: string;
+  tokenizer: string;
+  generation: string | undefined;
+}
+
+export interface DownloadOptions {
+  source: Source;
+  cache: ChunkCache;
+  signal: AbortSignal;
+  onProgress: (progress: Progress) => void;
+}
+
+/** Fetches a bundle's manifest. */
+export async function fetchManifest(source: Source, signal: AbortSignal): Promise<Manifest> {
+  const bytes = await withRetries(source, signal, () => readAll(source, "manifest.json", signal));
+  return parseManifest(new TextDecoder().decode(bytes), source.describe("manifest.json"));
+}
+
+/** Fetches and verifies the small files that the model needs before its first shard. */
+export async function fetchSmallFiles(manifest: Manifest, options: DownloadOptions): Promise<SmallFiles> {
+  const text = async (name: string) => {
+    const entry = manifest.files.find((file) => file.name === name);
+    if (!entry) return undefined;
+    const bytes = await withRetries(options.source, options.signal, () => readAll(options.source, name, options.signal, entry.size));
+    if (bytes.length !== entry.size || (await sha256(bytes)) !== entry.sha256) {
+      throw new OfaError("integrity", `${options.source.describe(name)}: not the bytes that the manifest promises`);
+    }
+    return new TextDecoder().decode(bytes);
+  };
+  const [config, tokenizer, generation] = await Promise.all(
+    ["config.json", "tokenizer.json", "generation_config.json"].map(text),
+  );
+  return { config: config ?? "", tokenizer: tokenizer ?? "", generation };
+}
+
+/**
+ * Fetches the shards, several at a time, and hands them over one by one in the manifest's order. Every megabyte is
+ * verified as it arrives; a cut download goes on behind the last one that was.
+ */
+export async function fetchShards(
+  manifest: Manifest,
+  options: DownloadOptions,
+  take: (file: FileEntry, bytes: Uint8Array<ArrayBuffer>) => void | Promise<void>,
+): Promise<void> {
+  const shards = manifest.files.filter(isShard);
+  const total = shards.reduce((sum, file) => sum + file.size, 0);
+  const loaded = new Map<string, number>();
+  let uploaded = 0;
+  // One shard that fails ends the others.
+  const inner = new AbortController();
+  const signal = AbortSignal.any([options.signal, inner.signal]);
+  const start = (file: FileEntry) => {
+    const got = (count: number) => {
+      loaded.set(file.name, count);
+      const sum = [...loaded.values()].reduce((a, b) => a + b, 0);
+      options.onProgress({ phase: "download", loaded: sum, total, file: file.name });
+    };
+    const promise = fetchShard(file, { ...options, signal }, got);
+    promise.catch(() => undefined);
+    return promise;
+  };
+  const queue: Promise<Uint8Array<ArrayBuffer>>[] = [];
+  let next = 0;
+  try {
+    for (const file of shards) {
+      while (next < shards.length && queue.length < PARALLEL) queue.push(start(shards[next++] as FileEntry));
+      const bytes = await (queue.shift() as Promise<Uint8Array<ArrayBuffer>>);
+      throwIfAborted(options.signal);
+      await take(file, bytes);
+      uploaded += file.size;
+      options.onProgress({ phase: "upload", loaded: uploaded, total, file: file.name });
+    }
+  } catch (error) {
+    inner.abort();
+    throw options.signal.aborted ? new OfaError("aborted", "aborted") : error;
+  }
+}
+
+/** Whether every chunk of every shard is in the cache. */
+export async function isCached(manifest: Manifest, cache: ChunkCache): Promise<boolean> {
+  for (const hash of manifest.files.flatMap((file) => file.chunks)) if (!(await cache.has(hash))) return false;
+  return true;
+}
+
+async function fetchShard(
+  file: FileEntry,
+  { source, cache, signal }: DownloadOptions,
+  got: (count: number) => void,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(file.size);
+  let verified = 0;
+  const fromCache = async () => {
+    while (verified < file.size) {
+      const chunk = await cache.get(file.chunks[verified / CHUNK] as string);
+      const length = Math.min(CHUNK, file.size - verified);
+      if (chunk?.length !== length || (await sha256(chunk)) !== file.chunks[verified / CHUNK]) return;
+      throwIfAborted(signal);
+      bytes.set(chunk, verified);
+      verified += length;
+      got(verified);
+    }
+  };
+  await fromCache();
+  await withRetries(source, signal, async () => {
+    if (verified === file.size) return;
+    const reader = (await source.open(file.name, verified, signal)).getReader();
+    let filled = verified;
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        throwIfAborted(signal);
+        if (done) break;
+        if (filled + value.length > file.size) {
+          throw new OfaError("integrity", `${source.describe(file.name)}: longer than the ${file.size} bytes promised`);
+        }
+        bytes.set(value, filled);
+        filled += value.length;
+        got(filled);
+        while (verified < file.size && filled >= Math.min(verified + CHUNK, file.size)) {
+          const index = verified / CHUNK;
+          const chunk = bytes.slice(verified, Math.min(verified + CHUNK, file.size));
+          if ((await sha256(chunk)) !== file.chunks[index]) {
+            throw new OfaError(
+              "integrity",
+              `${source.describe(file.name)}: megabyte ${index + 1} of ${file.chunks.length} is not what the manifest promises`,
+            );
+          }
+          await cache.put(file.chunks[index] as string, chunk);
+          verified += chunk.length;
+        }
+      }
+    } finally {
+      reader.cancel().catch(() => undefined);
+    }
+    if (verified < file.size) {
+      throw new OfaError("fetch", `${source.describe(file.name)}: cut off after ${filled} of ${file.size} bytes`);
+    }
+  });
+  return bytes;
+}
+
+async function withRetries<T>(source: Source, signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+  for (let tried = 0; ; tried++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      throwIfAborted(signal);
+      const final = error instanceof HttpError && error.status < 500 && error.status !== 429;
+      const hopeless = error instanceof OfaError && error.code === "manifest";
+      if (final || hopeless || tried >= source.retries) throw OfaError.from(error, "fetch");
+      await pause(FIRST_PAUSE_MS * 2 ** tried, signal);
+    }
+  }
+}
+
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(done, milliseconds);
+    function done() {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    }
+    function stop() {
+      clearTimeout(timer);
+      reject(new OfaError("aborted", "aborted"));
+    }
+    signal.addEventListener("abort", stop, { once: true });
+  });
+}
+
+async function readAll(source: Source, name: string, signal: AbortSignal, limit = 64 << 20): Promise<Uint8Array<ArrayBuffer>> {
+  const reader = (await source.open(name, 0, signal)).getReader();
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    length += value.length;
+    if (length > limit) {
+      reader.cancel().catch(() => undefined);
+      throw new OfaError("integrity", `${source.describe(name)}: longer than the ${limit} bytes expected`);
+    }
+    parts.push(value);
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}
+
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  if (!globalThis.crypto?.subtle) {
+    throw new OfaError("unsupported", "weights can be verified only on https pages or localhost (crypto.subtle is missing)");
+  }
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,161 @@
+import { ChunkCache, type CacheMode } from "./cache";
+import { countGpuCalls } from "./counters";
+import { fetchManifest, fetchShards, fetchSmallFiles } from "./download";
+import { OfaError, throwIfAborted } from "./errors";
+import type { Rgba } from "./image";
+import { probe } from "./probe";
+import { FileSource, UrlSource } from "./source";
+import type { AnswerOptions, Counters, DeviceChoice, ModelInfo, Progress, TaskInputs } from "./types";
+import { loadWasm, type WasmSession } from "./wasm";
+
+/** What is loaded and how; it crosses the worker boundary. */
+export interface LoadRequest {
+  url: string | undefined;
+  files: File[] | undefined;
+  device: DeviceChoice;
+  cache: CacheMode;
+  counters: boolean;
+}
+
+/** One step of an answer. */
+export interface TokenEvent {
+  event: "token";
+  step: number;
+  text: string;
+}
+
+/** The model, whichever side of the worker boundary it is on. */
+export interface Engine {
+  load(request: LoadRequest, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<ModelInfo>;
+  encodeImage(task: string, image: Rgba, options: AnswerOptions, signal: AbortSignal): Promise<number>;
+  freeImage(handle: number): Promise<void>;
+  run(
+    task: string,
+    image: number | undefined,
+    inputs: TaskInputs,
+    options: AnswerOptions,
+    onEvent: (event: TokenEvent) => void,
+    signal: AbortSignal,
+  ): Promise<unknown>;
+  info(): Promise<ModelInfo>;
+  dispose(): void;
+}
+
+/** The model in this thread. */
+export class LocalEngine implements Engine {
+  private session: WasmSession | undefined;
+  private model: ModelInfo | undefined;
+  private takeCounters: (() => Counters) | undefined;
+  private last: Promise<unknown> = Promise.resolve();
+
+  async load(request: LoadRequest, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<ModelInfo> {
+    const source = request.files ? new FileSource(request.files) : new UrlSource(request.url ?? "");
+    const device = await probe(request.device);
+    throwIfAborted(signal);
+    const manifest = await fetchManifest(source, signal);
+    const total = manifest.totalBytes;
+    onProgress({ phase: "compile", loaded: 0, total });
+    const cache = await ChunkCache.open(request.files ? "none" : request.cache);
+    const options = { source, cache, signal, onProgress };
+    const [wasm, small] = await Promise.all([loadWasm(device.kind), fetchSmallFiles(manifest, options)]);
+    throwIfAborted(signal);
+    if (request.counters) this.takeCounters = countGpuCalls();
+    const session = await guard(() => wasm.Session.create(small.config, small.tokenizer, small.generation));
+    try {
+      await fetchShards(manifest, options, (file, bytes) => guard(() => session.addShard(file.name, bytes)));
+      onProgress({ phase: "verify", loaded: total, total });
+      await guard(() => session.finish());
+      throwIfAborted(signal);
+    } catch (error) {
+      session.free();
+      throw error;
+    }
+    this.session = session;
+    const own = JSON.parse(session.info()) as { version: string; vocabSize: number; device: { name: string } };
+    this.model = {
+      version: own.version,
+      device: device.kind === "webgpu" && !device.name ? { ...device, name: own.device.name } : device,
+      precision: manifest.precision,
+      parameters: manifest.parameters,
+      bytes: total,
+      vocabSize: own.vocabSize,
+    };
+    onProgress({ phase: "ready", loaded: total, total });
+    return this.info();
+  }
+
+  encodeImage(task: string, image: Rgba, options: AnswerOptions, signal: AbortSignal): Promise<number> {
+    return this.inTurn(signal, (session) =>
+      session.encodeImage(task, image.data, image.width, image.height, JSON.stringify(options)));
+  }
+
+  freeImage(handle: number): Promise<void> {
+    return this.inTurn(undefined, async (session) => session.freeImage(handle));
+  }
+
+  run(
+    task: string,
+    image: number | undefined,
+    inputs: TaskInputs,
+    options: AnswerOptions,
+    onEvent: (event: TokenEvent) => void,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    return this.inTurn(signal, async (session) => {
+      const each = async (event: string) => {
+        onEvent(JSON.parse(event) as TokenEvent);
+        // Lets the message in that may abort this, and the page paint.
+        await macrotask();
+        return !signal.aborted;
+      };
+      const answer = await session.run(task, image, JSON.stringify(inputs), JSON.stringify(options), each);
+      return JSON.parse(answer) as unknown;
+    });
+  }
+
+  info(): Promise<ModelInfo> {
+    if (!this.model) return Promise.reject(new OfaError("internal", "no model is loaded"));
+    return Promise.resolve(this.takeCounters ? { ...this.model, counters: this.takeCounters() } : this.model);
+  }
+
+  dispose(): void {
+    const session = this.session;
+    this.session = undefined;
+    void this.last.catch(() => undefined).then(() => session?.free());
+  }
+
+  /** One call after the other: the model is one. */
+  private inTurn<T>(signal: AbortSignal | undefined, work: (session: WasmSession) => Promise<T>): Promise<T> {
+    const turn = this.last.catch(() => undefined).then(() => {
+      throwIfAborted(signal);
+      const session = this.session;
+      if (!session) throw new OfaError("internal", "the model has been disposed of");
+      return guard(() => work(session));
+    });
+    this.last = turn;
+    return turn;
+  }
+}
+
+/** Errors of the model as `OfaError`; a trap leaves it unusable. */
+async function guard<T>(work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof WebAssembly.RuntimeError) {
+      throw new OfaError("internal", `the model stopped: ${error.message}. It will be loaded again`, { cause: error });
+    }
+    throw OfaError.from(error);
+  }
+}
+
+const channel = new MessageChannel();
+const waiting: (() => void)[] = [];
+channel.port1.onmessage = () => waiting.shift()?.();
+
+function macrotask(): Promise<void> {
+  return new Promise((resolve) => {
+    waiting.push(resolve);
+    channel.port2.postMessage(null);
+  });
+}

@@ -1,0 +1,50 @@
+/** What went wrong, in one word that programs can rely on. */
+export type OfaErrorCode =
+  /** The caller's signal was aborted. */
+  | "aborted"
+  /** A file could not be fetched: wrong address, no network, a refusal of the server. */
+  | "fetch"
+  /** `manifest.json` is not one of a bundle. */
+  | "manifest"
+  /** Bytes are not those that the manifest promises. */
+  | "integrity"
+  /** This browser or this GPU cannot run the model. */
+  | "unsupported"
+  /** The image cannot be read. */
+  | "image"
+  /** A bug, or the tab ran out of memory. The model must be loaded again. */
+  | "internal"
+  /** From the model itself; the message names the file, key, tensor, task or option concerned. */
+  | "file" | "config" | "tensor" | "vocab" | "task" | "option" | "device";
+
+const CODES: ReadonlySet<string> = new Set<OfaErrorCode>([
+  "aborted", "fetch", "manifest", "integrity", "unsupported", "image", "internal",
+  "file", "config", "tensor", "vocab", "task", "option", "device",
+]);
+
+/** The one error type of this package; `code` survives the way out of the worker. */
+export class OfaError extends Error {
+  readonly code: OfaErrorCode;
+
+  constructor(code: OfaErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+    // Code that knows nothing of this package recognises aborts by this name.
+    this.name = code === "aborted" ? "AbortError" : "OfaError";
+  }
+
+  /** Any thrown value as an `OfaError`. */
+  static from(error: unknown, fallback: OfaErrorCode = "internal"): OfaError {
+    if (error instanceof OfaError) return error;
+    const { name, message, code } = (error ?? {}) as { name?: unknown; message?: unknown; code?: unknown };
+    const text = typeof message === "string" && message ? message : String(error);
+    if (name === "AbortError" || code === "cancelled") return new OfaError("aborted", "aborted", { cause: error });
+    if (typeof code === "string" && CODES.has(code)) return new OfaError(code as OfaErrorCode, text, { cause: error });
+    return new OfaError(fallback, text, { cause: error });
+  }
+}
+
+/** @throws OfaError `aborted` once the signal is. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new OfaError("aborted", "aborted");
+}

@@ -1,0 +1,240 @@
+/**
+ * OFA in the browser: captions and answers about images, on WebGPU or the CPU, with no server.
+ *
+ * @packageDocumentation
+ */
+import { ChunkCache, type CacheMode } from "./cache";
+import { fetchManifest, isCached } from "./download";
+import { LocalEngine, type Engine, type LoadRequest, type TokenEvent } from "./engine";
+import { OfaError, throwIfAborted } from "./errors";
+import { toRgba, type ImageInput } from "./image";
+import { probe } from "./probe";
+import { RemoteEngine } from "./remote";
+import { UrlSource } from "./source";
+import type {
+  AnswerOptions, DeviceChoice, DeviceInfo, ModelInfo, Progress, StreamEvent, TaskAnswers, TaskInputs, TaskName, TextAnswer,
+} from "./types";
+
+export { OfaError, type OfaErrorCode } from "./errors";
+export type { ImageInput } from "./image";
+export type * from "./types";
+
+export interface LoadOptions {
+  /** Default `auto`. */
+  device?: DeviceChoice;
+  onProgress?: (progress: Progress) => void;
+  signal?: AbortSignal;
+  /** `auto` keeps verified weights in the browser's cache. Default `auto`. */
+  cache?: CacheMode;
+  /** Run in a worker, so that the page stays responsive. Default true. */
+  worker?: boolean;
+  /** Count calls into WebGPU; read them with {@link OFA.refreshInfo}. */
+  counters?: boolean;
+}
+
+/** A bundle: its address, or its files (a folder that the user picked or dropped). */
+export type BundleInput = string | URL | { files: Iterable<File> };
+
+export interface CallOptions extends AnswerOptions {
+  signal?: AbortSignal;
+  /** Every step, with the best answer so far. */
+  onToken?: (event: TokenEvent) => void;
+}
+
+/** An image after the stem. Ask as many questions of it as you like, then free it. */
+export class EncodedImage {
+  /** @internal */
+  constructor(readonly owner: object, readonly handle: number, private readonly release: () => Promise<void>) {}
+
+  free(): Promise<void> {
+    return this.release();
+  }
+}
+
+/** A loaded model. */
+export class OFA {
+  private model: ModelInfo;
+  private disposed = false;
+
+  private constructor(
+    private engine: Engine,
+    model: ModelInfo,
+    private readonly request: LoadRequest,
+    private readonly worker: boolean,
+  ) {
+    this.model = model;
+  }
+
+  /**
+   * Loads a bundle.
+   *
+   * @throws OfaError `fetch`, `manifest`, `integrity`, `unsupported`, `aborted`, or one of the model's own codes.
+   */
+  static async load(bundle: BundleInput, options: LoadOptions = {}): Promise<OFA> {
+    const { device = "auto", onProgress, signal, cache = "auto", worker = true, counters = false } = options;
+    throwIfAborted(signal);
+    const request: LoadRequest = {
+      // A worker resolves relative addresses against its own script.
+      url: isFiles(bundle) ? undefined : new UrlSource(bundle).describe(""),
+      files: isFiles(bundle) ? [...bundle.files] : undefined,
+      device,
+      cache,
+      counters,
+    };
+    const { engine, model } = await start(request, worker, onProgress, signal);
+    return new OFA(engine, model, request, worker);
+  }
+
+  /** What is loaded, and on which device and why. */
+  get info(): ModelInfo {
+    return this.model;
+  }
+
+  /** {@link info} with fresh counters. */
+  async refreshInfo(): Promise<ModelInfo> {
+    return (this.model = await this.engine.info());
+  }
+
+  /** Describes an image. */
+  caption(image: ImageInput | EncodedImage, options: CallOptions = {}): Promise<TextAnswer> {
+    return this.run("caption", image, {}, options);
+  }
+
+  /** Answers a question about an image; with `answers`, chooses among them. */
+  vqa(image: ImageInput | EncodedImage, question: string, options: CallOptions & { answers?: string[] } = {}): Promise<TextAnswer> {
+    const { answers, ...rest } = options;
+    return this.run("vqa", image, answers ? { text: question, answers } : { text: question }, rest);
+  }
+
+  /** Any task by its name. */
+  async run<T extends TaskName>(
+    task: T,
+    image: ImageInput | EncodedImage | undefined,
+    inputs: TaskInputs = {},
+    options: CallOptions = {},
+  ): Promise<TaskAnswers[T]> {
+    const { signal = new AbortController().signal, onToken = () => undefined, ...answerOptions } = options;
+    return this.guarded(async (engine) => {
+      if (image === undefined || image instanceof EncodedImage) {
+        if (image && image.owner !== engine) throw new OfaError("option", "the encoded image belongs to another model");
+        return engine.run(task, image?.handle, inputs, answerOptions, onToken, signal) as Promise<TaskAnswers[T]>;
+      }
+      const handle = await engine.encodeImage(task, await toRgba(image, signal), size(answerOptions), signal);
+      try {
+        return (await engine.run(task, handle, inputs, answerOptions, onToken, signal)) as TaskAnswers[T];
+      } finally {
+        engine.freeImage(handle).catch(() => undefined);
+      }
+    });
+  }
+
+  /** An answer as it grows. Leaving the loop cancels. */
+  async *stream<T extends TaskName>(
+    task: T,
+    { image, ...inputs }: TaskInputs & { image?: ImageInput | EncodedImage },
+    options: Omit<CallOptions, "onToken"> = {},
+  ): AsyncGenerator<StreamEvent<T>, void, undefined> {
+    const controller = new AbortController();
+    const signal = options.signal ? AbortSignal.any([options.signal, controller.signal]) : controller.signal;
+    const events: StreamEvent<T>[] = [];
+    let wake = () => {};
+    let failure: unknown;
+    let done = false;
+    const onToken = (event: TokenEvent) => {
+      events.push(event);
+      wake();
+    };
+    this.run(task, image, inputs, { ...options, signal, onToken })
+      .then((answer) => events.push({ event: "answer", answer }), (error: unknown) => (failure = error))
+      .finally(() => {
+        done = true;
+        wake();
+      });
+    try {
+      for (;;) {
+        const event = events.shift();
+        if (event) yield event;
+        else if (failure) throw failure;
+        else if (done) return;
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } finally {
+      controller.abort();
+    }
+  }
+
+  /** Runs the stem over an image, once for any number of questions. */
+  async encodeImage(image: ImageInput, options: AnswerOptions & { signal?: AbortSignal; task?: TaskName } = {}): Promise<EncodedImage> {
+    const { signal = new AbortController().signal, task = "caption", ...answerOptions } = options;
+    return this.guarded(async (engine) => {
+      const handle = await engine.encodeImage(task, await toRgba(image, signal), size(answerOptions), signal);
+      return new EncodedImage(engine, handle, () => engine.freeImage(handle));
+    });
+  }
+
+  /** Frees the model and its worker. */
+  dispose(): Promise<void> {
+    this.disposed = true;
+    this.engine.dispose();
+    return Promise.resolve();
+  }
+
+  /** What the model would run on here; downloads nothing. */
+  static probe(device: DeviceChoice = "auto"): Promise<DeviceInfo> {
+    return probe(device);
+  }
+
+  /** Whether all weights of a bundle are in the browser's cache. */
+  static async isCached(url: string | URL): Promise<boolean> {
+    const manifest = await fetchManifest(new UrlSource(url), new AbortController().signal);
+    return isCached(manifest, await ChunkCache.open("auto"));
+  }
+
+  /** Removes a bundle's weights from the browser's cache. */
+  static async clearCache(url: string | URL): Promise<void> {
+    const manifest = await fetchManifest(new UrlSource(url), new AbortController().signal);
+    const cache = await ChunkCache.open("auto");
+    await Promise.all(manifest.files.flatMap((file) => file.chunks).map((hash) => cache.delete(hash)));
+  }
+
+  /** After a crash the model is loaded again, once, before the next call. */
+  private async guarded<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
+    if (this.disposed) throw new OfaError("internal", "the model has been disposed of");
+    const engine = this.engine;
+    try {
+      return await work(engine);
+    } catch (error) {
+      const failure = OfaError.from(error);
+      if (failure.code === "internal" && !this.disposed && this.engine === engine) {
+        engine.dispose();
+        const again = await start(this.request, this.worker);
+        this.engine = again.engine;
+        this.model = again.model;
+      }
+      throw failure;
+    }
+  }
+}
+
+async function start(
+  request: LoadRequest,
+  worker: boolean,
+  onProgress: (progress: Progress) => void = () => undefined,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<{ engine: Engine; model: ModelInfo }> {
+  const engine = worker ? new RemoteEngine() : new LocalEngine();
+  try {
+    return { engine, model: await engine.load(request, onProgress, signal) };
+  } catch (error) {
+    engine.dispose();
+    throw OfaError.from(error);
+  }
+}
+
+function size({ imageSize }: AnswerOptions): AnswerOptions {
+  return imageSize === undefined ? {} : { imageSize };
+}
+
+function isFiles(bundle: BundleInput): bundle is { files: Iterable<File> } {
+  return typeof bundle === "object" && "files" in bundle;
+}

@@ -1,0 +1,25 @@
+import type { Engine, LoadRequest, TokenEvent } from "./engine";
+import type { ErrorMessage, Progress } from "./types";
+
+/** The calls that cross into the worker; their arguments are the engine's without callbacks and signals. */
+export interface Calls {
+  load: [LoadRequest];
+  encodeImage: [task: string, image: Parameters<Engine["encodeImage"]>[1], options: Parameters<Engine["encodeImage"]>[2]];
+  freeImage: [handle: number];
+  run: [
+    task: string,
+    image: number | undefined,
+    inputs: Parameters<Engine["run"]>[2],
+    options: Parameters<Engine["run"]>[3],
+  ];
+  info: [];
+}
+
+export type ToWorker =
+  | { [M in keyof Calls]: { id: number; method: M; args: Calls[M] } }[keyof Calls]
+  | { id: number; method: "abort" };
+
+export type FromWorker =
+  | { id: number; event: Progress | TokenEvent }
+  | { id: number; result: unknown }
+  | { id: number; error: ErrorMessage };

@@ -1,0 +1,104 @@
+import type { Engine, LoadRequest, TokenEvent } from "./engine";
+import { OfaError } from "./errors";
+import type { Rgba } from "./image";
+import type { Calls, FromWorker } from "./protocol";
+import type { AnswerOptions, ModelInfo, Progress, TaskInputs } from "./types";
+
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: OfaError): void;
+  onEvent: (event: never) => void;
+}
+
+/** The model in a worker of its own. */
+export class RemoteEngine implements Engine {
+  private readonly worker: Worker;
+  private readonly pending = new Map<number, Pending>();
+  private nextId = 0;
+  private ended: OfaError | undefined;
+
+  constructor() {
+    this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "ofa" });
+    this.worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.receive(data);
+    this.worker.onerror = (event) => {
+      event.preventDefault();
+      this.end(new OfaError("internal", `the worker stopped: ${event.message || "it could not be started"}`));
+    };
+  }
+
+  load(request: LoadRequest, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<ModelInfo> {
+    return this.call<ModelInfo>("load", [request], onProgress, signal);
+  }
+
+  encodeImage(task: string, image: Rgba, options: AnswerOptions, signal: AbortSignal): Promise<number> {
+    return this.call<number>("encodeImage", [task, image, options], undefined, signal, [image.data.buffer]);
+  }
+
+  freeImage(handle: number): Promise<void> {
+    return this.call<void>("freeImage", [handle]);
+  }
+
+  run(
+    task: string,
+    image: number | undefined,
+    inputs: TaskInputs,
+    options: AnswerOptions,
+    onEvent: (event: TokenEvent) => void,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    return this.call("run", [task, image, inputs, options], onEvent, signal);
+  }
+
+  info(): Promise<ModelInfo> {
+    return this.call<ModelInfo>("info", []);
+  }
+
+  dispose(): void {
+    this.end(new OfaError("internal", "the model has been disposed of"));
+  }
+
+  private call<T>(
+    method: keyof Calls,
+    args: Calls[keyof Calls],
+    onEvent: (event: never) => void = () => undefined,
+    signal?: AbortSignal,
+    transfer: Transferable[] = [],
+  ): Promise<T> {
+    if (this.ended) return Promise.reject(this.ended);
+    if (signal?.aborted) return Promise.reject(new OfaError("aborted", "aborted"));
+    const id = this.nextId++;
+    return new Promise<T>((resolve, reject) => {
+      const abort = () => {
+        this.worker.postMessage({ id, method: "abort" });
+        // The worker may be deep in a kernel; the caller need not wait for it.
+        settle(() => reject(new OfaError("aborted", "aborted")));
+      };
+      const settle = (end: () => void) => {
+        signal?.removeEventListener("abort", abort);
+        this.pending.delete(id);
+        end();
+      };
+      signal?.addEventListener("abort", abort, { once: true });
+      this.pending.set(id, {
+        resolve: (value) => settle(() => resolve(value as T)),
+        reject: (error) => settle(() => reject(error)),
+        onEvent,
+      });
+      this.worker.postMessage({ id, method, args }, transfer);
+    });
+  }
+
+  private receive(data: FromWorker): void {
+    const pending = this.pending.get(data.id);
+    if (!pending) return;
+    if ("event" in data) pending.onEvent(data.event as never);
+    else if ("error" in data) pending.reject(new OfaError(data.error.code, data.error.message));
+    else pending.resolve(data.result);
+  }
+
+  private end(reason: OfaError): void {
+    this.ended ??= reason;
+    this.worker.terminate();
+    for (const pending of [...this.pending.values()]) pending.reject(reason);
+  }
+}

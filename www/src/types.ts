@@ -1,0 +1,117 @@
+import type { OfaErrorCode } from "./errors";
+
+/** Where the model runs. `auto` takes WebGPU on a real GPU, else the CPU. */
+export type DeviceChoice = "auto" | "webgpu" | "cpu";
+
+/** What an answer is made with; what is left out is the task's own. */
+export interface AnswerOptions {
+  /** The side in pixels of the square that the image is resized to. */
+  imageSize?: number;
+  /** Hypotheses kept by the search; 1 is greedy. */
+  numBeams?: number;
+  /** The most tokens of an answer. */
+  maxLen?: number;
+  minLen?: number;
+  lengthPenalty?: number;
+  temperature?: number;
+  /** No n-gram of this size twice; 0 switches it off. */
+  noRepeatNgramSize?: number;
+}
+
+/** What a task is given besides the image. */
+export interface TaskInputs {
+  /** The question or phrase. */
+  text?: string;
+  /** The only answers allowed; each is scored exactly. */
+  answers?: string[];
+  /** Names of objects known to be in the image. */
+  objects?: string[];
+}
+
+export interface Timings {
+  /** Preparing the image and running the stem. */
+  stemMs: number;
+  encoderMs: number;
+  decodeMs: number;
+  /** Decoding steps. */
+  steps: number;
+}
+
+export interface Scored {
+  text: string;
+  score: number;
+}
+
+/** An answer in words. */
+export interface TextAnswer {
+  kind: "text";
+  text: string;
+  /** As generated, before punctuation was removed. */
+  raw: string;
+  score: number;
+  /** All hypotheses, best first. */
+  alternatives: Scored[];
+  tokens: number[];
+  timings: Timings;
+}
+
+/** The tasks of this version and what they answer. */
+export interface TaskAnswers {
+  caption: TextAnswer;
+  vqa: TextAnswer;
+}
+
+export type TaskName = keyof TaskAnswers;
+
+/** What happens while an answer is made. */
+export type StreamEvent<T extends TaskName = TaskName> =
+  | { event: "token"; step: number; text: string }
+  | { event: "answer"; answer: TaskAnswers[T] };
+
+export type Phase = "compile" | "download" | "verify" | "upload" | "ready";
+
+/** How far loading is, in bytes of the bundle. */
+export interface Progress {
+  phase: Phase;
+  loaded: number;
+  total: number;
+  /** The file concerned. */
+  file?: string;
+}
+
+/** A device and why it was chosen. */
+export interface DeviceInfo {
+  kind: "webgpu" | "cpu";
+  /** The adapter's name, as far as the browser tells. */
+  name: string;
+  /** Why this one, where another would have been better or was asked for. */
+  reason?: string;
+}
+
+/** What is loaded. */
+export interface ModelInfo {
+  version: string;
+  device: DeviceInfo;
+  precision: string;
+  parameters: number;
+  /** Bytes of the bundle. */
+  bytes: number;
+  vocabSize: number;
+  /** GPU work since the last question, if `counters` was asked for. */
+  counters?: Counters;
+}
+
+/** Calls into WebGPU. */
+export interface Counters {
+  dispatches: number;
+  submits: number;
+  pipelines: number;
+  readbacks: number;
+  readbackBytes: number;
+  buffers: number;
+}
+
+export interface ErrorMessage {
+  code: OfaErrorCode;
+  message: string;
+}

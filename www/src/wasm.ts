@@ -1,0 +1,36 @@
+/** The interface of both wasm builds; see `src/wasm.rs` of the crate. */
+export interface WasmModule {
+  default(options: { module_or_path: URL }): Promise<unknown>;
+  version(): string;
+  Session: {
+    create(config: string, tokenizer: string, generation?: string): Promise<WasmSession>;
+  };
+}
+
+export interface WasmSession {
+  addShard(name: string, bytes: Uint8Array): void;
+  finish(): Promise<void>;
+  encodeImage(task: string, rgba: Uint8Array, width: number, height: number, options?: string): Promise<number>;
+  freeImage(handle: number): void;
+  run(
+    task: string,
+    image: number | undefined,
+    inputs: string | undefined,
+    options: string | undefined,
+    onEvent: ((event: string) => boolean | Promise<boolean>) | undefined,
+  ): Promise<string>;
+  info(): string;
+  free(): void;
+}
+
+/** Fetches and compiles the one build that is needed. */
+export async function loadWasm(kind: "webgpu" | "cpu"): Promise<WasmModule> {
+  // Bundlers follow literals only.
+  const [glue, binary] =
+    kind === "webgpu"
+      ? [new URL("./wasm/gpu/ofa.js", import.meta.url), new URL("./wasm/gpu/ofa_bg.wasm", import.meta.url)]
+      : [new URL("./wasm/cpu/ofa.js", import.meta.url), new URL("./wasm/cpu/ofa_bg.wasm", import.meta.url)];
+  const module = (await import(/* @vite-ignore */ glue.href)) as WasmModule;
+  await module.default({ module_or_path: binary });
+  return module;
+}

@@ -1,0 +1,42 @@
+import { LocalEngine, type TokenEvent } from "./engine";
+import { OfaError } from "./errors";
+import type { FromWorker, ToWorker } from "./protocol";
+import type { Progress } from "./types";
+
+const engine = new LocalEngine();
+const running = new Map<number, AbortController>();
+const post = (message: FromWorker) => self.postMessage(message);
+
+self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
+  if (data.method === "abort") {
+    running.get(data.id)?.abort();
+    return;
+  }
+  const { id } = data;
+  const controller = new AbortController();
+  running.set(id, controller);
+  try {
+    post({ id, result: await call(data, controller.signal) });
+  } catch (error) {
+    const { code, message } = OfaError.from(error);
+    post({ id, error: { code, message } });
+  } finally {
+    running.delete(id);
+  }
+};
+
+function call(data: Exclude<ToWorker, { method: "abort" }>, signal: AbortSignal): Promise<unknown> {
+  const onEvent = (event: Progress | TokenEvent) => post({ id: data.id, event });
+  switch (data.method) {
+    case "load":
+      return engine.load(...data.args, onEvent, signal);
+    case "encodeImage":
+      return engine.encodeImage(...data.args, signal);
+    case "freeImage":
+      return engine.freeImage(...data.args);
+    case "run":
+      return engine.run(...data.args, onEvent, signal);
+    case "info":
+      return engine.info();
+  }
+}
