@@ -94,7 +94,14 @@ test-native: chromium seeded-weights
 	@$(say) 'Testing natively'
 	cargo test --locked
 
-test-web: web chromium
+# A bundle of several small shards, so that downloads can be cut between and within them.
+export OFA_TEST_BUNDLE := $(CACHE)/test-bundle
+.PHONY: test-bundle
+test-bundle: binary
+	@$(OFA) init --config tests/golden/seeded.json --tokenizer tests/golden/tokenizer --seed 7 --gain 5 --shard-size 1 \
+	  --generation tests/golden/seeded_generation.json --out $(OFA_TEST_BUNDLE)
+
+test-web: web test-bundle chromium
 	@$(say) 'Testing in Chromium'
 	cd www && npm test
 
@@ -123,6 +130,10 @@ lint: wasm-target ## rustfmt, clippy (native and wasm), docs, types, spelling, l
 size: bindgen npm ## Build the release wasm and weigh what a visitor downloads
 	$(MAKE) --no-print-directory release-wasm
 	cd www && npm run --silent build && node scripts/size.mjs
+
+.PHONY: seeded-bundle
+seeded-bundle: test-bundle ## The small bundle of the page, again from its seed
+	$(OFA) export $(OFA_TEST_BUNDLE) --out www/demo/models/seeded --dtype q8 --device cpu
 
 .PHONY: release-wasm
 release-wasm: WASM_PROFILE := web-release

@@ -5,7 +5,7 @@ use crate::config::OfaConfig;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::model::{Parameters, Random, Stored, parameter_shapes};
-use crate::weights::{BundleFiles, Precision, RawTensor, write_bundle};
+use crate::weights::{BundleFiles, Precision, RawTensor, SHARD_LIMIT, write_bundle_with_limit};
 use std::path::PathBuf;
 
 /// Writes a bundle with random weights.
@@ -24,6 +24,9 @@ pub struct Args {
     /// The deviation of weights; the original's 0.02 times this
     #[arg(long, default_value_t = 1.0)]
     gain: f64,
+    /// The largest shard in MiB
+    #[arg(long, default_value_t = SHARD_LIMIT >> 20)]
+    shard_size: usize,
     /// generation_config.json of the bundle
     #[arg(long, value_name = "FILE")]
     generation: Option<PathBuf>,
@@ -48,7 +51,7 @@ pub fn run(args: Args) -> Result<()> {
     let vocabulary = Vocabulary::find(Some(&args.tokenizer), &args.out)?;
     let tokenizer_json = vocabulary.tokenizer_json(config.num_codes, config.num_bins)?;
     let files = BundleFiles { config: config.clone(), tokenizer_json, generation_config };
-    let manifest = write_bundle(&args.out, &files, Precision::F32, tensors)?;
+    let manifest = write_bundle_with_limit(&args.out, &files, Precision::F32, tensors, args.shard_size << 20)?;
     println!("{}: {} random parameters", args.out.display(), manifest.parameters);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::embedding::indices;
 use super::host::in_host_memory;
 use crate::error::{Error, Result};
-use burn::tensor::{Tensor, TensorData, Transaction};
+use burn::tensor::Tensor;
 
 /// One row's best entries: column and value.
 pub type Best = Vec<(u32, f32)>;
@@ -22,25 +22,24 @@ pub async fn top_entries(scores: Tensor<2>, k: usize, probes: &[u32]) -> Result<
     if in_host_memory(&scores.device()) {
         return select_on_host(scores, k, probes).await;
     }
-    let mut transaction = Transaction::default();
+    let mut parts = Vec::new();
     if !probes.is_empty() {
         let ids = indices(probes.iter().map(|id| *id as usize), &scores.device()).reshape([rows, 1]);
-        transaction = transaction.register(scores.clone().gather(1, ids));
+        parts.push(scores.clone().gather(1, ids));
     }
     if k > 0 {
         let (values, ids) = scores.topk_with_indices(k, 1);
-        transaction = transaction.register(values).register(ids);
+        // As floats, which hold every id of a vocabulary exactly, so that one buffer is read and not two.
+        parts.extend([values, ids.float()]);
     }
-    let mut data = transaction.execute_async().await.map_err(Error::device)?.into_iter();
-    let probed = if probes.is_empty() { Vec::new() } else { floats(data.next())? };
-    if k == 0 {
-        return Ok((vec![Best::new(); rows], probed));
-    }
-    let values = floats(data.next())?;
-    let ids = data.next().ok_or_else(incomplete)?.convert::<i64>();
-    let ids = ids.as_slice::<i64>().map_err(|error| Error::device(format!("{error:?}")))?;
-    let best: Best = ids.iter().zip(&values).map(|(id, value)| (*id as u32, *value)).collect();
-    Ok((best.chunks(k).map(<[_]>::to_vec).collect(), probed))
+    let found = floats(Tensor::cat(parts, 1)).await?;
+    let first = usize::from(!probes.is_empty());
+    let entries = |row: &[f32]| {
+        let (values, ids) = row[first..].split_at(k);
+        ids.iter().zip(values).map(|(id, value)| (*id as u32, *value)).collect()
+    };
+    let found = found.chunks(first + 2 * k);
+    Ok((found.clone().map(entries).collect(), found.flat_map(|row| &row[..first]).copied().collect()))
 }
 
 /// The entries of each row that `columns` names, read back.
@@ -56,25 +55,19 @@ pub async fn entries(values: Tensor<2>, columns: &[Vec<u32>]) -> Result<Vec<Vec<
         row.iter().map(|id| *id as usize).chain(std::iter::repeat_n(0, widest - row.len())).collect::<Vec<_>>()
     };
     let ids = indices(columns.iter().flat_map(padded), &values.device()).reshape([columns.len(), widest]);
-    let found = values.gather(1, ids).into_data_async().await.map_err(Error::device)?;
-    let found = floats(Some(found))?;
+    let found = floats(values.gather(1, ids)).await?;
     Ok(columns.iter().zip(found.chunks(widest)).map(|(row, found)| found[..row.len()].to_vec()).collect())
 }
 
-fn floats(data: Option<TensorData>) -> Result<Vec<f32>> {
-    let data = data.ok_or_else(incomplete)?.convert::<f32>();
+async fn floats(values: Tensor<2>) -> Result<Vec<f32>> {
+    let data = values.into_data_async().await.map_err(Error::device)?;
     data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))
-}
-
-fn incomplete() -> Error {
-    Error::device("a readback is incomplete")
 }
 
 /// On the CPU a sort of the whole row costs more than the rest of the step: a heap of k entries does not.
 async fn select_on_host(scores: Tensor<2>, k: usize, probes: &[u32]) -> Result<(Vec<Best>, Vec<f32>)> {
     let [_, width] = scores.dims();
-    let data = scores.into_data_async().await.map_err(Error::device)?;
-    let values = data.as_slice::<f32>().map_err(|error| Error::device(format!("{error:?}")))?;
+    let values = floats(scores).await?;
     let probed = probes.iter().zip(values.chunks(width)).map(|(id, row)| row[*id as usize]).collect();
     Ok((values.chunks(width).map(|row| best(row, k)).collect(), probed))
 }

@@ -144,8 +144,7 @@ impl Predictor {
             let expected = format!("below {} with the decoder's prompt", self.config.max_position_embeddings);
             return Err(Error::option("maxLen", expected, max_len));
         }
-        let mut steps = 0;
-        let hypotheses = match &prompt.candidates {
+        let (hypotheses, steps): (Vec<Hypothesis>, usize) = match &prompt.candidates {
             Some(candidates) => {
                 let longest = candidates.iter().map(Vec::len).max().unwrap_or(0);
                 let length = prompt.prefix.len() + longest + 1;
@@ -154,21 +153,19 @@ impl Predictor {
                     [self.config.bos_token_id].into_iter().chain(prompt.prefix.iter().copied()).collect();
                 let eos = self.config.eos_token_id;
                 let scores = score_candidates(&mut step, &whole, candidates, eos).await?;
-                steps = longest + 1;
-                ranked(&prompt.prefix, candidates, &scores, eos)
+                (ranked(&prompt.prefix, candidates, &scores, eos), step.steps())
             }
             None => {
                 let mut step = ModelStep::new(&self.model, &self.config, &encoded, &decoding, max_len);
                 let ids = SpecialIds::new(&self.config);
                 let prefix_len = prompt.prefix.len();
                 let mut each = async |progress: Progress<'_>| {
-                    steps = progress.step;
                     let text = self.vocab.decode(progress.tokens.get(prefix_len..).unwrap_or_default());
                     report(Event::Token { step: progress.step, text: text.trim().to_string() }).await
                 };
                 let prefixes = [prompt.prefix.clone()];
                 let found = beam_search(&mut step, &ids, &decoding, max_len, &prefixes, &mut each).await?;
-                found.into_iter().flatten().map(Hypothesis::from).collect()
+                (found.into_iter().flatten().map(Hypothesis::from).collect(), step.steps())
             }
         };
         let context = AnswerContext {

@@ -14,6 +14,7 @@ pub struct ModelStep<'a> {
     model: &'a OfaModel,
     cache: DecoderCache,
     scoring: TokenScoring,
+    steps: usize,
 }
 
 impl<'a> ModelStep<'a> {
@@ -32,7 +33,13 @@ impl<'a> ModelStep<'a> {
             model,
             cache: model.begin(encoder, &vec![options.gen_code; samples], max_len + 1),
             scoring: TokenScoring { temperature: options.temperature, constraint, constrain_after: options.zero_shot },
+            steps: 0,
         }
+    }
+
+    /// Passes through the decoder so far.
+    pub fn steps(&self) -> usize {
+        self.steps
     }
 }
 
@@ -41,6 +48,7 @@ const LOGIT_ROWS: usize = 64;
 
 impl Step for ModelStep<'_> {
     async fn step(&mut self, request: StepRequest) -> Result<Vec<RowScores>> {
+        self.steps += 1;
         let StepRequest { tokens, rows, samples, count, probes } = request;
         if !rows.is_empty() {
             self.cache.select(&rows, samples.as_deref());
@@ -61,6 +69,7 @@ impl Step for ModelStep<'_> {
     }
 
     async fn choose(&mut self, tokens: &[u32], rows: &[usize], allowed: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
+        self.steps += 1;
         if !rows.is_empty() {
             self.cache.select(rows, None);
         }

@@ -244,4 +244,5 @@ choosePictures((chosen) => {
 }, fail);
 if (address.get("task") === "vqa") el<HTMLInputElement>("ask-form").querySelector<HTMLInputElement>("[value=vqa]")?.click();
 busy();
-listModels().then(() => (address.has("load") ? load() : undefined), fail);
+// What the page lists is small or was asked for by the address: it is loaded without another click.
+listModels().then(load).catch(fail);

@@ -42,6 +42,7 @@ export function choosePictures(chosen: (picture: Blob, name: string) => void, fa
     const picture = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
     if (picture) choose(picture, picture.name || "pasted picture");
   });
+  const sample = async (name: string) => choose(await (await fetch(`samples/${name}.png`)).blob(), name);
   el("samples").append(...SAMPLES.map((name) => {
     const button = document.createElement("button");
     const image = document.createElement("img");
@@ -52,8 +53,10 @@ export function choosePictures(chosen: (picture: Blob, name: string) => void, fa
     image.alt = `Sample: ${name}`;
     button.append(image);
     button.addEventListener("click", () => {
-      fetch(image.src).then((response) => response.blob()).then((picture) => choose(picture, name), failed);
+      sample(name).catch(failed);
     });
     return button;
   }));
+  // Something to ask about from the start.
+  sample(SAMPLES[0] as string).catch(failed);
 }

@@ -1,0 +1,173 @@
+// Answers: the same as natively, streamed, cancelled, many of one picture, on both devices.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { goldens, native, openBlank, startBrowser, startServer, testBundle } from "./harness.mjs";
+
+const PICTURE = "tiny/raw_1.png";
+const QUESTION = "what colour is it?";
+let browser, server, page;
+
+before(async () => {
+  browser = await startBrowser();
+  server = await startServer();
+  page = await openBlank(browser, server);
+});
+after(async () => {
+  await browser.close();
+  await server.close();
+});
+
+const nativeAnswers = () => {
+  const common = ["--model", testBundle, "--image", join(goldens, PICTURE)];
+  return { caption: native(["caption", ...common]), vqa: native(["vqa", ...common, "--text", QUESTION]) };
+};
+
+for (const [device, options] of [["cpu", { worker: true }], ["cpu", { worker: false }], ["webgpu", { worker: true, counters: true }]]) {
+  test(`${device}${options.worker ? " in a worker" : " in the page"} answers as the native binary does`, { timeout: 600_000 }, async () => {
+    const found = await page.evaluate(async ([device, options, picture, question]) => {
+      const ofa = await OFA.load("/bundle/", { device, ...options });
+      const image = `/golden/${picture}`;
+      const caption = await ofa.caption(image);
+      const vqa = await ofa.vqa(await (await fetch(image)).blob(), question);
+      const { counters, device: used } = await ofa.refreshInfo();
+      await ofa.dispose();
+      return { caption, vqa, counters, used };
+    }, [device, options, PICTURE, QUESTION]);
+    const expected = nativeAnswers();
+    for (const task of ["caption", "vqa"]) {
+      assert.deepEqual(found[task].tokens, expected[task].tokens);
+      assert.equal(found[task].text, expected[task].text);
+      assert.ok(Math.abs(found[task].score - expected[task].score) < 1e-3, `${found[task].score} is not ${expected[task].score}`);
+      assert.equal(found[task].alternatives.length, expected[task].alternatives.length);
+    }
+    assert.equal(found.used.kind, device);
+    if (options.counters) {
+      const steps = found.caption.timings.steps + found.vqa.timings.steps;
+      // One readback a step, and one each to time the stem and the encoder.
+      assert.ok(found.counters.readbacks <= steps + 4, `${found.counters.readbacks} readbacks in ${steps} steps`);
+      assert.ok(found.counters.dispatches > 0);
+    }
+  });
+}
+
+test("auto takes the CPU where the GPU is emulated, and says why", async () => {
+  const device = await page.evaluate(() => OFA.probe());
+  assert.equal(device.kind, "cpu");
+  assert.match(device.reason, /software|no WebGPU/);
+});
+
+test("tokens stream, and leaving the loop cancels", async () => {
+  const found = await page.evaluate(async (picture) => {
+    const ofa = await OFA.load("/bundle/", { device: "cpu" });
+    const events = [];
+    for await (const event of ofa.stream("caption", { image: `/golden/${picture}` })) events.push(event);
+    let seen = 0;
+    for await (const event of ofa.stream("caption", { image: `/golden/${picture}` }, { numBeams: 2 })) if (event.event && ++seen === 2) break;
+    const after = await ofa.caption(`/golden/${picture}`);
+    const controller = new AbortController();
+    const aborted = await window.caught(ofa.caption(`/golden/${picture}`, { signal: controller.signal, onToken: () => controller.abort() }));
+    const before = await window.caught(ofa.caption(`/golden/${picture}`, { signal: AbortSignal.abort() }));
+    await ofa.dispose();
+    const disposed = await window.caught(ofa.caption(`/golden/${picture}`));
+    return { events, seen, after: after.text, aborted, before, disposed };
+  }, PICTURE);
+  const tokens = found.events.filter(({ event }) => event === "token");
+  assert.deepEqual(tokens.map(({ step }) => step), tokens.map((_, index) => index + 1));
+  assert.equal(found.events.at(-1).answer.text, found.after);
+  assert.equal(found.seen, 2);
+  assert.equal(found.aborted.code, "aborted");
+  assert.equal(found.before.name, "AbortError");
+  assert.equal(found.disposed.code, "internal");
+});
+
+test("one encoded picture answers many questions, and closed ones choose among the answers", async () => {
+  const found = await page.evaluate(async (picture) => {
+    const [ofa, other] = await Promise.all([OFA.load("/bundle/", { device: "cpu" }), OFA.load("/bundle/", { device: "cpu" })]);
+    const image = await ofa.encodeImage(`/golden/${picture}`);
+    const [caption, again, closed] = await Promise.all([
+      ofa.caption(image), ofa.caption(`/golden/${picture}`), ofa.vqa(image, "what colour?", { answers: ["red", "blue", "green"] }),
+    ]);
+    const foreign = await window.caught(other.caption(image));
+    await image.free();
+    const freed = await window.caught(ofa.caption(image));
+    await Promise.all([ofa.dispose(), other.dispose()]);
+    return { same: caption.text === again.text, closed, foreign, freed };
+  }, PICTURE);
+  assert.ok(found.same);
+  assert.deepEqual(found.closed.alternatives.map(({ text }) => text).sort(), ["blue", "green", "red"]);
+  assert.equal(found.foreign.code, "option");
+  assert.equal(found.freed.code, "option");
+});
+
+test("errors keep their codes across the worker, and say what is wrong", async () => {
+  const found = await page.evaluate(async (picture) => {
+    const ofa = await OFA.load("/bundle/", { device: "cpu" });
+    const image = `/golden/${picture}`;
+    const ask = (options, input = image) => window.caught(ofa.caption(input, options));
+    const result = {
+      beams: await ask({ numBeams: 0 }),
+      size: await ask({ imageSize: 100_000 }),
+      unknown: await ask({ numBeans: 3 }),
+      task: await window.caught(ofa.run("nothing", image)),
+      question: await window.caught(ofa.vqa(image, " ")),
+      missing: await ask({}, "/golden/nothing.png"),
+      text: await ask({}, new Blob(["not a picture"])),
+      empty: await ask({}, new Blob([])),
+      number: await ask({}, 7),
+      still: (await ofa.caption(image)).kind,
+    };
+    await ofa.dispose();
+    return result;
+  }, PICTURE);
+  const expected = {
+    beams: ["option", /numBeams.*1 to 64.*found 0/], size: ["option", /imageSize/], unknown: ["option", /numBeans/], task: ["task", /caption, vqa/],
+    question: ["task", /empty/], missing: ["fetch", /nothing\.png.*404/], text: ["image", /not a picture/], empty: ["image", /empty/], number: ["image", /found number/],
+  };
+  for (const [name, [code, message]] of Object.entries(expected)) {
+    assert.equal(found[name].code, code, `${name}: ${found[name].message}`);
+    assert.match(found[name].message, message);
+  }
+  assert.equal(found.still, "text");
+});
+
+test("pictures in every form give the same answer", async () => {
+  const texts = await page.evaluate(async (picture) => {
+    const ofa = await OFA.load("/bundle/", { device: "cpu" });
+    const blob = await (await fetch(`/golden/${picture}`)).blob();
+    const bitmap = await createImageBitmap(blob);
+    const canvas = Object.assign(document.createElement("canvas"), { width: bitmap.width, height: bitmap.height });
+    const context = canvas.getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    const element = Object.assign(new Image(), { src: URL.createObjectURL(blob) });
+    const forms = [blob, bitmap, canvas, element, context.getImageData(0, 0, canvas.width, canvas.height), new VideoFrame(bitmap, { timestamp: 0 }), new URL(`/golden/${picture}`, location.href)];
+    const texts = [];
+    for (const form of forms) texts.push((await ofa.caption(form)).text);
+    await ofa.dispose();
+    return texts;
+  }, PICTURE);
+  assert.equal(new Set(texts).size, 1, texts.join(" | "));
+});
+
+test("a worker that dies fails its calls, and the next one finds the model loaded again", async () => {
+  const found = await page.evaluate(async (picture) => {
+    const workers = [];
+    const Original = window.Worker;
+    window.Worker = class extends Original {
+      constructor(...args) {
+        super(...args);
+        workers.push(this);
+      }
+    };
+    const ofa = await OFA.load("/bundle/", { device: "cpu" });
+    const failed = window.caught(ofa.caption(`/golden/${picture}`, { onToken: () => workers[0].dispatchEvent(new ErrorEvent("error", { message: "boom", cancelable: true })) }));
+    const error = await failed;
+    const { text } = await ofa.caption(`/golden/${picture}`);
+    await ofa.dispose();
+    window.Worker = Original;
+    return { error, text, workers: workers.length };
+  }, PICTURE);
+  assert.equal(found.error.code, "internal");
+  assert.equal(typeof found.text, "string");
+  assert.equal(found.workers, 2);
+});

@@ -1,0 +1,47 @@
+// What the browser tests share: a server over the built demo, a browser, a page with the package in it.
+import { existsSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { launch } from "../scripts/browser.mjs";
+import { serve } from "../scripts/serve.mjs";
+
+export const www = fileURLToPath(new URL("..", import.meta.url));
+export const goldens = process.env.OFA_GOLDENS ?? join(www, "../tests/golden");
+const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "ofa");
+
+/** A bundle of the seeded model in several small shards. */
+export const testBundle = process.env.OFA_TEST_BUNDLE ?? join(cache, "test-bundle");
+/** The seeded OFA-Tiny, if the native tests could make it. */
+export const tinyBundle = process.env.OFA_KEEP_TINY_BUNDLE ?? join(cache, "tiny-bundle");
+export const binary = join(process.env.CARGO_TARGET_DIR ?? join(cache, "target"), "debug/ofa");
+
+/** What the native binary answers on the CPU. */
+export function native(args) {
+  return JSON.parse(execFileSync(binary, ["predict", ...args, "--device", "cpu", "--json"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
+}
+
+export async function startBrowser() {
+  const browser = await launch();
+  return browser;
+}
+
+/** Serves the demo site, the test bundle at /bundle/ and the goldens at /golden/, with faults. */
+export function startServer(faults = {}) {
+  const roots = { "/": join(www, "dist-demo"), "/bundle/": testBundle, "/golden/": goldens, "/pages/": join(www, "test/pages") };
+  if (existsSync(tinyBundle)) Object.assign(roots, { "/tiny/": tinyBundle, "/tiny-q8/": `${tinyBundle}-q8` });
+  return serve(roots, { faults });
+}
+
+/** A blank page of `server` with `OFA` and `OfaError` in its global scope and errors as plain objects. */
+export async function openBlank(browser, server) {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(`${server.url}pages/blank.html`);
+  await page.evaluate(async () => {
+    Object.assign(window, await import("/ofa-web/ofa.js"));
+    window.caught = (promise) => promise.then(() => ({ code: "none" }), ({ name, code, message }) => ({ name, code, message }));
+  });
+  return page;
+}

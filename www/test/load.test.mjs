@@ -1,0 +1,178 @@
+// Loading: verified, resumed, cached, cancelled; and what is said when it cannot be.
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { openBlank, startBrowser, startServer, testBundle } from "./harness.mjs";
+
+let browser;
+before(async () => { browser = await startBrowser(); });
+after(() => browser.close());
+
+const shards = readdirSync(testBundle).filter((name) => name.endsWith(".safetensors")).sort();
+const MEGABYTE = 1 << 20;
+
+/** Runs `body` in a page against a server with `faults`. */
+async function withPage(faults, body) {
+  const server = await startServer(faults);
+  const page = await openBlank(browser, server);
+  try {
+    return await body(page, server);
+  } finally {
+    await page.context().close();
+    await server.close();
+  }
+}
+
+const load = (page, url = "/bundle/", options = {}) =>
+  page.evaluate(([url, options]) => window.caught(window.OFA.load(url, { device: "cpu", cache: "none", ...options }).then((ofa) => ofa.dispose())), [url, options]);
+
+test("the test bundle has several shards", () => assert.ok(shards.length > 1, `found ${shards}`));
+
+test("progress counts every byte and ends ready", () =>
+  withPage({}, async (page) => {
+    const phases = await page.evaluate(async () => {
+      const seen = [];
+      const ofa = await OFA.load("/bundle/", { device: "cpu", cache: "none", onProgress: (progress) => seen.push(progress) });
+      await ofa.dispose();
+      return seen;
+    });
+    for (const phase of ["compile", "download", "verify", "upload", "ready"]) assert.ok(phases.some((seen) => seen.phase === phase), phase);
+    assert.equal(phases.at(-1).phase, "ready");
+    const uploads = phases.filter((seen) => seen.phase === "upload");
+    assert.equal(uploads.at(-1).loaded, uploads.at(-1).total);
+    assert.deepEqual(uploads.map((seen) => seen.file), shards, "shards are handed over in order");
+  }));
+
+test("a cut download goes on behind the last verified megabyte", () =>
+  withPage({ [shards[0]]: { cut: MEGABYTE + 1000, times: 1 } }, async (page, server) => {
+    assert.deepEqual(await load(page), { code: "none" });
+    const ranges = server.requests.filter(({ path }) => path.endsWith(shards[0])).map(({ range }) => range);
+    const size = readFileSync(join(testBundle, shards[0])).length;
+    assert.deepEqual(ranges, size > MEGABYTE + 1000 ? [undefined, `bytes=${MEGABYTE}-`] : [undefined]);
+  }));
+
+test("a server without ranges is served as well", () =>
+  withPage({ [shards.at(-1)]: { cut: 300_000, times: 1, noRange: true } }, async (page) => {
+    assert.deepEqual(await load(page), { code: "none" });
+  }));
+
+test("a changed byte is found, and the file and place are named", () =>
+  withPage({ [shards[1]]: { flip: 1234 } }, async (page) => {
+    const error = await load(page);
+    assert.equal(error.code, "integrity");
+    assert.match(error.message, new RegExp(`${shards[1]}: megabyte 1 of`));
+  }));
+
+test("a changed small file is found", () =>
+  withPage({ "tokenizer.json": { flip: 100 } }, async (page) => {
+    const error = await load(page);
+    assert.equal(error.code, "integrity");
+    assert.match(error.message, /tokenizer\.json/);
+  }));
+
+test("a missing shard is named at once", () =>
+  withPage({ [shards[1]]: { status: 404 } }, async (page, server) => {
+    const error = await load(page);
+    assert.equal(error.code, "fetch");
+    assert.match(error.message, new RegExp(`${shards[1]}.*404`));
+    assert.equal(server.requests.filter(({ path }) => path.endsWith(shards[1])).length, 1, "a 404 is not tried again");
+  }));
+
+test("a server in trouble is asked again", () =>
+  withPage({ [shards[0]]: { status: 503, times: 2 } }, async (page) => assert.deepEqual(await load(page), { code: "none" })));
+
+test("wrong addresses say what was found there", () =>
+  withPage({}, async (page) => {
+    const nothing = await load(page, "/nowhere/");
+    assert.equal(nothing.code, "fetch");
+    assert.match(nothing.message, /nowhere\/manifest\.json.*404/);
+    const web = await page.evaluate(async () => {
+      const html = new File(["<!doctype html><title>hello</title>"], "manifest.json");
+      return window.caught(OFA.load({ files: [html] }, { device: "cpu" }));
+    });
+    assert.equal(web.code, "manifest");
+    assert.match(web.message, /web page/);
+    assert.equal((await load(page, "http://[")).code, "fetch");
+  }));
+
+test("a load is cancelled half way, and nothing goes on", () =>
+  withPage(Object.fromEntries(shards.map((name) => [name, { delay: 60 }])), async (page, server) => {
+    const error = await page.evaluate(() => {
+      const controller = new AbortController();
+      const onProgress = ({ phase, loaded, total }) => phase === "download" && loaded > total / 3 && controller.abort();
+      return window.caught(OFA.load("/bundle/", { device: "cpu", cache: "none", signal: controller.signal, onProgress }));
+    });
+    assert.deepEqual([error.name, error.code], ["AbortError", "aborted"]);
+    const before = server.requests.length;
+    await page.waitForTimeout(500);
+    assert.equal(server.requests.length, before);
+    assert.equal(page.workers().length, 0, "no worker is left");
+  }));
+
+test("the second load comes from the cache, and the cache can be cleared", () =>
+  withPage({}, async (page, server) => {
+    const once = () => load(page, "/bundle/", { cache: "auto" });
+    const cached = () => page.evaluate(() => OFA.isCached("/bundle/"));
+    assert.equal(await cached(), false);
+    await once();
+    assert.equal(await cached(), true);
+    const first = server.requests.length;
+    await once();
+    const again = server.requests.slice(first).map(({ path }) => path);
+    assert.ok(again.every((path) => !path.endsWith(".safetensors")), `fetched again: ${again}`);
+    await page.evaluate(() => OFA.clearCache("/bundle/"));
+    assert.equal(await cached(), false);
+  }));
+
+test("what a cut load had verified is not fetched again by the next page", () =>
+  withPage({ [shards.at(-1)]: { status: 404, times: 1 } }, async (page, server) => {
+    assert.equal((await load(page, "/bundle/", { cache: "auto" })).code, "fetch");
+    await page.waitForTimeout(300);
+    const first = server.requests.length;
+    assert.deepEqual(await load(page, "/bundle/", { cache: "auto" }), { code: "none" });
+    const again = server.requests.slice(first).filter(({ path }) => path.endsWith(shards[0]) );
+    assert.deepEqual(again, []);
+  }));
+
+test("a folder of files loads without a network", () =>
+  withPage({}, async (page, server) => {
+    const names = readdirSync(testBundle);
+    const found = await page.evaluate(async (names) => {
+      const files = await Promise.all(names.map(async (name) => new File([await (await fetch(`/bundle/${name}`)).blob()], name)));
+      const ofa = await OFA.load({ files }, { device: "cpu" });
+      const { parameters } = ofa.info;
+      await ofa.dispose();
+      const missing = await window.caught(OFA.load({ files: files.filter(({ name }) => !name.startsWith("model-00002")) }, { device: "cpu" }));
+      return { parameters, missing };
+    }, names);
+    assert.ok(found.parameters > 0);
+    assert.equal(found.missing.code, "fetch");
+    assert.match(found.missing.message, /model-00002.*not among/);
+    assert.ok(server.requests.length > 0);
+  }));
+
+test("hundreds of damaged manifests end in an error that says so, or in the right model", { timeout: 120_000 }, () =>
+  withPage({}, async (page) => {
+    const outcome = await page.evaluate(async (names) => {
+      const files = new Map(await Promise.all(names.map(async (name) => [name, await (await fetch(`/bundle/${name}`)).text()])));
+      const text = files.get("manifest.json");
+      let state = 12345;
+      const random = (below) => (state = (state * 1103515245 + 12345) & 0x7fffffff) % below;
+      const mutate = () => {
+        const at = random(text.length);
+        const cut = [text.slice(0, at), text.slice(at + 1 + random(20))];
+        return [cut[0], cut.join(""), cut.join(String.fromCharCode(32 + random(95))), cut.join("-1"), cut.join("9e99"), cut.join('"../../x"')][random(6)];
+      };
+      const codes = {};
+      for (let round = 0; round < 300; round++) {
+        const manifest = new File([mutate()], "manifest.json");
+        // Without the other files a manifest that passes fails to be fetched: nothing heavy runs.
+        const { code } = await window.caught(OFA.load({ files: [manifest] }, { device: "cpu", worker: false }));
+        codes[code] = (codes[code] ?? 0) + 1;
+      }
+      return codes;
+    }, ["manifest.json"]);
+    assert.deepEqual(Object.keys(outcome).filter((code) => !["manifest", "fetch"].includes(code)), [], JSON.stringify(outcome));
+    assert.ok(outcome.manifest > 150, JSON.stringify(outcome));
+  }));
