@@ -1,0 +1,174 @@
+// The page as a visitor meets it.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { goldens, native, startBrowser, startServer, www } from "./harness.mjs";
+
+const PICTURE = join(goldens, "tiny/raw_0.png");
+let browser;
+before(async () => { browser = await startBrowser(); });
+after(() => browser.close());
+
+/** Opens the page; `body` gets it once it stands. */
+async function visit(body, { query = "?device=cpu", faults = {}, ...context } = {}) {
+  const server = await startServer(faults);
+  const page = await (await browser.newContext(context)).newPage();
+  const problems = [];
+  page.on("pageerror", (error) => problems.push(error.message));
+  try {
+    await page.goto(server.url + query);
+    await body(page, server);
+    assert.deepEqual(problems, []);
+  } finally {
+    await page.context().close();
+    await server.close();
+  }
+}
+
+const ready = (page) => page.waitForSelector("#badge:not([hidden])");
+const answered = async (page) => {
+  await page.waitForSelector("#more:not([hidden])");
+  return page.textContent("#text");
+};
+const run = (page) => page.click("#run:not([disabled])");
+
+test("it captions a picture as the native binary does, and shows how", () =>
+  visit(async (page) => {
+    await ready(page);
+    assert.match(await page.textContent("#badge"), /CPU · q8 · 0\.5 M parameters/);
+    await page.setInputFiles("#file", PICTURE);
+    await run(page);
+    const expected = native(["caption", "--model", join(www, "demo/models/seeded"), "--image", PICTURE]);
+    assert.equal(await answered(page), expected.text);
+    assert.equal(await page.locator("#alternatives li").count(), expected.alternatives.length);
+    assert.match(await page.textContent("#timings"), /Stem.*ms.*Encoder.*ms.*Decoder.*steps/);
+    assert.match(await page.textContent("#model-note"), /[Uu]ntrained/);
+  }));
+
+test("a question is asked with the keyboard alone", () =>
+  visit(async (page) => {
+    await ready(page);
+    const focusOn = async (selector) => {
+      for (let presses = 0; presses < 40; presses++) {
+        if (await page.evaluate((selector) => document.activeElement?.matches(selector), selector)) return;
+        await page.keyboard.press("Tab");
+      }
+      assert.fail(`${selector} cannot be reached with Tab`);
+    };
+    await focusOn("#samples button:nth-child(2)");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#samples button:nth-child(2)[aria-pressed=true]");
+    await focusOn("input[name=task]");
+    await page.keyboard.press("ArrowRight");
+    await focusOn("#question");
+    await page.keyboard.type("what is it?");
+    await page.keyboard.press("Enter");
+    await answered(page);
+    assert.match(await page.textContent("#history"), /what is it\?/);
+  }));
+
+test("loading is cancelled half way, by button and by Escape", () =>
+  visit(async (page) => {
+    for (const cancel of [() => page.click("#cancel-load"), () => page.keyboard.press("Escape")]) {
+      await page.waitForSelector("#cancel-load:not([hidden])");
+      await page.waitForFunction(() => /of/.test(document.querySelector("#progress-text").textContent));
+      await cancel();
+      await page.waitForSelector("#progress", { state: "hidden" });
+      assert.equal(await page.isVisible("#badge"), false);
+      assert.equal(await page.isVisible("#error"), false, "a cancelled load is no error");
+      await page.click("#load");
+    }
+  }, { query: "?device=cpu&model=bundle/", faults: { ".safetensors": { delay: 150 } } }));
+
+test("an answer is cancelled", () =>
+  visit(async (page) => {
+    await ready(page);
+    await page.evaluate(() => {
+      const text = document.querySelector("#text");
+      new MutationObserver((_, observer) => {
+        if (!text.textContent) return;
+        observer.disconnect();
+        document.querySelector("#cancel-run").click();
+      }).observe(text, { childList: true, characterData: true, subtree: true });
+    });
+    await run(page);
+    await page.waitForFunction(() => document.querySelector("#text").textContent === "Cancelled.");
+    await run(page);
+    await answered(page);
+  }));
+
+const FAILURES = [
+  ["a wrong address", "?device=cpu&model=nowhere/", {}, /nowhere\/manifest\.json.*404.*\(fetch\)/],
+  ["a corrupt byte", "?device=cpu", { ".safetensors": { flip: 5000 } }, /model-00001-of-00001\.safetensors: megabyte 1 of 1 is not what the manifest promises.*\(integrity\)/],
+  ["a missing shard", "?device=cpu", { ".safetensors": { status: 404 } }, /model-00001-of-00001\.safetensors.*404.*\(fetch\)/],
+  ["a server that sends a web page", "?device=cpu&model=index.html", {}, /\(fetch\)|\(manifest\)/],
+];
+for (const [name, query, faults, message] of FAILURES) {
+  test(`${name} gives a clear error`, () =>
+    visit(async (page) => {
+      await page.waitForSelector("#error:not([hidden])");
+      assert.match(await page.textContent("#error"), message);
+      assert.equal(await page.getAttribute("#error", "role"), "alert");
+      assert.equal(await page.isDisabled("#run"), true);
+    }, { query, faults }));
+}
+
+test("pictures come by drop and by paste", () =>
+  visit(async (page) => {
+    await ready(page);
+    const bytes = [...readFileSync(PICTURE)];
+    for (const kind of ["drop", "paste"]) {
+      await page.evaluate(([kind, bytes]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(bytes)], `${kind}.png`, { type: "image/png" }));
+        const event = kind === "drop" ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true }) : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true });
+        document.body.dispatchEvent(event);
+      }, [kind, bytes]);
+      await page.waitForFunction((kind) => document.querySelector("#preview").alt === `${kind}.png`, kind);
+    }
+    await run(page);
+    await answered(page);
+  }));
+
+test("something that is no picture is refused kindly", () =>
+  visit(async (page) => {
+    await ready(page);
+    await page.setInputFiles("#file", { name: "notes.png", mimeType: "image/png", buffer: Buffer.from("not a picture") });
+    await run(page);
+    await page.waitForSelector("#error:not([hidden])");
+    assert.match(await page.textContent("#error"), /not a picture this browser can read/);
+  }));
+
+test("every control has a name, and answers are announced", () =>
+  visit(async (page) => {
+    const nameless = await page.evaluate(() =>
+      [...document.querySelectorAll("button, input, select, textarea, a")]
+        .filter((control) => control.checkVisibility())
+        .filter((control) => !(control.ariaLabel || control.textContent.trim() || control.labels?.[0]?.textContent.trim() || control.querySelector("img")?.alt || control.title))
+        .map((control) => control.outerHTML));
+    assert.deepEqual(nameless, []);
+    assert.equal(await page.getAttribute("#text", "aria-live"), "polite");
+    assert.equal(await page.getAttribute("html", "lang"), "en");
+  }));
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`it fits a phone and is readable in ${colorScheme}`, () =>
+    visit(async (page) => {
+      await ready(page);
+      await run(page);
+      await answered(page);
+      const [width, contrast] = await page.evaluate(() => {
+        const luminance = (color) => {
+          const [r, g, b] = color.match(/[\d.]+/g).map((value) => Number(value) / 255).map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const style = getComputedStyle(document.body);
+        const [a, b] = [style.color, style.backgroundColor].map(luminance);
+        return [document.documentElement.scrollWidth, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+      });
+      assert.ok(width <= 360, `the page is ${width} px wide`);
+      // WCAG AAA for body text.
+      assert.ok(contrast >= 7, `contrast ${contrast}`);
+    }, { viewport: { width: 360, height: 740 }, colorScheme }));
+}
