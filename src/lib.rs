@@ -13,6 +13,8 @@ pub mod model;
 pub mod parity;
 pub mod predict;
 pub mod task;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod vocab;
 #[cfg(target_family = "wasm")]
 pub mod wasm;

@@ -8,6 +8,8 @@ mod case;
 mod directory;
 mod forward;
 mod generation;
+#[cfg_attr(not(feature = "train"), path = "no_loss.rs")]
+mod loss;
 mod tables;
 #[cfg(feature = "cli")]
 mod tiny;
@@ -94,7 +96,7 @@ impl Goldens {
         let sampling = args["strategy"].as_str().is_some_and(|strategy| strategy.starts_with("Sampling"));
         let reason = match name {
             "train" => "gradients and optimiser steps belong to the trainer, which is not built yet",
-            "loss" => "losses belong to the trainer, which is not built yet",
+            "loss" if !cfg!(feature = "train") => "losses are not part of this build",
             _ if sampling => "sampling is not built yet",
             _ if !args["constraint_trie"].is_null() => "trie-constrained search is not built yet",
             _ => return None,
@@ -114,6 +116,7 @@ impl Goldens {
         let config = self.config(&case)?;
         let model = self.model(&config, &case, device)?;
         match name {
+            "loss" => loss::run(&model, &config, &case).await,
             "incremental" => forward::incremental(&model, &config, &case).await,
             _ if name.starts_with("allcand_") => generation::candidates(&model, &config, &case).await,
             _ if name.starts_with("gen_") => generation::run(&model, &config, &case, &entry["args"]).await,

@@ -1,0 +1,305 @@
+//! The original's losses (reference §8): label-smoothed cross-entropy with its additions, R-Drop, SCST.
+//!
+//! Plain tensor functions, so that they are differentiated like the model. Choosing tokens to drop reads their losses
+//! back, which no gradient passes through.
+
+use crate::error::{Error, Result};
+use crate::kernels::{MASKED, allowed_range, indices};
+use crate::model::TokenBatch;
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use serde::{Deserialize, Serialize};
+
+/// Ids below this stay allowed under every constraint range.
+const ALWAYS_ALLOWED: u32 = 4;
+/// Keeps the share of each smoothed token finite where constraints leave a single one.
+const SMOOTHING_EPSILON: f64 = 1e-6;
+/// The encouraging bonus looks at `1 - p` no closer to 0 than this.
+const LEAST_DOUBT: f64 = 1e-5;
+
+/// Names and defaults of the original.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LossOptions {
+    pub label_smoothing: f64,
+    /// Divide by sentences instead of tokens.
+    pub sentence_avg: bool,
+    /// The share of tokens with the largest losses that is left out.
+    pub drop_worst_ratio: f64,
+    /// Updates before that begins.
+    pub drop_worst_after: usize,
+    /// Leading positions of every row that are left out.
+    pub ignore_prefix_size: usize,
+    pub ignore_eos: bool,
+    /// Only ids 0..=3 and `start..end` take part.
+    pub constraint_range: Option<(u32, u32)>,
+    /// Weight of R-Drop's divergence.
+    pub reg_alpha: f64,
+    /// Encouraging loss, with its bonus linear where the probability is above this; 1 keeps the logarithm.
+    pub log_end: Option<f64>,
+}
+
+/// What a step of training is judged by.
+pub struct Judged<'a> {
+    /// `[B, T, V]`
+    pub logits: Tensor<3>,
+    /// `[B, T]`, padded
+    pub target: &'a TokenBatch,
+    /// A factor of each sample's log-probabilities.
+    pub conf: Option<&'a [f32]>,
+    /// `[B, T, V]`, true where a token is allowed.
+    pub constraint_masks: Option<&'a [bool]>,
+    /// Updates done so far.
+    pub update: usize,
+    pub pad: u32,
+    pub eos: u32,
+}
+
+/// Sums over tokens, `[1]` each, and what to divide them by.
+#[derive(Debug, Clone)]
+pub struct Loss {
+    pub loss: Tensor<1>,
+    pub nll: Tensor<1>,
+    pub sample_size: usize,
+}
+
+/// Label-smoothed cross-entropy.
+///
+/// # Errors
+/// The device's, when losses cannot be read back to drop the worst.
+pub async fn cross_entropy(judged: Judged<'_>, options: &LossOptions) -> Result<Loss> {
+    let Judged { logits, target, conf, constraint_masks, update, pad, eos } = judged;
+    let [batch, len, vocabulary] = logits.dims();
+    let device = logits.device();
+    let kept: Vec<usize> = (0..batch * len)
+        .filter(|at| {
+            let id = target.ids[*at];
+            id != pad && at % len >= options.ignore_prefix_size && !(options.ignore_eos && id == eos)
+        })
+        .collect();
+    let logits = logits.reshape([batch * len, vocabulary]).select(0, indices(kept.iter().copied(), &device));
+    let allowed = match (constraint_masks, options.constraint_range) {
+        (Some(masks), _) => Some(Allowed::masks(masks, &kept, vocabulary, &device)),
+        (None, Some(range)) => Some(Allowed::range(range, kept.len(), vocabulary, &device)),
+        (None, None) => None,
+    };
+    let logits = match &allowed {
+        Some(allowed) => logits + allowed.additive.clone(),
+        None => logits,
+    };
+    let mut lprobs = activation::log_softmax(logits, 1);
+    if let Some(conf) = conf {
+        let conf: Vec<f32> = kept.iter().map(|at| conf[at / len]).collect();
+        lprobs = lprobs * Tensor::<2>::from_data(TensorData::new(conf, [kept.len(), 1]), &device);
+    }
+    let ids: Vec<u32> = kept.iter().map(|at| target.ids[*at]).collect();
+    let tokens = Tokens { lprobs, ids, allowed };
+    let dropping = options.drop_worst_ratio > 0.0 && update > options.drop_worst_after;
+    let tokens = if dropping { tokens.without_worst(options).await? } else { tokens };
+    let (losses, nlls) = tokens.losses(options.label_smoothing);
+    let mut loss = losses.sum();
+    if let Some(log_end) = options.log_end {
+        loss = loss + tokens.encouragement(options.label_smoothing, log_end);
+    }
+    let sample_size = if options.sentence_avg { batch } else { tokens.ids.len() };
+    Ok(Loss { loss, nll: nlls.sum(), sample_size })
+}
+
+/// R-Drop: two passes over the same `target`, and what divides them.
+///
+/// # Shapes
+/// log-probabilities `[n, V]` each, n targets
+///
+/// # Errors
+/// As [`cross_entropy`].
+pub async fn r_drop(passes: [Tensor<2>; 2], target: &[u32], options: &LossOptions) -> Result<Loss> {
+    let mut passes = passes.map(|lprobs| Tokens { lprobs, ids: target.to_vec(), allowed: None });
+    if options.drop_worst_ratio > 0.0 {
+        // The first pass decides for both.
+        let kept = passes[0].best(options).await?;
+        passes = passes.map(|tokens| tokens.only(&kept));
+    }
+    let [first, second] = passes;
+    let ((losses_a, nlls_a), (losses_b, nlls_b)) =
+        (first.losses(options.label_smoothing), second.losses(options.label_smoothing));
+    let difference = first.lprobs.clone() - second.lprobs.clone();
+    // KL(p ‖ q) + KL(q ‖ p) = Σ (p - q)(ln p - ln q).
+    let divergence = ((first.lprobs.exp() - second.lprobs.exp()) * difference).sum() * 0.5;
+    Ok(Loss {
+        loss: losses_a.sum() + losses_b.sum() + divergence * options.reg_alpha,
+        nll: nlls_a.sum() + nlls_b.sum(),
+        sample_size: 2 * first.ids.len(),
+    })
+}
+
+/// Self-critical training: each row's log-probability weighted by its reward.
+///
+/// # Shapes
+/// logits `[B, T, V]`, target `[B, T]`, B rewards
+pub fn self_critical(logits: Tensor<3>, target: &TokenBatch, reward: &[f32], pad: u32) -> Loss {
+    let [batch, len, vocabulary] = logits.dims();
+    let device = logits.device();
+    let lprobs = activation::log_softmax(logits.reshape([batch * len, vocabulary]), 1);
+    let weights: Vec<f32> =
+        target.ids.iter().enumerate().map(|(at, id)| if *id == pad { 0.0 } else { reward[at / len] }).collect();
+    let count = target.ids.iter().filter(|id| **id != pad).count();
+    let chosen = picked(lprobs, &target.ids);
+    let loss = (chosen * Tensor::<1>::from_data(TensorData::new(weights, [batch * len]), &device)).sum().neg();
+    Loss { nll: loss.clone(), loss, sample_size: count }
+}
+
+/// Which tokens take part, for every row or for all alike.
+#[derive(Clone)]
+struct Allowed {
+    /// 0 or [`MASKED`], `[n or 1, V]`.
+    additive: Tensor<2>,
+    /// Allowed tokens of each row.
+    counts: Vec<usize>,
+}
+
+impl Allowed {
+    fn masks(masks: &[bool], kept: &[usize], vocabulary: usize, device: &Device) -> Self {
+        let rows = || kept.iter().map(|at| &masks[at * vocabulary..(at + 1) * vocabulary]);
+        let values: Vec<f32> = rows().flatten().map(|allowed| if *allowed { 0.0 } else { MASKED }).collect();
+        Self {
+            additive: Tensor::from_data(TensorData::new(values, [kept.len(), vocabulary]), device),
+            counts: rows().map(|row| row.iter().filter(|allowed| **allowed).count()).collect(),
+        }
+    }
+
+    fn range(range: (u32, u32), rows: usize, vocabulary: usize, device: &Device) -> Self {
+        let count = ALWAYS_ALLOWED + range.1 - range.0;
+        Self { additive: allowed_range(vocabulary, ALWAYS_ALLOWED, range, device), counts: vec![count as usize; rows] }
+    }
+
+    fn only(&self, kept: &[usize]) -> Self {
+        let [rows, _] = self.additive.dims();
+        let additive = if rows == 1 {
+            self.additive.clone()
+        } else {
+            self.additive.clone().select(0, indices(kept.iter().copied(), &self.additive.device()))
+        };
+        Self { additive, counts: kept.iter().map(|row| self.counts[*row]).collect() }
+    }
+}
+
+/// Tokens that count, one a row.
+struct Tokens {
+    /// `[n, V]`
+    lprobs: Tensor<2>,
+    ids: Vec<u32>,
+    allowed: Option<Allowed>,
+}
+
+impl Tokens {
+    /// Smoothed and plain negative log-likelihood of each token, `[n]` each.
+    fn losses(&self, smoothing: f64) -> (Tensor<1>, Tensor<1>) {
+        let [count, vocabulary] = self.lprobs.dims();
+        let nll = picked(self.lprobs.clone(), &self.ids).neg();
+        let (sum, shares) = match &self.allowed {
+            None => (self.lprobs.clone().sum_dim(1), vec![smoothing / (vocabulary - 1) as f64; count]),
+            Some(Allowed { additive, counts }) => {
+                // Forbidden tokens have a log-probability that means nothing: they leave the sum.
+                let open = additive.clone().greater_equal_elem(MASKED / 2.0).float();
+                let sum = (self.lprobs.clone() * open).sum_dim(1);
+                let share = |count: &usize| smoothing / (*count as f64 - 1.0 + SMOOTHING_EPSILON);
+                (sum, counts.iter().map(share).collect())
+            }
+        };
+        let smooth = sum.reshape([count]).neg();
+        let column = |values: Vec<f32>| Tensor::<1>::from_data(TensorData::new(values, [count]), &nll.device());
+        let rest = column(shares.iter().map(|share| (1.0 - smoothing - share) as f32).collect());
+        let shares = column(shares.iter().map(|share| *share as f32).collect());
+        (nll.clone() * rest + smooth * shares, nll)
+    }
+
+    /// The bonus of the encouraging loss, summed (reference §8.3).
+    fn encouragement(&self, smoothing: f64, log_end: f64) -> Tensor<1> {
+        let [_, vocabulary] = self.lprobs.dims();
+        let p = self.lprobs.clone().exp();
+        let bonus = (p.clone().neg() + 1.0).clamp_min(LEAST_DOUBT).log();
+        let bonus = if log_end == 1.0 {
+            bonus
+        } else {
+            let tangent = (p.clone() - log_end) / (log_end - 1.0) + (1.0 - log_end).ln();
+            bonus.mask_where(p.greater_elem(log_end), tangent)
+        };
+        let of_targets = picked(bonus.clone(), &self.ids).sum() * (1.0 - smoothing);
+        of_targets + bonus.sum() * (smoothing / vocabulary as f64)
+    }
+
+    /// The rows with the smallest losses, in their order of size.
+    async fn best(&self, options: &LossOptions) -> Result<Vec<usize>> {
+        let (losses, _) = self.losses(options.label_smoothing);
+        let data = losses.into_data_async().await.map_err(Error::device)?;
+        let losses: Vec<f32> = data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))?;
+        let mut order: Vec<usize> = (0..losses.len()).collect();
+        order.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]));
+        order.truncate((losses.len() as f64 * (1.0 - options.drop_worst_ratio)) as usize);
+        Ok(order)
+    }
+
+    async fn without_worst(self, options: &LossOptions) -> Result<Self> {
+        let kept = self.best(options).await?;
+        Ok(self.only(&kept))
+    }
+
+    fn only(self, kept: &[usize]) -> Self {
+        let device = self.lprobs.device();
+        Self {
+            lprobs: self.lprobs.select(0, indices(kept.iter().copied(), &device)),
+            ids: kept.iter().map(|row| self.ids[*row]).collect(),
+            allowed: self.allowed.map(|allowed| allowed.only(kept)),
+        }
+    }
+}
+
+/// The entry of each row that `ids` names, `[n]`.
+fn picked(values: Tensor<2>, ids: &[u32]) -> Tensor<1> {
+    let columns = indices(ids.iter().map(|id| *id as usize), &values.device()).reshape([ids.len(), 1]);
+    values.gather(1, columns).reshape([ids.len()])
+}
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use super::*;
+
+    fn judged<'a>(target: &'a TokenBatch, masks: Option<&'a [bool]>) -> Judged<'a> {
+        let values: Vec<f32> = (0..24).map(|value| (value * 7 % 11) as f32 / 4.0).collect();
+        let logits = Tensor::from_data(TensorData::new(values, [2, 2, 6]), &Device::flex());
+        Judged { logits, target, conf: None, constraint_masks: masks, update: 0, pad: 1, eos: 2 }
+    }
+
+    async fn values(judged: Judged<'_>, options: &LossOptions) -> (f32, f32, usize) {
+        let Loss { loss, nll, sample_size } = cross_entropy(judged, options).await.expect("a loss");
+        (loss.into_scalar(), nll.into_scalar(), sample_size)
+    }
+
+    #[test]
+    fn without_smoothing_it_is_the_likelihood_and_padding_counts_for_nothing() {
+        let whole = TokenBatch::new(2, 2, vec![3, 2, 4, 5]);
+        let padded = TokenBatch::new(2, 2, vec![3, 2, 4, 1]);
+        let plain = LossOptions::default();
+        let (loss, nll, size) = futures(values(judged(&whole, None), &plain));
+        assert_eq!((loss, size), (nll, 4));
+        let (less, _, size) = futures(values(judged(&padded, None), &plain));
+        assert!(less < loss && size == 3);
+    }
+
+    #[test]
+    fn a_single_allowed_token_costs_exactly_nothing() {
+        let target = TokenBatch::new(2, 2, vec![3, 2, 4, 5]);
+        let masks: Vec<bool> = target.ids.iter().flat_map(|id| (0..6).map(move |token| token == *id)).collect();
+        let options = LossOptions { label_smoothing: 0.1, ..LossOptions::default() };
+        assert_eq!(futures(values(judged(&target, Some(&masks)), &options)).0, 0.0);
+    }
+
+    /// The CPU's readbacks are ready at once.
+    fn futures<T>(future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(value) => value,
+            std::task::Poll::Pending => panic!("the CPU has nothing to wait for"),
+        }
+    }
+}

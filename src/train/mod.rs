@@ -1,0 +1,3 @@
+//! Training. So far its losses.
+
+pub mod loss;
