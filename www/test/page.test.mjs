@@ -172,3 +172,16 @@ for (const colorScheme of ["light", "dark"]) {
       assert.ok(contrast >= 7, `contrast ${contrast}`);
     }, { viewport: { width: 360, height: 740 }, colorScheme }));
 }
+
+test("the bench page prints stages and counters as JSON", { timeout: 300_000 }, () =>
+  visit(async (page, server) => {
+    await page.goto(`${server.url}bench.html?device=webgpu&runs=2`);
+    await page.waitForFunction(() => document.querySelector("#result").textContent || !document.querySelector("#error").hidden, undefined, { timeout: 240_000 });
+    const result = JSON.parse(await page.textContent("#result"));
+    for (const stage of ["downloadAndUpload", "firstAnswer", "stem", "encoder", "greedyToken", "beam5Token"]) {
+      assert.ok(result.milliseconds[stage] > 0, `${stage} took ${result.milliseconds[stage]} ms`);
+    }
+    assert.ok(result.counters.greedy.perStep.dispatches > 0);
+    assert.equal(result.counters.greedy.perStep.readbacks, 1);
+    assert.equal(result.counters.beam5.encoderAndDecoder.pipelines, 0, "a warm answer compiles nothing");
+  }));
