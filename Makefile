@@ -107,8 +107,9 @@ test-web: web test-bundle chromium
 
 GOLDENS ?= tests/golden
 
+export OFA_BPE ?= $(wildcard $(CURDIR)/../shared/bpe)
 parity: binary seeded-weights ## Goldens of the original: make parity GOLDENS=DIR [DEVICE=cpu|gpu]
-	$(OFA) parity $(GOLDENS) --device $(or $(DEVICE),cpu) $$(test -s $(OFA_TINY_WEIGHTS) && echo --tiny-weights $(OFA_TINY_WEIGHTS))
+	$(OFA) parity $(GOLDENS) --device $(or $(DEVICE),cpu) $$(test -s $(OFA_TINY_WEIGHTS) && echo --tiny-weights $(OFA_TINY_WEIGHTS)) $(if $(OFA_BPE),--bpe $(OFA_BPE))
 
 parity-web: web chromium ## The same in Chromium, on WebGPU and on the CPU path
 	cd www && npm run --silent parity -- $(abspath $(GOLDENS))

@@ -42,7 +42,7 @@ enum Stage {
         weights: DeviceWeights,
         assembler: Assembler,
     },
-    Ready(Predictor),
+    Ready(Box<Predictor>),
     /// Loading failed; the error has been reported.
     Broken,
 }
@@ -195,7 +195,7 @@ impl Session {
         let vocab = Vocab::from_tokenizer_json(&std::mem::take(&mut self.tokenizer), &self.config)?;
         let model = weights.into_model(&self.config)?;
         let predictor = Predictor::new(self.config.clone(), self.generation.clone(), vocab, model)?;
-        self.stage = Stage::Ready(predictor);
+        self.stage = Stage::Ready(Box::new(predictor));
         Ok(())
     }
 

@@ -14,6 +14,9 @@ pub struct Args {
     /// Seeded weights of the real shape, under the original's names
     #[arg(long)]
     tiny_weights: Option<PathBuf>,
+    /// Directory of the original's BPE files
+    #[arg(long, env = "OFA_BPE")]
+    bpe: Option<PathBuf>,
     /// Only cases whose name contains this
     #[arg(long, default_value = "")]
     only: String,
@@ -30,7 +33,12 @@ pub fn run(args: Args) -> Result<()> {
     let (device, report) = pollster::block_on(DeviceChoice::from_name(&args.device)?.open())?;
     println!("device: {} ({})", report.kind, report.name);
     let mut tally = Tally::default();
-    let inputs = Inputs { directory: &args.dir, tiny_weights: args.tiny_weights.as_deref(), only: &args.only };
+    let inputs = Inputs {
+        directory: &args.dir,
+        tiny_weights: args.tiny_weights.as_deref(),
+        bpe: args.bpe.as_deref(),
+        only: &args.only,
+    };
     pollster::block_on(run_directory(&inputs, &device, |name, outcome| tally.note(name, outcome)))?;
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     if tally.failed > 0 {

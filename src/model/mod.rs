@@ -3,9 +3,9 @@
 //! Shapes are written with B batch, N decoder rows (B · K beams), S source tokens, T target tokens, P patches,
 //! L = P + S encoder positions, C model width, H heads, D = C / H, V vocabulary.
 //!
-//! Read [`resnet`], [`position`], [`attention`], [`layer`], [`encoder`], [`decoder`] in this order.
+//! Read `resnet`, `position`, `attention`, `layer`, `encoder`, `decoder`, `cache` in this order.
 
-pub mod attention;
+mod attention;
 mod cache;
 mod decoder;
 mod encoder;

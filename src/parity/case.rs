@@ -22,7 +22,18 @@ impl<'a> Case<'a> {
         entry: &'a Value,
         shared: &'a BTreeMap<String, RawTensor<'static>>,
     ) -> Result<Self> {
-        let tensors = read_shard(&format!("cases/{name}.safetensors"), bytes)?.into_iter().collect();
+        Self::at(&format!("cases/{name}.safetensors"), name, bytes, entry, shared)
+    }
+
+    /// A case in a file of another place.
+    pub fn at(
+        file: &str,
+        name: &'a str,
+        bytes: &'a [u8],
+        entry: &'a Value,
+        shared: &'a BTreeMap<String, RawTensor<'static>>,
+    ) -> Result<Self> {
+        let tensors = read_shard(file, bytes)?.into_iter().collect();
         Ok(Self { name, entry, tensors, shared })
     }
 

@@ -1,9 +1,12 @@
 //! Every golden below a directory of the original's layout, or of one of its parts.
 
+use super::data::DataGoldens;
 use super::tiny::TinyGoldens;
 use super::{Goldens, Outcome};
 use crate::error::{Error, Result};
+use crate::weights::{Tensors, detect, read_shard, read_torch_bytes, to_bundle_names};
 use burn::tensor::Device;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where a run's inputs lie.
@@ -11,6 +14,8 @@ pub struct Inputs<'a> {
     pub directory: &'a Path,
     /// Seeded weights of the real shape, where they could be made.
     pub tiny_weights: Option<&'a Path>,
+    /// The original's BPE files, which may not be copied.
+    pub bpe: Option<&'a Path>,
     /// Only cases whose name contains this.
     pub only: &'a str,
 }
@@ -67,7 +72,55 @@ pub async fn run_directory(inputs: &Inputs<'_>, device: &Device, mut report: imp
             }
         }
     }
-    if found { Ok(()) } else { Err(Error::file(directory.display(), "holds no goldens (micro/, tiny/)")) }
+    if let Some(data) = part(directory, "data", "tokenization.json") {
+        found = true;
+        let goldens = DataGoldens { file: &|name| read(&data.join(name)), bpe: inputs.bpe };
+        for case in DataGoldens::CASES {
+            let name = format!("data/{case}");
+            if wanted(&name) {
+                report(&name, &goldens.run(case));
+            }
+        }
+    }
+    let fairseq = part(directory, "micro-fairseq", "checkpoint_slim.pt");
+    if let (Some(fairseq), Some(micro)) = (fairseq, part(directory, "micro", "shared_inputs.safetensors")) {
+        for file in ["checkpoint_slim.pt", "pytorch_model.bin"] {
+            let name = format!("micro-fairseq/{file}");
+            if wanted(&name) {
+                report(&name, &checkpoint_equals(&fairseq.join(file), &micro.join("model.safetensors")));
+            }
+        }
+    }
+    if found { Ok(()) } else { Err(Error::file(directory.display(), "holds no goldens (micro/, tiny/, data/)")) }
+}
+
+/// A checkpoint must hold the same weights, bit for bit, under whichever names.
+fn checkpoint_equals(checkpoint: &Path, weights: &Path) -> Outcome {
+    let compare = || {
+        let (bytes, found) = (read(weights)?, read_checkpoint_file(checkpoint)?);
+        let expected: BTreeMap<_, _> = read_shard(&weights.display().to_string(), &bytes)?.into_iter().collect();
+        for (name, tensor) in &found {
+            let Some(other) = expected.get(name) else {
+                return Err(Error::tensor(name, "a tensor of the golden model", "one it does not have"));
+            };
+            if other.to_f32(name)? != tensor.to_f32(name)? || other.shape != tensor.shape {
+                return Err(Error::tensor(name, "the golden's values", "others"));
+            }
+        }
+        Ok(())
+    };
+    match compare() {
+        Ok(()) => Outcome::Passed { difference: 0.0 },
+        Err(error) => Outcome::Failed { reason: error.to_string() },
+    }
+}
+
+fn read_checkpoint_file(path: &Path) -> Result<Tensors<'static>> {
+    let tensors = read_torch_bytes(&path.display().to_string(), &read(path)?, false)?;
+    let layout = detect(tensors.iter().map(|(name, _)| name.as_str()))
+        .ok_or_else(|| Error::file(path.display(), "names of neither layout"))?;
+    let kept = tensors.into_iter().filter(|(_, tensor)| tensor.dtype.is_float()).collect();
+    Ok(to_bundle_names(layout, kept)?.0)
 }
 
 /// `directory/name`, or `directory` itself, whichever holds `file`.

@@ -5,6 +5,8 @@
 
 mod case;
 #[cfg(feature = "cli")]
+mod data;
+#[cfg(feature = "cli")]
 mod directory;
 mod forward;
 mod generation;
