@@ -2,6 +2,7 @@
 
 mod cli;
 mod image;
+mod model;
 mod parity;
 mod structure;
 mod support;

@@ -1,7 +1,7 @@
 //! Beam search with the semantics of the original generator (reference §9.2, appendix B).
 
 use super::ngram::repeated;
-use super::{Candidate, Hypothesis, Progress, RowScores, Step, StepRequest};
+use super::{Candidate, Hypothesis, Progress, RowScores, Step, StepRequest, Trie};
 use crate::config::{Decoding, OfaConfig};
 use crate::error::Result;
 
@@ -14,8 +14,7 @@ const COUNT_STEP: usize = 8;
 
 /// Searches for the best answers of a batch.
 ///
-/// `prefixes` are the tokens, BOS not among them, with which the answers of each sample must begin (empty: none),
-/// `max_len` the longest answer in tokens, EOS not counted. `report` is called after each step; its error ends the
+/// `max_len` is the longest answer in tokens, EOS not counted. `report` is called after each step; its error ends the
 /// search. Returns each sample's hypotheses, best first, at most `num_beams` of them.
 ///
 /// # Errors
@@ -25,10 +24,10 @@ pub async fn beam_search<S: Step>(
     ids: &SpecialIds,
     options: &Decoding,
     max_len: usize,
-    prefixes: &[Vec<u32>],
+    Start { prefixes, trie }: Start<'_>,
     report: &mut impl AsyncFnMut(Progress<'_>) -> Result<()>,
 ) -> Result<Vec<Vec<Hypothesis>>> {
-    let search = Search { ids, options, max_len, prefix_width: prefixes.iter().map(Vec::len).max().unwrap_or(0) };
+    let search = Search { ids, options, max_len, trie, prefix_width: prefixes.iter().map(Vec::len).max().unwrap_or(0) };
     let mut finished: Vec<Vec<Hypothesis>> = vec![Vec::new(); prefixes.len()];
     let mut sentences: Vec<Sentence> =
         prefixes.iter().enumerate().map(|(index, prefix)| Sentence::new(index, prefix, ids.bos)).collect();
@@ -72,6 +71,15 @@ pub async fn beam_search<S: Step>(
     Ok(finished)
 }
 
+/// What the answers of a batch must look like.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// For each sample the tokens, BOS not among them, with which its answer must begin; empty for none.
+    pub prefixes: &'a [Vec<u32>],
+    /// What may follow them; `None` for anything.
+    pub trie: Option<&'a Trie>,
+}
+
 /// The ids that steer a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpecialIds {
@@ -91,6 +99,7 @@ struct Search<'a> {
     ids: &'a SpecialIds,
     options: &'a Decoding,
     max_len: usize,
+    trie: Option<&'a Trie>,
     prefix_width: usize,
 }
 
@@ -114,8 +123,10 @@ struct Beam {
 
 /// What a row's next token may be.
 struct RowRule {
-    /// The only possible token.
-    forced: Option<u32>,
+    /// The only possible tokens.
+    only: Option<Vec<u32>>,
+    /// Scores are normalised over the possible tokens.
+    normalized: bool,
     banned: Vec<u32>,
 }
 
@@ -152,11 +163,12 @@ impl Search<'_> {
     fn rule(&self, t: usize, sentence: &Sentence, beam: &Beam) -> RowRule {
         let SpecialIds { pad, eos, .. } = *self.ids;
         let in_prefix = t < self.prefix_width && t < self.max_len;
-        let forced = if t == self.max_len {
-            Some(eos)
-        } else {
-            sentence.prefix.get(t).copied().filter(|token| in_prefix && *token != pad)
-        };
+        let prefix_len = sentence.prefix.iter().filter(|token| **token != pad).count();
+        // The trie speaks of what follows the prefix.
+        let trie = self.trie.filter(|_| t >= prefix_len).map(|trie| trie.next(&beam.tokens[1 + prefix_len..]));
+        let prefix = sentence.prefix.get(t).copied().filter(|token| in_prefix && *token != pad);
+        let normalized = trie.is_some() && !self.options.zero_shot;
+        let only = trie.or_else(|| prefix.map(|token| vec![token])).or_else(|| (t == self.max_len).then(|| vec![eos]));
         let mut banned = vec![pad];
         if !in_prefix && t < self.options.min_len && t < self.max_len {
             banned.push(eos);
@@ -165,7 +177,10 @@ impl Search<'_> {
             banned.extend(0..SPECIALS);
         }
         banned.extend(repeated(&beam.tokens, self.options.no_repeat_ngram_size));
-        RowRule { forced, banned }
+        if t == self.max_len {
+            banned.extend(only.iter().flatten().copied().filter(|token| *token != eos));
+        }
+        RowRule { only, normalized, banned }
     }
 
     fn request(
@@ -176,17 +191,17 @@ impl Search<'_> {
     ) -> StepRequest {
         let beams = sentences.iter().flat_map(|sentence| &sentence.beams);
         let tokens = beams.map(|beam| *beam.tokens.last().unwrap_or(&self.ids.bos)).collect();
-        let free = rules.iter().filter(|rule| rule.forced.is_none());
+        let free = rules.iter().filter(|rule| rule.only.is_none());
         // One more than the bans for the unknown token, whose penalty may push it down.
         let count = free.map(|rule| 2 * self.options.num_beams + rule.banned.len() + 1).max().unwrap_or(0);
-        let any_forced = rules.iter().any(|rule| rule.forced.is_some());
-        let probe = |rule: &RowRule| rule.forced.unwrap_or(self.ids.eos);
+        let bound = rules.iter().any(|rule| rule.only.is_some());
+        let probe = |rule: &RowRule| rule.only.clone().unwrap_or_default();
         StepRequest {
             tokens,
             rows,
             samples,
             count: count.next_multiple_of(COUNT_STEP),
-            probes: if any_forced { rules.iter().map(probe).collect() } else { Vec::new() },
+            probes: if bound { rules.iter().map(probe).collect() } else { Vec::new() },
         }
     }
 
@@ -200,12 +215,16 @@ impl Search<'_> {
         let wanted = 2 * self.options.num_beams;
         let mut all = Vec::new();
         for (beam, (scores, rule)) in rows.enumerate() {
-            let free = match rule.forced {
-                Some(token) => vec![Candidate { token, score: scores.probe.unwrap_or(f32::NEG_INFINITY) }],
+            let possible = match &rule.only {
+                Some(only) => {
+                    let sum = if rule.normalized { log_sum_exp(&scores.probes) } else { 0.0 };
+                    let pairs = only.iter().zip(&scores.probes);
+                    pairs.map(|(token, score)| Candidate { token: *token, score: score - sum }).collect()
+                }
                 None => scores.candidates,
             };
             let base = sentence.beams[beam].score();
-            for Candidate { token, mut score } in free {
+            for Candidate { token, mut score } in possible {
                 if rule.banned.contains(&token) || score < IMPOSSIBLE || score.is_nan() {
                     continue;
                 }
@@ -261,4 +280,10 @@ impl Search<'_> {
             tokens: whole.tokens[1..].to_vec(),
         }
     }
+}
+
+/// From log-probabilities over the whole vocabulary to the share of all of these.
+fn log_sum_exp(scores: &[f32]) -> f32 {
+    let greatest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    greatest + scores.iter().map(|score| (score - greatest).exp()).sum::<f32>().ln()
 }

@@ -3,11 +3,13 @@
 mod beam;
 mod candidates;
 mod ngram;
+mod trie;
 
 use crate::error::Result;
 
-pub use beam::{SpecialIds, beam_search};
+pub use beam::{SpecialIds, Start, beam_search};
 pub use candidates::score_candidates;
+pub use trie::Trie;
 
 /// A candidate for the next token and its log-probability.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,15 +29,16 @@ pub struct StepRequest {
     pub samples: Option<Vec<usize>>,
     /// Candidates wanted for each row, best first; 0 where only the probes matter.
     pub count: usize,
-    /// For each row one token whose log-probability is wanted in any case. Empty for none.
-    pub probes: Vec<u32>,
+    /// For each row the tokens whose log-probabilities are wanted in any case. Empty for none.
+    pub probes: Vec<Vec<u32>>,
 }
 
 /// The model's answer for one row.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RowScores {
     pub candidates: Vec<Candidate>,
-    pub probe: Option<f32>,
+    /// In the order in which they were asked for.
+    pub probes: Vec<f32>,
 }
 
 /// A model in the middle of decoding. Temperature and vocabulary constraints are its business, since they act on

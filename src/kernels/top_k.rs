@@ -8,24 +8,24 @@ use burn::tensor::Tensor;
 /// One row's best entries: column and value.
 pub type Best = Vec<(u32, f32)>;
 
-/// The `k` greatest entries of every row, best first, and of each row the entry `probes` names. This is a decoding
-/// step's one readback.
+/// The `k` greatest entries of every row, best first, and of each row the entries that `probes` names. This is a
+/// decoding step's one readback.
 ///
 /// # Shapes
-/// `[n, V]`, 0 or n probes → n lists of `min(k, V)` entries, 0 or n values
+/// `[n, V]`, 0 or n lists of columns → n lists of `min(k, V)` entries, lists of values as long as those of columns
 ///
 /// # Errors
 /// The device's own, when the values cannot be read back.
-pub async fn top_entries(scores: Tensor<2>, k: usize, probes: &[u32]) -> Result<(Vec<Best>, Vec<f32>)> {
-    let [rows, width] = scores.dims();
+pub async fn top_entries(scores: Tensor<2>, k: usize, probes: &[Vec<u32>]) -> Result<(Vec<Best>, Vec<Vec<f32>>)> {
+    let [_, width] = scores.dims();
     let k = k.min(width);
     if in_host_memory(&scores.device()) {
         return select_on_host(scores, k, probes).await;
     }
+    let widest = probes.iter().map(Vec::len).max().unwrap_or(0);
     let mut parts = Vec::new();
-    if !probes.is_empty() {
-        let ids = indices(probes.iter().map(|id| *id as usize), &scores.device()).reshape([rows, 1]);
-        parts.push(scores.clone().gather(1, ids));
+    if widest > 0 {
+        parts.push(picked(scores.clone(), probes, widest));
     }
     if k > 0 {
         let (values, ids) = scores.topk_with_indices(k, 1);
@@ -33,13 +33,22 @@ pub async fn top_entries(scores: Tensor<2>, k: usize, probes: &[u32]) -> Result<
         parts.extend([values, ids.float()]);
     }
     let found = floats(Tensor::cat(parts, 1)).await?;
-    let first = usize::from(!probes.is_empty());
+    let found = found.chunks(widest + 2 * k);
     let entries = |row: &[f32]| {
-        let (values, ids) = row[first..].split_at(k);
+        let (values, ids) = row[widest..].split_at(k);
         ids.iter().zip(values).map(|(id, value)| (*id as u32, *value)).collect()
     };
-    let found = found.chunks(first + 2 * k);
-    Ok((found.clone().map(entries).collect(), found.flat_map(|row| &row[..first]).copied().collect()))
+    let probed = probes.iter().zip(found.clone()).map(|(columns, row)| row[..columns.len()].to_vec()).collect();
+    Ok((found.map(entries).collect(), probed))
+}
+
+/// The named entries of each row, padded to `widest` columns.
+fn picked(values: Tensor<2>, columns: &[Vec<u32>], widest: usize) -> Tensor<2> {
+    let padded = |row: &Vec<u32>| {
+        row.iter().map(|id| *id as usize).chain(std::iter::repeat_n(0, widest - row.len())).collect::<Vec<_>>()
+    };
+    let ids = indices(columns.iter().flat_map(padded), &values.device());
+    values.gather(1, ids.reshape([columns.len(), widest]))
 }
 
 /// The entries of each row that `columns` names, read back.
@@ -51,11 +60,7 @@ pub async fn top_entries(scores: Tensor<2>, k: usize, probes: &[u32]) -> Result<
 /// The device's own, when the values cannot be read back.
 pub async fn entries(values: Tensor<2>, columns: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
     let widest = columns.iter().map(Vec::len).max().unwrap_or(0);
-    let padded = |row: &Vec<u32>| {
-        row.iter().map(|id| *id as usize).chain(std::iter::repeat_n(0, widest - row.len())).collect::<Vec<_>>()
-    };
-    let ids = indices(columns.iter().flat_map(padded), &values.device()).reshape([columns.len(), widest]);
-    let found = floats(values.gather(1, ids)).await?;
+    let found = floats(picked(values, columns, widest)).await?;
     Ok(columns.iter().zip(found.chunks(widest)).map(|(row, found)| found[..row.len()].to_vec()).collect())
 }
 
@@ -65,10 +70,11 @@ async fn floats(values: Tensor<2>) -> Result<Vec<f32>> {
 }
 
 /// On the CPU a sort of the whole row costs more than the rest of the step: a heap of k entries does not.
-async fn select_on_host(scores: Tensor<2>, k: usize, probes: &[u32]) -> Result<(Vec<Best>, Vec<f32>)> {
+async fn select_on_host(scores: Tensor<2>, k: usize, probes: &[Vec<u32>]) -> Result<(Vec<Best>, Vec<Vec<f32>>)> {
     let [_, width] = scores.dims();
     let values = floats(scores).await?;
-    let probed = probes.iter().zip(values.chunks(width)).map(|(id, row)| row[*id as usize]).collect();
+    let of_row = |(ids, row): (&Vec<u32>, &[f32])| ids.iter().map(|id| row[*id as usize]).collect();
+    let probed = probes.iter().zip(values.chunks(width)).map(of_row).collect();
     Ok((values.chunks(width).map(|row| best(row, k)).collect(), probed))
 }
 

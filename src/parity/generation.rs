@@ -5,22 +5,25 @@ use super::case::{Case, Differences};
 use super::forward::source;
 use crate::config::{Decoding, OfaConfig};
 use crate::error::{Error, Result};
-use crate::generate::{Hypothesis, SpecialIds, beam_search, score_candidates};
+use crate::generate::{Hypothesis, SpecialIds, Start, Trie, beam_search, score_candidates};
 use crate::model::{OfaModel, Source};
 use crate::predict::ModelStep;
 use serde_json::Value;
 
 pub async fn run(model: &OfaModel, config: &OfaConfig, case: &Case<'_>, args: &Value) -> Result<f32> {
-    search(model, config, case, args, source(model, case)?).await
+    let answers: Option<Vec<Vec<u32>>> = serde_json::from_value(args["constraint_trie"].clone())
+        .map_err(|error| Error::option("constraint_trie", "lists of ids", error))?;
+    search(model, config, case, args, source(model, case)?, answers.as_deref()).await
 }
 
-/// Searches for answers to `source` and compares them with the case's.
+/// Searches for answers to `source`, among `answers` if they are given, and compares them with the case's.
 pub async fn search(
     model: &OfaModel,
     config: &OfaConfig,
     case: &Case<'_>,
     args: &Value,
     source: Source,
+    answers: Option<&[Vec<u32>]>,
 ) -> Result<f32> {
     let options = options(args)?;
     let batch = source.tokens.batch;
@@ -34,7 +37,9 @@ pub async fn search(
     let encoded = model.encode(&source);
     let mut step = ModelStep::new(model, config, &encoded, &options, max_len);
     let ids = SpecialIds::new(config);
-    let found = beam_search(&mut step, &ids, &options, max_len, &prefixes, &mut async |_| Ok(())).await?;
+    let trie = answers.map(|answers| Trie::new(answers, config.eos_token_id));
+    let start = Start { prefixes: &prefixes, trie: trie.as_ref() };
+    let found = beam_search(&mut step, &ids, &options, max_len, start, &mut async |_| Ok(())).await?;
     compare(config, case, &found)
 }
 
@@ -88,7 +93,7 @@ pub fn options(args: &Value) -> Result<Decoding> {
                 let bound = |text: &str| text.trim().parse().map_err(|_| wrong());
                 options.constraint_range = Some((bound(start)?, bound(end)?));
             }
-            "strategy" => {}
+            "strategy" | "constraint_trie" => {}
             _ => return Err(Error::option(name, "an argument of the original generator", value)),
         }
     }

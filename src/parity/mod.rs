@@ -100,7 +100,6 @@ impl Goldens {
             "train" => "gradients and optimiser steps belong to the trainer, which is not built yet",
             "loss" if !cfg!(feature = "train") => "losses are not part of this build",
             _ if sampling => "sampling is not built yet",
-            _ if !args["constraint_trie"].is_null() => "trie-constrained search is not built yet",
             _ => return None,
         };
         Some(reason.to_string())

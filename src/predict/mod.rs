@@ -6,7 +6,7 @@ mod step;
 
 use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
-use crate::generate::{Progress, SpecialIds, beam_search, score_candidates};
+use crate::generate::{Progress, SpecialIds, Start, Trie, beam_search, score_candidates};
 use crate::image::{Pixels, to_patch_image};
 use crate::kernels::indices;
 use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
@@ -116,7 +116,8 @@ impl Predictor {
         }
     }
 
-    /// Answers one question. `report` is called after every step; its error ends the search.
+    /// Answers one question. Closed answers are all scored exactly, unless `options` asks for a number of beams, which
+    /// then search among them. `report` is called after every step; its error ends the search.
     ///
     /// # Errors
     /// [`Error::Task`] for missing or useless inputs, [`Error::Option`] for unusable options, the device's errors,
@@ -145,7 +146,7 @@ impl Predictor {
             return Err(Error::option("maxLen", expected, max_len));
         }
         let (hypotheses, steps): (Vec<Hypothesis>, usize) = match &prompt.candidates {
-            Some(candidates) => {
+            Some(candidates) if options.num_beams.is_none() => {
                 let longest = candidates.iter().map(Vec::len).max().unwrap_or(0);
                 let length = prompt.prefix.len() + longest + 1;
                 let mut step = ModelStep::new(&self.model, &self.config, &encoded, &Decoding::default(), length);
@@ -155,7 +156,8 @@ impl Predictor {
                 let scores = score_candidates(&mut step, &whole, candidates, eos).await?;
                 (ranked(&prompt.prefix, candidates, &scores, eos), step.steps())
             }
-            None => {
+            candidates => {
+                let trie = candidates.as_ref().map(|answers| Trie::new(answers, self.config.eos_token_id));
                 let mut step = ModelStep::new(&self.model, &self.config, &encoded, &decoding, max_len);
                 let ids = SpecialIds::new(&self.config);
                 let prefix_len = prompt.prefix.len();
@@ -164,7 +166,8 @@ impl Predictor {
                     report(Event::Token { step: progress.step, text: text.trim().to_string() }).await
                 };
                 let prefixes = [prompt.prefix.clone()];
-                let found = beam_search(&mut step, &ids, &decoding, max_len, &prefixes, &mut each).await?;
+                let start = Start { prefixes: &prefixes, trie: trie.as_ref() };
+                let found = beam_search(&mut step, &ids, &decoding, max_len, start, &mut each).await?;
                 (found.into_iter().flatten().map(Hypothesis::from).collect(), step.steps())
             }
         };

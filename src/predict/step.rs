@@ -64,7 +64,10 @@ impl Step for ModelStep<'_> {
         Ok(best
             .into_iter()
             .enumerate()
-            .map(|(row, best)| RowScores { candidates: candidates(best), probe: probed.get(row).copied() })
+            .map(|(row, best)| RowScores {
+                candidates: candidates(best),
+                probes: probed.get(row).cloned().unwrap_or_default(),
+            })
             .collect())
     }
 
