@@ -1,0 +1,30 @@
+//! What evaluation asks, and what it compares the answers with.
+
+use crate::image::Pixels;
+use crate::task::{Inputs, Task};
+
+/// One question of an evaluation set.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// As the data call it; goes into the predictions that are written.
+    pub id: String,
+    pub task: &'static Task,
+    pub image: Option<Pixels>,
+    pub inputs: Inputs,
+    pub reference: Reference,
+    /// Questions of one kind are also measured together: `colour`, `count`, `held-out pair` …
+    pub group: Option<String>,
+}
+
+/// The right answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reference {
+    /// Any of these texts.
+    Texts(Vec<String>),
+    /// Answers and how right each is, from 0 to 1.
+    Scored(Vec<(String, f32)>),
+    /// Left, top, right, bottom from 0 to 1.
+    Region([f32; 4]),
+    /// Regions and what is in them.
+    Objects(Vec<([f32; 4], String)>),
+}

@@ -1,0 +1,146 @@
+//! What training consumes: samples as the model reads them, drawn by position.
+//!
+//! `Example` is what a row of data or a scene says, before anything depends on a vocabulary; [`Sample`] is the same in
+//! ids; [`Draws`] is where samples come from.
+
+use crate::error::{Error, Result};
+use crate::image::{Normalization, Pixels, to_patch_image};
+use crate::task::{Inputs, Task};
+use crate::vocab::Vocab;
+use crate::vocab::boxes::{self, Ratio};
+
+/// A question and its answer, as a person would say them.
+#[derive(Debug, Clone)]
+pub struct Example {
+    pub task: &'static Task,
+    pub inputs: Inputs,
+    pub image: Option<Pixels>,
+    pub target: Target,
+    /// A factor of the sample's log-probabilities: how much the answer is to be trusted.
+    pub conf: f32,
+}
+
+/// What the model should answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target {
+    Text(String),
+    /// Left, top, right, bottom from 0 to 1.
+    Region([f32; 4]),
+    /// Regions and what is in them, in the order in which they are to be written.
+    Objects(Vec<([f32; 4], String)>),
+    /// Numbers of image codes in raster order.
+    Codes(Vec<usize>),
+}
+
+/// One sample of training, in ids.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// The objective, by which losses are reported.
+    pub objective: &'static str,
+    pub image: Option<PatchImage>,
+    /// BOS, the instruction, EOS.
+    pub source: Vec<u32>,
+    /// What the decoder is given after BOS and not judged by.
+    pub prefix: Vec<u32>,
+    /// What it has to write, without EOS; pad where a token is not judged.
+    pub target: Vec<u32>,
+    /// Whether the target is a raster of image codes.
+    pub codes: bool,
+    pub conf: f32,
+}
+
+/// An image as the stem reads it: `[3, height, width]`, normalised.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PatchImage {
+    pub width: usize,
+    pub height: usize,
+    pub values: Vec<f32>,
+}
+
+impl PatchImage {
+    /// Resizes to a square.
+    ///
+    /// # Errors
+    /// [`Error::Image`] for a side that is zero or too large.
+    pub fn square(pixels: &Pixels, side: u32, normalization: Normalization) -> Result<Self> {
+        let values = to_patch_image(pixels, side, side, normalization)?;
+        Ok(Self { width: side as usize, height: side as usize, values })
+    }
+}
+
+impl Example {
+    /// The sample, its image at `side` pixels, its texts from the same table that answers are asked with.
+    ///
+    /// # Errors
+    /// Those of the task's prompt, and [`Error::Task`] for a region that is no region.
+    pub fn sample(&self, vocab: &Vocab, side: u32) -> Result<Sample> {
+        let prompt = self.task.prompt(&self.inputs, vocab)?;
+        let image = match (self.task.image, &self.image) {
+            (Some(rule), Some(pixels)) => Some(PatchImage::square(pixels, side, rule.normalization)?),
+            (Some(_), None) => return Err(Error::task(self.task.name, "needs an image")),
+            (None, _) => None,
+        };
+        Ok(Sample {
+            objective: self.task.name,
+            image,
+            source: prompt.source,
+            prefix: prompt.prefix,
+            target: self.target.ids(vocab, side)?,
+            codes: matches!(self.target, Target::Codes(_)),
+            conf: self.conf,
+        })
+    }
+}
+
+impl Target {
+    fn ids(&self, vocab: &Vocab, side: u32) -> Result<Vec<u32>> {
+        match self {
+            Self::Text(text) => vocab.encode(&format!(" {text}")),
+            Self::Region(region) => region_ids(*region, vocab, side),
+            Self::Objects(objects) => {
+                let mut ids = Vec::new();
+                for (region, label) in objects {
+                    ids.extend(region_ids(*region, vocab, side)?);
+                    ids.extend(vocab.encode(&format!(" {label}"))?);
+                }
+                Ok(ids)
+            }
+            Self::Codes(codes) => codes.iter().map(|code| vocab.code(*code)).collect(),
+        }
+    }
+}
+
+/// Bins count pixels of the image that the model sees, as they do when it answers.
+fn region_ids(region: [f32; 4], vocab: &Vocab, side: u32) -> Result<Vec<u32>> {
+    let side = side as f32;
+    let bins = boxes::quantise(region, Ratio { x: side, y: side }, vocab.layout().num_bins);
+    bins.into_iter().map(|bin| vocab.bin(bin)).collect()
+}
+
+/// The samples that one row of data, or one scene, gives to a step of training (reference §6.1, §7.2). The two groups
+/// are two mini-batches, whose losses are averaged by themselves and then added.
+#[derive(Debug, Clone, Default)]
+pub struct Draw {
+    /// Samples about images.
+    pub main: Vec<Sample>,
+    /// Samples of text, of pure images, of detection.
+    pub extra: Vec<Sample>,
+}
+
+/// Where samples come from: a pure function of the position, so that a run resumes anywhere and sees the same whatever
+/// the number of its workers.
+pub trait Draws: Sync {
+    /// Draws in an epoch; `None` if they never end.
+    fn len(&self) -> Option<u64>;
+
+    /// Whether an epoch has no draw at all.
+    fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// The draw at a position of an epoch.
+    ///
+    /// # Errors
+    /// What is wrong with the row: it is skipped, counted and reported.
+    fn draw(&self, epoch: u64, index: u64) -> Result<Draw>;
+}
