@@ -4,6 +4,7 @@
 //! `optimizer`, `trainer` (one update), `ranks` (several processes), and `question` (what evaluation asks).
 
 mod batch;
+pub mod corpus;
 pub mod loss;
 mod optimizer;
 mod parameters;

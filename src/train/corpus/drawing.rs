@@ -33,7 +33,10 @@ impl Drawings {
     /// None that happens: every path has an area.
     pub fn new() -> Result<Self> {
         let shapes = Shape::ALL.iter().map(|&shape| measured(shape_path(shape)));
-        Ok(Self { shapes: shapes.collect::<Result<_>>()?, signs: Written::ALL.iter().map(|&word| Sign::new(word)).collect::<Result<_>>()? })
+        Ok(Self {
+            shapes: shapes.collect::<Result<_>>()?,
+            signs: Written::ALL.iter().map(|&word| Sign::new(word)).collect::<Result<_>>()?,
+        })
     }
 
     pub fn shape(&self, shape: Shape) -> &(Path, Outline) {
@@ -105,9 +108,7 @@ fn shape_path(shape: Shape) -> Option<Path> {
         Shape::Cross => {
             const ARM: f32 = 0.36;
             let quarter = [(ARM, -1.0), (ARM, -ARM), (1.0, -ARM)];
-            let turned = |turns: i32| {
-                quarter.map(|point| (0..turns).fold(point, |(x, y): (f32, f32), _| (-y, x)))
-            };
+            let turned = |turns: i32| quarter.map(|point| (0..turns).fold(point, |(x, y): (f32, f32), _| (-y, x)));
             polygon(&mut path, (0..4).flat_map(turned));
         }
         Shape::Ring => {

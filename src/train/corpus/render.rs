@@ -11,7 +11,7 @@ use resvg::tiny_skia::{
     Color, FillRule, FilterQuality, Paint, Pattern, Pixmap, PixmapPaint, Rect, Shader, SpreadMode, Stroke, Transform,
 };
 
-/// Pixels of a pattern's tile; it repeats after this many times [`TILE_STEP`] of the picture.
+/// Pixels of a pattern's tile.
 const TILE: u32 = 16;
 /// How often a background's pattern repeats along a side.
 const GROUND_REPEATS: f32 = 9.0;
@@ -48,7 +48,8 @@ impl Painter {
     /// # Errors
     /// [`Error::Image`] for a side of zero or a sticker that was not loaded.
     pub fn render(&self, scene: &Scene, side: u32) -> Result<Pixels> {
-        let mut canvas = Pixmap::new(side, side).ok_or_else(|| Error::image(format!("{side} pixels: the image is empty")))?;
+        let mut canvas =
+            Pixmap::new(side, side).ok_or_else(|| Error::image(format!("{side} pixels: the image is empty")))?;
         self.ground(scene, &mut canvas);
         for object in &scene.objects {
             self.object(object, &mut canvas)?;
@@ -156,7 +157,7 @@ fn tile(fill: Fill, tones: Tones) -> Option<Pixmap> {
 fn lit(scene: &Scene, canvas: &Pixmap) -> Vec<u8> {
     let side = canvas.width() as usize;
     let (sin, cos) = scene.light.angle.to_radians().sin_cos();
-    let mut rng = fastrand::Rng::with_seed(scene.seed);
+    let mut rng = fastrand::Rng::with_seed(scene.seed.into());
     let mut rgb = Vec::with_capacity(side * side * 3);
     for (index, pixel) in canvas.pixels().iter().enumerate() {
         let along = |at: usize| (at as f32 + 0.5) / side as f32 - 0.5;
@@ -165,7 +166,9 @@ fn lit(scene: &Scene, canvas: &Pixmap) -> Vec<u8> {
         // The sum of two bytes is triangular around 255, with a deviation of 104.5.
         let bits = rng.u32(..);
         let noise = ((bits & 255) as f32 + (bits >> 8 & 255) as f32 - 255.0) / 104.5 * scene.noise;
-        rgb.extend([pixel.red(), pixel.green(), pixel.blue()].map(|channel| (f32::from(channel) * brightness + noise) as u8));
+        rgb.extend(
+            [pixel.red(), pixel.green(), pixel.blue()].map(|channel| (f32::from(channel) * brightness + noise) as u8),
+        );
     }
     rgb
 }

@@ -20,7 +20,7 @@ pub struct Scene {
     /// The deviation of the noise on every pixel, of 255.
     pub noise: f32,
     /// What noise and texture are drawn from.
-    pub seed: u64,
+    pub seed: u32,
     /// From the back to the front.
     pub objects: Vec<Object>,
 }
@@ -54,10 +54,19 @@ pub struct Object {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Kind {
-    Shape { shape: Shape, colour: Colour, pattern: Pattern },
-    Sticker { noun: Noun, style: Style },
+    Shape {
+        shape: Shape,
+        colour: Colour,
+        pattern: Pattern,
+    },
+    Sticker {
+        noun: Noun,
+        style: Style,
+    },
     /// A plate with a word on it.
-    Sign { word: Written },
+    Sign {
+        word: Written,
+    },
 }
 
 impl Relation {

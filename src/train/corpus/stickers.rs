@@ -107,7 +107,9 @@ impl Stickers {
             let listed: Vec<Noun> = Noun::all().take(nouns).collect();
             let drawn = listed.par_iter().map(|noun| {
                 let svg = set.svg(noun.slug());
-                svg.map(|svg| Sticker::draw(&svg, side).map_err(|why| Error::file(&name, format!("{}: {why}", noun.slug()))))
+                svg.map(|svg| {
+                    Sticker::draw(&svg, side).map_err(|why| Error::file(&name, format!("{}: {why}", noun.slug())))
+                })
             });
             for (noun, sticker) in listed.iter().zip(drawn.collect::<Vec<_>>()) {
                 stickers.drawings[noun.index()].push(sticker.transpose()?);
@@ -115,7 +117,9 @@ impl Stickers {
         }
         if !whole {
             let known = stickers.nouns().count();
-            stickers.notes.push(format!("the sticker sets are not all there (`make stickers`): {known} nouns are drawn"));
+            stickers
+                .notes
+                .push(format!("the sticker sets are not all there (`make stickers`): {known} nouns are drawn"));
         }
         Ok(stickers)
     }

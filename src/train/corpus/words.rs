@@ -146,7 +146,10 @@ impl Category {
 
 /// A number in running text.
 pub fn number(n: usize) -> &'static str {
-    ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"].get(n).copied().unwrap_or("many")
+    ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+        .get(n)
+        .copied()
+        .unwrap_or("many")
 }
 
 /// `a fox`, `an owl`.
