@@ -6,6 +6,7 @@
 
 mod batch;
 mod checkpoint;
+pub mod corpus;
 mod journal;
 mod loader;
 pub mod loss;
