@@ -83,6 +83,9 @@ pub struct OfaConfig {
     /// OFASys models are another architecture; true is refused.
     #[serde(skip_serializing_if = "is_false")]
     pub use_ofasys: bool,
+    /// While training, the stem keeps its running statistics, and its norms are not trained.
+    #[serde(skip_serializing_if = "is_false")]
+    pub freeze_resnet: bool,
     /// BatchNorm has been folded into the convolutions, which then have biases.
     #[serde(skip_serializing_if = "is_false")]
     pub batch_norm_folded: bool,
@@ -251,6 +254,7 @@ impl Size {
             num_bins: 1000,
             mask_token_id: 50264,
             use_ofasys: false,
+            freeze_resnet: false,
             batch_norm_folded: false,
             quantization: None,
         }

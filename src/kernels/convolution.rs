@@ -1,19 +1,22 @@
 //! Convolution → BatchNorm → (+ residual) → ReLU, the stem's unit.
 
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, RunningState};
 use burn::tensor::Tensor;
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 
 const BATCH_NORM_EPSILON: f64 = 1e-5;
+/// The share of a batch in the running statistics.
+const BATCH_NORM_MOMENTUM: f64 = 0.1;
 
-/// BatchNorm with running statistics.
+/// BatchNorm: with the statistics of the batch while it is trained, unless it is frozen, else with running ones.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     pub weight: Param<Tensor<1>>,
     pub bias: Param<Tensor<1>>,
-    pub running_mean: Param<Tensor<1>>,
-    pub running_var: Param<Tensor<1>>,
+    pub running_mean: RunningState<Tensor<1>>,
+    pub running_var: RunningState<Tensor<1>>,
+    pub frozen: bool,
 }
 
 /// A convolution and the norm behind it; after export the norm lives in the convolution's weight and bias.
@@ -50,9 +53,30 @@ impl ConvNorm {
 impl BatchNorm {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, channels, _, _] = x.dims();
-        let scale = self.weight.val() / (self.running_var.val() + BATCH_NORM_EPSILON).sqrt();
-        let shift = self.bias.val() - self.running_mean.val() * scale.clone();
+        let (mean, var) = if self.frozen || !x.device().is_autodiff() {
+            (self.running_mean.value(), self.running_var.value())
+        } else {
+            self.observe(x.clone())
+        };
+        let scale = self.weight.val() / (var + BATCH_NORM_EPSILON).sqrt();
+        let shift = self.bias.val() - mean * scale.clone();
         x * scale.reshape([1, channels, 1, 1]) + shift.reshape([1, channels, 1, 1])
+    }
+
+    /// Mean and variance of each channel of the batch, which also enter the running statistics, the variance there
+    /// without bias.
+    fn observe(&self, x: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
+        let [batch, channels, height, width] = x.dims();
+        let count = batch * height * width;
+        let rows = x.swap_dims(0, 1).reshape([channels, count]);
+        let mean = rows.clone().mean_dim(1);
+        let var = (rows - mean.clone()).square().mean_dim(1).reshape([channels]);
+        let mean = mean.reshape([channels]);
+        let unbiased = var.clone().detach() * (count as f64 / count.saturating_sub(1).max(1) as f64);
+        for (running, seen) in [(&self.running_mean, mean.clone().detach()), (&self.running_var, unbiased)] {
+            running.update(running.value_sync() * (1.0 - BATCH_NORM_MOMENTUM) + seen * BATCH_NORM_MOMENTUM);
+        }
+        (mean, var)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A table of rows: looked up by id, and multiplied with as the tied output projection.
 
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// WebGPU's default limit of a storage binding. A table beyond it lies in several tensors of whole rows.
@@ -21,6 +21,11 @@ impl Table {
     /// Rows of `width` f32 values that fit one binding.
     pub fn rows_per_part(width: usize) -> usize {
         (MAX_BINDING_BYTES / (4 * width)).max(1)
+    }
+
+    /// The ids of its parts.
+    pub fn ids(&self) -> impl Iterator<Item = ParamId> {
+        self.parts.iter().map(|part| part.id)
     }
 
     pub fn device(&self) -> Device {

@@ -3,7 +3,7 @@
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use crate::kernels::{BatchNorm, ConvNorm, LayerNorm, Linear, Table};
-use burn::module::Param;
+use burn::module::{Param, ParamId, RunningState};
 use burn::tensor::{Device, Distribution, Tensor};
 
 /// A parameter on its device, before it has its place.
@@ -24,6 +24,9 @@ pub trait Parameters {
     /// # Errors
     /// [`Error::Tensor`] when it is missing or not of this shape.
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored>;
+
+    /// Told which id the parameter called `name` has in the model. A table split by rows has one a part.
+    fn placed(&mut self, _name: &str, _id: ParamId) {}
 }
 
 /// A place in the tree of parameters; the tree's paths are the keys of checkpoints.
@@ -53,17 +56,27 @@ impl<'a> Path<'a> {
             Stored::Shape(device) => Tensor::<D>::zeros([1; D], &device).expand(shape),
             Stored::Rows(_) => return Err(Error::tensor(path, "one tensor", "a table split by rows")),
         };
-        Ok(Param::from_tensor(tensor))
+        let param = Param::from_tensor(tensor);
+        self.parameters.placed(&path, param.id);
+        Ok(param)
+    }
+
+    /// A statistic that training observes and no gradient reaches.
+    fn statistic(&mut self, name: &str, channels: usize) -> Result<RunningState<Tensor<1>>> {
+        let param = self.tensor(name, [channels])?;
+        Ok(RunningState::with_id(param.id, param.val().set_require_grad(false)))
     }
 
     /// `name.weight` `[rows, width]`, which may be larger than one binding.
     pub fn table(&mut self, name: &str, shape: [usize; 2]) -> Result<Table> {
         let path = self.join(format_args!("{name}.weight"));
-        Ok(Table::new(match self.parameters.take(&path, &shape)? {
+        let table = Table::new(match self.parameters.take(&path, &shape)? {
             Stored::Flat(values) => vec![values.reshape(shape)],
             Stored::Rows(parts) => parts,
             Stored::Shape(device) => vec![Tensor::<2>::zeros([1, 1], &device).expand(shape)],
-        }))
+        });
+        table.ids().for_each(|id| self.parameters.placed(&path, id));
+        Ok(table)
     }
 
     pub fn linear(&mut self, name: &str, input: usize, output: usize) -> Result<Linear> {
@@ -87,23 +100,25 @@ impl<'a> Path<'a> {
         norm: &str,
         shape: [usize; 4],
         stride: usize,
-        folded: bool,
+        config: &OfaConfig,
     ) -> Result<ConvNorm> {
+        let folded = config.batch_norm_folded;
         let channels = shape[0];
         let mut path = self.child(conv);
         let weight = path.tensor("weight", shape)?;
         let bias = folded.then(|| path.tensor("bias", [channels])).transpose()?;
-        let norm = (!folded).then(|| self.batch_norm(norm, channels)).transpose()?;
+        let norm = (!folded).then(|| self.batch_norm(norm, channels, config.freeze_resnet)).transpose()?;
         Ok(ConvNorm { weight, bias, norm, stride })
     }
 
-    fn batch_norm(&mut self, name: &str, channels: usize) -> Result<BatchNorm> {
+    fn batch_norm(&mut self, name: &str, channels: usize, frozen: bool) -> Result<BatchNorm> {
         let mut path = self.child(name);
         Ok(BatchNorm {
             weight: path.tensor("weight", [channels])?,
             bias: path.tensor("bias", [channels])?,
-            running_mean: path.tensor("running_mean", [channels])?,
-            running_var: path.tensor("running_var", [channels])?,
+            running_mean: path.statistic("running_mean", channels)?,
+            running_var: path.statistic("running_var", channels)?,
+            frozen,
         })
     }
 }

@@ -30,7 +30,7 @@ struct Bottleneck {
 impl Resnet {
     pub fn new(config: &OfaConfig, path: &mut Path) -> Result<Self> {
         let base = config.resnet_base_channels;
-        let conv1 = path.conv_norm("conv1", "bn1", [base, 3, 7, 7], 2, config.batch_norm_folded)?;
+        let conv1 = path.conv_norm("conv1", "bn1", [base, 3, 7, 7], 2, config)?;
         let mut input = base;
         let mut stages = Vec::with_capacity(STAGES);
         for (stage, count) in config.stem_blocks().into_iter().enumerate() {
@@ -67,14 +67,13 @@ impl Bottleneck {
         first: bool,
         drop_path_rate: f64,
     ) -> Result<Self> {
-        let folded = config.batch_norm_folded;
         let output = planes * BOTTLENECK_EXPANSION;
         Ok(Self {
-            conv1: path.conv_norm("conv1", "bn1", [planes, input, 1, 1], 1, folded)?,
-            conv2: path.conv_norm("conv2", "bn2", [planes, planes, 3, 3], stride, folded)?,
-            conv3: path.conv_norm("conv3", "bn3", [output, planes, 1, 1], 1, folded)?,
+            conv1: path.conv_norm("conv1", "bn1", [planes, input, 1, 1], 1, config)?,
+            conv2: path.conv_norm("conv2", "bn2", [planes, planes, 3, 3], stride, config)?,
+            conv3: path.conv_norm("conv3", "bn3", [output, planes, 1, 1], 1, config)?,
             downsample: first
-                .then(|| path.conv_norm("downsample.0", "downsample.1", [output, input, 1, 1], stride, folded))
+                .then(|| path.conv_norm("downsample.0", "downsample.1", [output, input, 1, 1], stride, config))
                 .transpose()?,
             drop_path_rate,
         })

@@ -18,7 +18,7 @@ const LEAST_DOUBT: f64 = 1e-5;
 
 /// Names and defaults of the original.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct LossOptions {
     pub label_smoothing: f64,
     /// Divide by sentences instead of tokens.
@@ -38,7 +38,14 @@ pub struct LossOptions {
     pub log_end: Option<f64>,
 }
 
+impl LossOptions {
+    fn drops_worst(&self, update: usize) -> bool {
+        self.drop_worst_ratio > 0.0 && update > self.drop_worst_after
+    }
+}
+
 /// What a step of training is judged by.
+#[derive(Clone)]
 pub struct Judged<'a> {
     /// `[B, T, V]`
     pub logits: Tensor<3>,
@@ -60,6 +67,9 @@ pub struct Loss {
     pub loss: Tensor<1>,
     pub nll: Tensor<1>,
     pub sample_size: usize,
+    /// The same likelihoods token by token, `[n]`, and the row of the batch that each token belongs to.
+    pub token_nll: Tensor<1>,
+    pub rows: Vec<usize>,
 }
 
 /// Label-smoothed cross-entropy.
@@ -67,41 +77,28 @@ pub struct Loss {
 /// # Errors
 /// The device's, when losses cannot be read back to drop the worst.
 pub async fn cross_entropy(judged: Judged<'_>, options: &LossOptions) -> Result<Loss> {
-    let Judged { logits, target, conf, constraint_masks, update, pad, eos } = judged;
-    let [batch, len, vocabulary] = logits.dims();
-    let device = logits.device();
-    let kept: Vec<usize> = (0..batch * len)
-        .filter(|at| {
-            let id = target.ids[*at];
-            id != pad && at % len >= options.ignore_prefix_size && !(options.ignore_eos && id == eos)
-        })
-        .collect();
-    let logits = logits.reshape([batch * len, vocabulary]).select(0, indices(kept.iter().copied(), &device));
-    let allowed = match (constraint_masks, options.constraint_range) {
-        (Some(masks), _) => Some(Allowed::masks(masks, &kept, vocabulary, &device)),
-        (None, Some(range)) => Some(Allowed::range(range, kept.len(), vocabulary, &device)),
-        (None, None) => None,
-    };
-    let logits = match &allowed {
-        Some(allowed) => logits + allowed.additive.clone(),
-        None => logits,
-    };
-    let mut lprobs = activation::log_softmax(logits, 1);
-    if let Some(conf) = conf {
-        let conf: Vec<f32> = kept.iter().map(|at| conf[at / len]).collect();
-        lprobs = lprobs * Tensor::<2>::from_data(TensorData::new(conf, [kept.len(), 1]), &device);
-    }
-    let ids: Vec<u32> = kept.iter().map(|at| target.ids[*at]).collect();
-    let tokens = Tokens { lprobs, ids, allowed };
-    let dropping = options.drop_worst_ratio > 0.0 && update > options.drop_worst_after;
-    let tokens = if dropping { tokens.without_worst(options).await? } else { tokens };
+    let [batch, _, _] = judged.logits.dims();
+    let update = judged.update;
+    let tokens = Tokens::new(judged, options);
+    let tokens = if options.drops_worst(update) { tokens.without_worst(options).await? } else { tokens };
     let (losses, nlls) = tokens.losses(options.label_smoothing);
     let mut loss = losses.sum();
     if let Some(log_end) = options.log_end {
         loss = loss + tokens.encouragement(options.label_smoothing, log_end);
     }
     let sample_size = if options.sentence_avg { batch } else { tokens.ids.len() };
-    Ok(Loss { loss, nll: nlls.sum(), sample_size })
+    Ok(Loss { loss, nll: nlls.clone().sum(), sample_size, token_nll: nlls, rows: tokens.rows })
+}
+
+/// R-Drop over one batch: what the first pass wrote and was judged by, and the logits of a second pass.
+///
+/// # Errors
+/// As [`cross_entropy`].
+pub async fn cross_entropy_twice(judged: Judged<'_>, again: Tensor<3>, options: &LossOptions) -> Result<Loss> {
+    let update = judged.update;
+    let second = Tokens::new(Judged { logits: again, ..judged.clone() }, options);
+    let first = Tokens::new(judged, options);
+    regularised_dropout([first, second], options, options.drops_worst(update)).await
 }
 
 /// R-Drop: two passes over the same `target`, and what divides them.
@@ -112,8 +109,13 @@ pub async fn cross_entropy(judged: Judged<'_>, options: &LossOptions) -> Result<
 /// # Errors
 /// As [`cross_entropy`].
 pub async fn r_drop(passes: [Tensor<2>; 2], target: &[u32], options: &LossOptions) -> Result<Loss> {
-    let mut passes = passes.map(|lprobs| Tokens { lprobs, ids: target.to_vec(), allowed: None });
-    if options.drop_worst_ratio > 0.0 {
+    let rows: Vec<usize> = (0..target.len()).collect();
+    let passes = passes.map(|lprobs| Tokens { lprobs, ids: target.to_vec(), rows: rows.clone(), allowed: None });
+    regularised_dropout(passes, options, options.drop_worst_ratio > 0.0).await
+}
+
+async fn regularised_dropout(mut passes: [Tokens; 2], options: &LossOptions, drop_worst: bool) -> Result<Loss> {
+    if drop_worst {
         // The first pass decides for both.
         let kept = passes[0].best(options).await?;
         passes = passes.map(|tokens| tokens.only(&kept));
@@ -126,8 +128,10 @@ pub async fn r_drop(passes: [Tensor<2>; 2], target: &[u32], options: &LossOption
     let divergence = ((first.lprobs.exp() - second.lprobs.exp()) * difference).sum() * 0.5;
     Ok(Loss {
         loss: losses_a.sum() + losses_b.sum() + divergence * options.reg_alpha,
-        nll: nlls_a.sum() + nlls_b.sum(),
+        nll: nlls_a.clone().sum() + nlls_b.clone().sum(),
         sample_size: 2 * first.ids.len(),
+        token_nll: (nlls_a + nlls_b) * 0.5,
+        rows: first.rows,
     })
 }
 
@@ -143,8 +147,10 @@ pub fn self_critical(logits: Tensor<3>, target: &TokenBatch, reward: &[f32], pad
         target.ids.iter().enumerate().map(|(at, id)| if *id == pad { 0.0 } else { reward[at / len] }).collect();
     let count = target.ids.iter().filter(|id| **id != pad).count();
     let chosen = picked(lprobs, &target.ids);
-    let loss = (chosen * Tensor::<1>::from_data(TensorData::new(weights, [batch * len]), &device)).sum().neg();
-    Loss { nll: loss.clone(), loss, sample_size: count }
+    let weighted = (chosen * Tensor::<1>::from_data(TensorData::new(weights, [batch * len]), &device)).neg();
+    let loss = weighted.clone().sum();
+    let rows = (0..batch * len).map(|at| at / len).collect();
+    Loss { nll: loss.clone(), loss, sample_size: count, token_nll: weighted, rows }
 }
 
 /// Which tokens take part, for every row or for all alike.
@@ -187,10 +193,41 @@ struct Tokens {
     /// `[n, V]`
     lprobs: Tensor<2>,
     ids: Vec<u32>,
+    /// The rows of the batch that they belong to.
+    rows: Vec<usize>,
     allowed: Option<Allowed>,
 }
 
 impl Tokens {
+    fn new(judged: Judged<'_>, options: &LossOptions) -> Self {
+        let Judged { logits, target, conf, constraint_masks, pad, eos, .. } = judged;
+        let [batch, len, vocabulary] = logits.dims();
+        let device = logits.device();
+        let kept: Vec<usize> = (0..batch * len)
+            .filter(|at| {
+                let id = target.ids[*at];
+                id != pad && at % len >= options.ignore_prefix_size && !(options.ignore_eos && id == eos)
+            })
+            .collect();
+        let logits = logits.reshape([batch * len, vocabulary]).select(0, indices(kept.iter().copied(), &device));
+        let allowed = match (constraint_masks, options.constraint_range) {
+            (Some(masks), _) => Some(Allowed::masks(masks, &kept, vocabulary, &device)),
+            (None, Some(range)) => Some(Allowed::range(range, kept.len(), vocabulary, &device)),
+            (None, None) => None,
+        };
+        let logits = match &allowed {
+            Some(allowed) => logits + allowed.additive.clone(),
+            None => logits,
+        };
+        let mut lprobs = activation::log_softmax(logits, 1);
+        if let Some(conf) = conf {
+            let conf: Vec<f32> = kept.iter().map(|at| conf[at / len]).collect();
+            lprobs = lprobs * Tensor::<2>::from_data(TensorData::new(conf, [kept.len(), 1]), &device);
+        }
+        let ids = kept.iter().map(|at| target.ids[*at]).collect();
+        Self { lprobs, ids, rows: kept.iter().map(|at| at / len).collect(), allowed }
+    }
+
     /// Smoothed and plain negative log-likelihood of each token, `[n]` each.
     fn losses(&self, smoothing: f64) -> (Tensor<1>, Tensor<1>) {
         let [count, vocabulary] = self.lprobs.dims();
@@ -248,6 +285,7 @@ impl Tokens {
         Self {
             lprobs: self.lprobs.select(0, indices(kept.iter().copied(), &device)),
             ids: kept.iter().map(|row| self.ids[*row]).collect(),
+            rows: kept.iter().map(|row| self.rows[*row]).collect(),
             allowed: self.allowed.map(|allowed| allowed.only(kept)),
         }
     }
@@ -270,7 +308,7 @@ mod tests {
     }
 
     async fn values(judged: Judged<'_>, options: &LossOptions) -> (f32, f32, usize) {
-        let Loss { loss, nll, sample_size } = cross_entropy(judged, options).await.expect("a loss");
+        let Loss { loss, nll, sample_size, .. } = cross_entropy(judged, options).await.expect("a loss");
         (loss.into_scalar(), nll.into_scalar(), sample_size)
     }
 

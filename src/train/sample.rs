@@ -42,8 +42,10 @@ pub struct Sample {
     pub source: Vec<u32>,
     /// What the decoder is given after BOS and not judged by.
     pub prefix: Vec<u32>,
-    /// What it has to write, without EOS; pad where a token is not judged.
+    /// What it has to write, without EOS.
     pub target: Vec<u32>,
+    /// Tokens at the front of the target that are read and not judged.
+    pub unjudged: usize,
     /// Whether the target is a raster of image codes.
     pub codes: bool,
     pub conf: f32,
@@ -86,6 +88,7 @@ impl Example {
             source: prompt.source,
             prefix: prompt.prefix,
             target: self.target.ids(vocab, side)?,
+            unjudged: 0,
             codes: matches!(self.target, Target::Codes(_)),
             conf: self.conf,
         })

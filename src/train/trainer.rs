@@ -1,0 +1,305 @@
+//! The update: passes over batches, one gradient, one step of the optimiser.
+
+use super::batch::Batch;
+use super::loss::{Loss, LossOptions, cross_entropy, cross_entropy_twice};
+use super::optimizer::{Adam, AdamOptions, Average, Schedule, clip};
+use super::parameters::{Gradient, ParameterMap, Section};
+use super::ranks::Ranks;
+use crate::config::OfaConfig;
+use crate::error::{Error, Result};
+use crate::model::{OfaModel, Parameters};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How updates are made; names and defaults of the original where it has them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpdateOptions {
+    /// Updates in all.
+    pub updates: u64,
+    pub schedule: Schedule,
+    pub adam: AdamOptions,
+    /// The longest gradient; 0 switches clipping off.
+    pub clip_norm: f64,
+    /// The decay of the weights' moving average; without it there is none.
+    pub ema_decay: Option<f64>,
+    pub loss: LossOptions,
+    /// Parameters whose names begin with one of these are not trained.
+    pub freeze: Vec<String>,
+    /// Updates in a row whose gradient may be no number before training gives up.
+    pub max_bad_updates: u32,
+}
+
+impl Default for UpdateOptions {
+    fn default() -> Self {
+        Self {
+            updates: 1000,
+            schedule: Schedule::default(),
+            adam: AdamOptions::default(),
+            clip_norm: 5.0,
+            ema_decay: None,
+            loss: LossOptions::default(),
+            freeze: Vec::new(),
+            max_bad_updates: 10,
+        }
+    }
+}
+
+/// A model in training.
+pub struct Trainer {
+    config: OfaConfig,
+    options: UpdateOptions,
+    model: OfaModel,
+    map: ParameterMap,
+    seed: u64,
+    pub(super) state: TrainerState,
+}
+
+/// All that an update changes, beside the model, which holds the same values.
+#[derive(Debug, Clone)]
+pub struct TrainerState {
+    /// Updates made, bad ones counted.
+    pub updates: u64,
+    /// Bad updates since the last good one.
+    pub bad_updates: u32,
+    /// The trained weights, `[n]`.
+    pub values: Tensor<1>,
+    pub adam: Adam,
+    pub average: Option<Averages>,
+}
+
+/// Moving averages of both sections of the model's numbers.
+#[derive(Debug, Clone)]
+pub struct Averages {
+    pub parameters: Average,
+    pub statistics: Average,
+}
+
+/// What an update did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Updated {
+    /// From 1.
+    pub update: u64,
+    pub lr: f64,
+    /// The sum of the groups' mean losses.
+    pub loss: f64,
+    /// The gradient's length before clipping.
+    pub gradient_norm: f32,
+    /// False if the gradient was no number, and the weights stay as they were.
+    pub stepped: bool,
+    pub samples: usize,
+    /// Tokens that were judged.
+    pub tokens: usize,
+    /// For each objective its likelihood a token, negative and in nats.
+    pub nll: BTreeMap<&'static str, f64>,
+}
+
+impl Trainer {
+    /// Takes the initial weights from `parameters`, which lie on a device with gradients.
+    ///
+    /// # Errors
+    /// Those of the model's construction; [`Error::Config`] for weights that cannot be trained.
+    pub fn new(
+        config: OfaConfig,
+        options: UpdateOptions,
+        seed: u64,
+        parameters: &mut dyn Parameters,
+    ) -> Result<Self> {
+        if config.batch_norm_folded || config.quantization.is_some() {
+            let expected = "weights as `ofa convert` writes them";
+            return Err(Error::config("batch_norm_folded, quantization", expected, "a bundle exported for answering"));
+        }
+        let (model, mut map) = ParameterMap::build(&config, parameters)?;
+        if !model.device().is_autodiff() {
+            return Err(Error::device("training needs a device with gradients"));
+        }
+        let stem_is_frozen = config.freeze_resnet;
+        let model = map.freeze(model, |name| {
+            // A frozen stem keeps its norms; its convolutions are still trained, as in the original.
+            let stem_norm = name.starts_with("encoder.embed_images.") && name.split('.').any(is_batch_norm);
+            (stem_is_frozen && stem_norm) || options.freeze.iter().any(|prefix| name.starts_with(prefix.as_str()))
+        });
+        let values = map.values(&model, Section::Parameters);
+        let average = options.ema_decay.map(|decay| Averages {
+            parameters: Average { decay, values: values.clone() },
+            statistics: Average { decay, values: map.values(&model, Section::Statistics) },
+        });
+        let adam = Adam::new(options.adam.clone(), &values);
+        let state = TrainerState { updates: 0, bad_updates: 0, values, adam, average };
+        Ok(Self { config, options, model, map, seed, state })
+    }
+
+    pub fn config(&self) -> &OfaConfig {
+        &self.config
+    }
+
+    pub fn options(&self) -> &UpdateOptions {
+        &self.options
+    }
+
+    pub fn map(&self) -> &ParameterMap {
+        &self.map
+    }
+
+    /// Updates made so far.
+    pub fn updates(&self) -> u64 {
+        self.state.updates
+    }
+
+    /// The model for answering: without gradients, and with averaged weights if there are any.
+    pub fn model(&self) -> OfaModel {
+        let model = self.model.valid();
+        match &self.state.average {
+            None => model,
+            Some(Averages { parameters, statistics }) => {
+                let model = self.map.load(model, Section::Parameters, &parameters.values);
+                self.map.load(model, Section::Statistics, &statistics.values)
+            }
+        }
+    }
+
+    /// A section of the model's numbers, `[n]`.
+    pub fn values(&self, section: Section) -> Tensor<1> {
+        match section {
+            Section::Parameters => self.state.values.clone(),
+            Section::Statistics => self.map.values(&self.model, Section::Statistics),
+        }
+    }
+
+    /// Puts the trainer where a checkpoint left it.
+    pub(super) fn restore(&mut self, state: TrainerState, statistics: &Tensor<1>) {
+        let model = self.map.load(self.model.clone(), Section::Parameters, &state.values);
+        self.model = self.map.load(model, Section::Statistics, statistics);
+        self.state = state;
+    }
+
+    /// One update. Each group of batches is a mini-batch of its own: its loss is a mean over its tokens, on all ranks,
+    /// and the groups' losses are added (reference §7.2).
+    ///
+    /// # Errors
+    /// The device's, and [`Error::Device`] when too many gradients in a row were no numbers.
+    pub async fn update(&mut self, groups: &[Vec<Batch>], ranks: &dyn Ranks) -> Result<Updated> {
+        let update = self.state.updates + 1;
+        let lr = self.options.schedule.lr(update, self.options.updates);
+        // Dropout is a function of the update, so that a resumed run repeats it.
+        self.model.device().seed(mix(self.seed, update, ranks.rank()));
+        let mut totals = Totals::default();
+        let mut gradient: Option<Gradient> = None;
+        for batches in groups {
+            let Some((sum, size, loss)) = self.group(batches, &mut totals).await? else { continue };
+            let [size, loss] = ranks.sum_pair([size as f64, loss])?;
+            totals.loss += loss / size;
+            let mean = Gradient { values: sum.values * (1.0 / size), reached: sum.reached };
+            gradient = Some(match gradient {
+                Some(gradient) => gradient.add(mean),
+                None => mean,
+            });
+        }
+        let gradient = gradient.ok_or_else(|| Error::option("data", "samples for an update", "none that can be read"))?;
+        let gradient = ranks.sum(gradient).await?;
+        let norm = gradient.norm().await?;
+        let stepped = norm.is_finite() && totals.loss.is_finite();
+        if stepped {
+            self.step(clip(gradient, norm, self.options.clip_norm), lr);
+        } else {
+            self.state.bad_updates += 1;
+            if self.state.bad_updates >= self.options.max_bad_updates {
+                let reason = format!(
+                    "{} gradients in a row are not finite, the last in update {update}: lower the learning rate, or \
+                     resume from an earlier checkpoint",
+                    self.state.bad_updates
+                );
+                return Err(Error::device(reason));
+            }
+        }
+        self.state.updates = update;
+        Ok(totals.updated(update, lr, norm, stepped))
+    }
+
+    /// The summed gradient of one group, the size that divides it, and its summed loss; `None` for an empty group.
+    async fn group(&self, batches: &[Batch], totals: &mut Totals) -> Result<Option<(Gradient, usize, f64)>> {
+        let mut sum: Option<(Gradient, usize, f64)> = None;
+        for batch in batches.iter().filter(|batch| !batch.is_empty()) {
+            let Loss { loss, sample_size, token_nll, rows, .. } = self.judge(batch).await?;
+            let mut gradients = loss.backward();
+            let gradient = self.map.gradient(&self.model, &mut gradients);
+            let loss = f64::from(floats(loss).await?.first().copied().unwrap_or(f32::NAN));
+            totals.note(batch, &rows, &floats(token_nll).await?);
+            sum = Some(match sum {
+                Some((past, size, sum)) => (past.add(gradient), size + sample_size, sum + loss),
+                None => (gradient, sample_size, loss),
+            });
+        }
+        Ok(sum)
+    }
+
+    async fn judge(&self, batch: &Batch) -> Result<Loss> {
+        let (options, update) = (&self.options.loss, self.state.updates as usize);
+        let logits = batch.logits(&self.model);
+        let judged = batch.judge(logits, &self.config, update);
+        if options.reg_alpha > 0.0 {
+            let again = batch.logits(&self.model);
+            return cross_entropy_twice(judged, again, options).await;
+        }
+        cross_entropy(judged, options).await
+    }
+
+    fn step(&mut self, gradient: Gradient, lr: f64) {
+        let state = &mut self.state;
+        state.bad_updates = 0;
+        let mask = self.map.mask(&gradient.reached, &gradient.values.device());
+        state.values = state.adam.step(state.values.clone(), gradient.values, mask, lr);
+        self.model = self.map.load(self.model.clone(), Section::Parameters, &state.values);
+        if let Some(average) = &mut state.average {
+            average.parameters.follow(&state.values);
+            average.statistics.follow(&self.map.values(&self.model, Section::Statistics));
+        }
+    }
+}
+
+fn is_batch_norm(part: &str) -> bool {
+    // `downsample.1` is one too: the convolution before it is `downsample.0`.
+    part == "1" || part.strip_prefix("bn").is_some_and(|number| number.parse::<u8>().is_ok())
+}
+
+/// A seed of its own for every update and rank (splitmix64).
+pub(super) fn mix(seed: u64, update: u64, rank: usize) -> u64 {
+    let mut z = seed ^ update.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (rank as u64).wrapping_mul(0xD1B5_4A32_D192_ED03);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[derive(Default)]
+struct Totals {
+    loss: f64,
+    samples: usize,
+    tokens: usize,
+    /// Summed likelihoods and tokens by objective.
+    objectives: BTreeMap<&'static str, (f64, usize)>,
+}
+
+impl Totals {
+    fn note(&mut self, batch: &Batch, rows: &[usize], token_nll: &[f32]) {
+        self.samples += batch.len();
+        self.tokens += rows.len();
+        for (row, nll) in rows.iter().zip(token_nll) {
+            let (sum, count) = self.objectives.entry(batch.objectives[*row]).or_default();
+            *sum += f64::from(*nll);
+            *count += 1;
+        }
+    }
+
+    fn updated(self, update: u64, lr: f64, gradient_norm: f32, stepped: bool) -> Updated {
+        let Self { loss, samples, tokens, objectives } = self;
+        let nll = objectives.into_iter().map(|(name, (sum, count))| (name, sum / count as f64)).collect();
+        Updated { update, lr, loss, gradient_norm, stepped, samples, tokens, nll }
+    }
+}
+
+async fn floats(values: Tensor<1>) -> Result<Vec<f32>> {
+    let data = values.into_data_async().await.map_err(Error::device)?;
+    data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))
+}
