@@ -200,6 +200,7 @@ impl Trainer {
         let gradient = gradient.ok_or_else(|| Error::option("data", "samples for an update", "none that can be read"))?;
         let gradient = ranks.sum(gradient).await?;
         let norm = gradient.norm().await?;
+        ranks.agree("gradient", u64::from(norm.to_bits()))?;
         let stepped = norm.is_finite() && totals.loss.is_finite();
         if stepped {
             self.step(clip(gradient, norm, self.options.clip_norm), lr);

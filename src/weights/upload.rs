@@ -68,9 +68,17 @@ impl DeviceWeights {
     pub fn into_model(mut self, config: &OfaConfig) -> Result<OfaModel> {
         config.validate()?;
         let model = OfaModel::new(config, &mut self)?;
-        self.problems.extend(self.tensors.keys().map(|name| format!("unused `{name}`")));
-        refuse("the bundle's tensors", &self.problems)?;
+        self.finish()?;
         Ok(model)
+    }
+
+    /// Says what was wrong, once a model has taken what it needs.
+    ///
+    /// # Errors
+    /// One error that lists every missing, wrongly shaped and unused tensor.
+    pub fn finish(mut self) -> Result<()> {
+        self.problems.extend(self.tensors.keys().map(|name| format!("unused `{name}`")));
+        refuse("the bundle's tensors", &self.problems)
     }
 
     fn find(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
