@@ -13,14 +13,14 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Runs and insists on success.
-fn run(args: &[&str]) -> String {
+pub fn run(args: &[&str]) -> String {
     let output = ofa(args);
     assert!(output.status.success(), "ofa {args:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 
 /// Runs and insists on failure with `code`; returns the message.
-fn fail(args: &[&str], code: i32) -> String {
+pub fn fail(args: &[&str], code: i32) -> String {
     let output = ofa(args);
     assert_eq!(output.status.code(), Some(code), "ofa {args:?}: {}", text(&output.stderr));
     text(&output.stderr)
@@ -30,12 +30,12 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-struct Bundle {
+pub struct Bundle {
     _directory: tempfile::TempDir,
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
-fn micro_bundle() -> Bundle {
+pub fn micro_bundle() -> Bundle {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("bundle");
     let checkpoint = goldens().join("micro-fairseq/checkpoint_slim.pt");

@@ -2,14 +2,17 @@
 //!
 //! Read `sample` (what training consumes), `batch`, `loss`, `parameters` (the model as one row of numbers), `optimizer`
 //! and `trainer` (one update), `ranks` (several processes), `loader`, `recipe`, `checkpoint`, `session` and `run` (all
-//! updates), `journal`, `tensorboard` and `report` (what is written about them), `question` (what evaluation asks).
+//! updates), `journal`, `tensorboard` and `report` (what is written about them), `question` (what evaluation asks),
+//! `evaluate`, `metrics` and `results` (how good the answers are, and what other tools read of them).
 
 mod batch;
 mod checkpoint;
 pub mod corpus;
+mod evaluate;
 mod journal;
 mod loader;
 pub mod loss;
+pub mod metrics;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 mod optimizer;
@@ -18,6 +21,7 @@ mod question;
 mod ranks;
 mod recipe;
 pub mod report;
+pub mod results;
 mod run;
 mod sample;
 mod session;
@@ -26,6 +30,7 @@ mod trainer;
 
 pub use batch::Batch;
 pub use checkpoint::{Checkpoints, Progress};
+pub use evaluate::{EvaluateOptions, Measured, Prediction, Report, Step, evaluate};
 pub use journal::{Journal, METRICS};
 pub use loader::{BatchOptions, Loaded, Loader};
 pub use optimizer::{Adam, AdamOptions, Average, Schedule, clip};

@@ -1,6 +1,8 @@
 //! The trainer: what it must keep, whatever happens to it.
 
+mod evaluate;
 mod loading;
+mod metrics;
 mod resuming;
 mod updates;
 
