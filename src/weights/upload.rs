@@ -2,10 +2,10 @@
 
 use super::raw::{Dtype, RawTensor};
 use super::strict::refuse;
-use crate::config::{OfaConfig, Quantization};
+use crate::config::{OfaConfig, Quantization, VqganConfig};
 use crate::error::{Error, Result};
 use crate::kernels::{Table, unpack};
-use crate::model::{OfaModel, Parameters, Stored};
+use crate::model::{OfaModel, Parameters, Stored, Vqgan};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::collections::BTreeMap;
 
@@ -33,6 +33,11 @@ enum Values {
 impl DeviceWeights {
     pub fn new(config: &OfaConfig, device: Device) -> Self {
         Self { device, quantization: config.quantization, tensors: BTreeMap::new(), problems: Vec::new() }
+    }
+
+    /// For a model that is never quantised.
+    pub fn plain(device: Device) -> Self {
+        Self { device, quantization: None, tensors: BTreeMap::new(), problems: Vec::new() }
     }
 
     /// Uploads one tensor.
@@ -65,9 +70,22 @@ impl DeviceWeights {
     ///
     /// # Errors
     /// One error that lists every missing, wrongly shaped and unused tensor.
-    pub fn into_model(mut self, config: &OfaConfig) -> Result<OfaModel> {
+    pub fn into_model(self, config: &OfaConfig) -> Result<OfaModel> {
         config.validate()?;
-        let model = OfaModel::new(config, &mut self)?;
+        self.build(|parameters| OfaModel::new(config, parameters))
+    }
+
+    /// Builds the model of image codes, which takes every tensor.
+    ///
+    /// # Errors
+    /// Those of [`Self::into_model`].
+    pub fn into_vqgan(self, config: &VqganConfig) -> Result<Vqgan> {
+        config.validate()?;
+        self.build(|parameters| Vqgan::new(config, parameters))
+    }
+
+    fn build<M>(mut self, build: impl FnOnce(&mut dyn Parameters) -> Result<M>) -> Result<M> {
+        let model = build(&mut self)?;
         self.problems.extend(self.tensors.keys().map(|name| format!("unused `{name}`")));
         refuse("the bundle's tensors", &self.problems)?;
         Ok(model)
