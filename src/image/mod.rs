@@ -2,10 +2,14 @@
 
 #[cfg(feature = "cli")]
 mod decode;
+#[cfg(feature = "cli")]
+mod encode;
 mod resize;
 
 #[cfg(feature = "cli")]
 pub use decode::decode;
+#[cfg(feature = "cli")]
+pub use encode::encode_png;
 pub use resize::{Filter, resize, resize_bicubic};
 
 use crate::error::{Error, Result};

@@ -1,7 +1,8 @@
 //! Training: data become samples, samples batches, batches losses, losses updates.
 //!
 //! Read `sample` (what training consumes), `batch`, `loss`, `parameters` (the model as one row of numbers),
-//! `optimizer`, `trainer` (one update), `ranks` (several processes), and `question` (what evaluation asks).
+//! `optimizer`, `trainer` (one update), `ranks` (several processes), and `question` (what evaluation asks). `vqvae`
+//! trains the small model of image codes.
 
 mod batch;
 pub mod loss;
@@ -11,6 +12,7 @@ mod question;
 mod ranks;
 mod sample;
 mod trainer;
+mod vqvae;
 
 pub use batch::Batch;
 pub use optimizer::{Adam, AdamOptions, Average, Schedule, clip};
@@ -19,3 +21,4 @@ pub use question::{Question, Reference};
 pub use ranks::{Alone, Ranks};
 pub use sample::{Draw, Draws, Example, PatchImage, Sample, Target};
 pub use trainer::{Trainer, TrainerState, UpdateOptions, Updated};
+pub use vqvae::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};
