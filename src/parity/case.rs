@@ -81,6 +81,13 @@ impl<'a> Case<'a> {
         Ok(Tensor::from_data(TensorData::new(self.floats(name)?, shape), device))
     }
 
+    /// The case's own tensors whose names begin with `prefix`.
+    #[cfg(feature = "train")]
+    pub fn tensors_below(&self, prefix: &str) -> impl Iterator<Item = (&str, &RawTensor<'_>)> {
+        let below = move |(name, _): &(&String, _)| name.starts_with(prefix);
+        self.tensors.iter().filter(below).map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
     /// The case's own weights, by parameter name.
     pub fn weights(&self) -> BTreeMap<&str, &RawTensor<'_>> {
         self.tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix("w.")?, tensor))).collect()

@@ -13,13 +13,15 @@ mod generation;
 #[cfg_attr(not(feature = "train"), path = "no_loss.rs")]
 mod loss;
 mod tables;
+#[cfg(feature = "train")]
+mod train;
 #[cfg(feature = "cli")]
 mod tiny;
 mod vqgan;
 
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
-use crate::model::{OfaModel, parameter_shapes};
+use crate::model::parameter_shapes;
 use crate::weights::{DeviceWeights, RawTensor, read_shard};
 use burn::tensor::Device;
 use serde::Serialize;
@@ -101,8 +103,7 @@ impl Goldens {
         let args = &self.manifest["cases"][name]["args"];
         let sampling = args["strategy"].as_str().is_some_and(|strategy| strategy.starts_with("Sampling"));
         let reason = match name {
-            "train" => "gradients and optimiser steps belong to the trainer, which is not built yet",
-            "loss" if !cfg!(feature = "train") => "losses are not part of this build",
+            "loss" | "train" if !cfg!(feature = "train") => "training is not part of this build",
             _ if sampling => "sampling is not built yet",
             _ => return None,
         };
@@ -119,7 +120,12 @@ impl Goldens {
             return tables::run(&case, &self.config(&case)?, device).await;
         }
         let config = self.config(&case)?;
-        let model = self.model(&config, &case, device)?;
+        #[cfg(feature = "train")]
+        if name == "train" {
+            let weights = |device: &Device| self.weights(&config, &case, device);
+            return train::run(&config, &self.manifest, &case, device, weights).await;
+        }
+        let model = self.weights(&config, &case, device)?.into_model(&config)?;
         match name {
             "loss" => loss::run(&model, &config, &case).await,
             "incremental" => forward::incremental(&model, &config, &case).await,
@@ -144,9 +150,9 @@ impl Goldens {
         OfaConfig::from_json(&config.to_string())
     }
 
-    /// The model of one case: a case's own `w.*` tensors replace or join the shared ones, and what its flags switch
+    /// The weights of one case: a case's own `w.*` tensors replace or join the shared ones, and what its flags switch
     /// off is left out.
-    fn model(&self, config: &OfaConfig, case: &Case, device: &Device) -> Result<OfaModel> {
+    fn weights(&self, config: &OfaConfig, case: &Case, device: &Device) -> Result<DeviceWeights> {
         let own = case.weights();
         let mut weights = DeviceWeights::new(config, device.clone());
         for (name, shape) in parameter_shapes(config, device)? {
@@ -155,6 +161,6 @@ impl Goldens {
             let tensor = found.ok_or_else(|| Error::tensor(&name, format!("{shape:?}"), "nothing of this name"))?;
             weights.insert(&name, tensor)?;
         }
-        weights.into_model(config)
+        Ok(weights)
     }
 }

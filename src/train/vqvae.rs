@@ -4,15 +4,16 @@
 //! against what was shown, and vectors against their rows. The codebook is a moving average of the vectors that chose
 //! each row; rows that nothing chooses begin anew at one of them.
 
+use super::checkpoint::named;
 use super::optimizer::{Adam, AdamOptions, Schedule, clip};
 use super::parameters::{ParameterMap, Section};
-use super::trainer::mix;
+use super::trainer::{floats, mix};
 use crate::config::{CodeChoice, VqganConfig};
 use crate::error::{Error, Result};
 use crate::image::{Normalization, Pixels, normalize};
 use crate::kernels::indices;
 use crate::model::{Parameters, Quantizer, Stored, Vqgan};
-use crate::weights::{RawTensor, Tensors};
+use crate::weights::Tensors;
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -115,15 +116,8 @@ impl VqvaeTrainer {
     ///
     /// # Errors
     /// The device's, when they cannot be read back.
-    pub async fn tensors(&self) -> Result<Tensors<'static>> {
-        let values = floats(self.map.values(&self.model(), Section::Parameters)).await?;
-        let entries = self.map.entries(Section::Parameters);
-        entries
-            .map(|entry| {
-                let tensor = RawTensor::from_f32(&entry.name, entry.shape.clone(), &values[entry.range.clone()])?;
-                Ok((entry.name.clone(), tensor))
-            })
-            .collect()
+    pub fn tensors(&self) -> Result<Tensors<'static>> {
+        named(&self.map, Section::Parameters, self.map.values(&self.model(), Section::Parameters))
     }
 
     /// One update on images of one size.
@@ -275,9 +269,4 @@ impl Parameters for Fresh {
             _ => constant(0.0),
         }))
     }
-}
-
-async fn floats(values: Tensor<1>) -> Result<Vec<f32>> {
-    let data = values.into_data_async().await.map_err(Error::device)?;
-    data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))
 }

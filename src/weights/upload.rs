@@ -70,25 +70,31 @@ impl DeviceWeights {
     ///
     /// # Errors
     /// One error that lists every missing, wrongly shaped and unused tensor.
-    pub fn into_model(self, config: &OfaConfig) -> Result<OfaModel> {
+    pub fn into_model(mut self, config: &OfaConfig) -> Result<OfaModel> {
         config.validate()?;
-        self.build(|parameters| OfaModel::new(config, parameters))
+        let model = OfaModel::new(config, &mut self)?;
+        self.finish()?;
+        Ok(model)
     }
 
     /// Builds the model of image codes, which takes every tensor.
     ///
     /// # Errors
     /// Those of [`Self::into_model`].
-    pub fn into_vqgan(self, config: &VqganConfig) -> Result<Vqgan> {
+    pub fn into_vqgan(mut self, config: &VqganConfig) -> Result<Vqgan> {
         config.validate()?;
-        self.build(|parameters| Vqgan::new(config, parameters))
+        let model = Vqgan::new(config, &mut self)?;
+        self.finish()?;
+        Ok(model)
     }
 
-    fn build<M>(mut self, build: impl FnOnce(&mut dyn Parameters) -> Result<M>) -> Result<M> {
-        let model = build(&mut self)?;
+    /// Says what was wrong, once a model has taken what it needs.
+    ///
+    /// # Errors
+    /// One error that lists every missing, wrongly shaped and unused tensor.
+    pub fn finish(mut self) -> Result<()> {
         self.problems.extend(self.tensors.keys().map(|name| format!("unused `{name}`")));
-        refuse("the bundle's tensors", &self.problems)?;
-        Ok(model)
+        refuse("the bundle's tensors", &self.problems)
     }
 
     fn find(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {

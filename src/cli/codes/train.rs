@@ -69,7 +69,7 @@ pub fn run(args: Args) -> Result<()> {
                 );
             }
         }
-        let tensors = trainer.tensors().await?.into_iter().map(Ok);
+        let tensors = trainer.tensors()?.into_iter().map(Ok);
         let manifest = write_vqgan(&args.out, trainer.config(), Precision::F32, tensors)?;
         println!("{}: {} parameters", args.out.display(), manifest.parameters);
         Ok(())
