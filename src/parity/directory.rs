@@ -105,7 +105,11 @@ pub async fn run_directory(inputs: &Inputs<'_>, device: &Device, mut report: imp
             }
         }
     }
-    if found { Ok(()) } else { Err(Error::file(directory.display(), "holds no goldens (micro/, tiny/, data/, vqgan/)")) }
+    if found {
+        Ok(())
+    } else {
+        Err(Error::file(directory.display(), "holds no goldens (micro/, tiny/, data/, vqgan/)"))
+    }
 }
 
 /// A checkpoint must hold the same weights, bit for bit, under whichever names.

@@ -147,7 +147,9 @@ impl VqvaeTrainer {
         let gradient = self.map.gradient(&self.model, &mut gradients);
         let norm = gradient.norm().await?;
         if !norm.is_finite() {
-            return Err(Error::device(format!("the gradient of update {update} is not finite: lower the learning rate")));
+            return Err(Error::device(format!(
+                "the gradient of update {update} is not finite: lower the learning rate"
+            )));
         }
         let gradient = clip(gradient, norm, self.options.clip_norm);
         let mask = self.map.mask(&gradient.reached, &gradient.values.device());

@@ -63,8 +63,7 @@ pub fn write_bundle_with_limit(
     limit: usize,
 ) -> Result<Manifest> {
     let config = serde_json::to_string_pretty(&files.config).map_err(|error| Error::file(CONFIG, error))?;
-    let small =
-        [(CONFIG, &config), (TOKENIZER, &files.tokenizer_json), (GENERATION_CONFIG, &files.generation_config)];
+    let small = [(CONFIG, &config), (TOKENIZER, &files.tokenizer_json), (GENERATION_CONFIG, &files.generation_config)];
     write_directory(out, &small, precision, tensors, limit)
 }
 

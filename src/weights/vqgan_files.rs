@@ -35,9 +35,9 @@ pub fn read_vqgan_checkpoint(path: &Path) -> Result<Tensors<'static>> {
     let mut file = TorchFile::open(&name, BufReader::new(File::open(path).map_err(failed)?))?;
     let pickle = file.pickle();
     let weights = pickle.get(pickle.root(), "state_dict").unwrap_or(pickle.root());
-    let entries = pickle.entries(weights).ok_or_else(|| {
-        Error::file(&name, "expected a dict of tensors, or one under the key \"state_dict\"")
-    })?;
+    let entries = pickle
+        .entries(weights)
+        .ok_or_else(|| Error::file(&name, "expected a dict of tensors, or one under the key \"state_dict\""))?;
     let entries = entries.into_iter().filter(|(name, _)| !training_only(name));
     let entries: Vec<_> = entries.map(|(name, id)| (name.to_owned(), id)).collect();
     let mut tensors = Vec::with_capacity(entries.len());
