@@ -116,6 +116,60 @@ fn golden_caption() -> serde_json::Value {
 }
 
 #[test]
+fn a_bundle_gets_image_codes_and_keeps_them() {
+    let bundle = micro_bundle();
+    let checkpoint = goldens().join("vqgan/model.safetensors");
+    let image = goldens().join("tiny/raw_0.png");
+    let encode = ["codes", "encode", "--image", path(&image), "--side", "32", "--device", "cpu", "--model"];
+    let message = fail(&[encode.as_slice(), &[path(&bundle.path)]].concat(), 1);
+    assert!(message.contains("ofa codes convert"), "{message}");
+    let printed = run(&["codes", "convert", path(&checkpoint), "--out", path(&bundle.path.join("vqgan"))]);
+    assert!(printed.contains("codes of 8 pixels"), "{printed}");
+    run(&["verify", path(&bundle.path)]);
+
+    let half = bundle.path.with_file_name("half");
+    run(&["export", path(&bundle.path), "--out", path(&half), "--dtype", "f16", "--no-report"]);
+    run(&["verify", path(&half)]);
+    let codes = run(&[encode.as_slice(), &[path(&bundle.path)]].concat());
+    let rows: Vec<Vec<usize>> =
+        codes.lines().map(|line| line.split(' ').map(|code| code.parse().unwrap()).collect()).collect();
+    assert!(rows.len() == 4 && rows.iter().all(|row| row.len() == 4), "{codes}");
+    run(&[encode.as_slice(), &[path(&half), "--middle"]].concat());
+
+    let (raster, drawn) = (half.with_file_name("codes.txt"), half.with_file_name("drawn.png"));
+    std::fs::write(&raster, "1 2 3\n4 5 6\n").unwrap();
+    let decode = ["codes", "decode", "--codes", path(&raster), "--out", path(&drawn), "--device", "cpu", "--model"];
+    run(&[decode.as_slice(), &[path(&half)]].concat());
+    assert_eq!(ofa::image::decode(&std::fs::read(&drawn).unwrap()).unwrap().size(), (24, 16));
+    for (wrong, why) in [("1 2\n3", "row 2 has 1"), ("1 x", "`x`"), ("99999", "below"), ("", "codes")] {
+        std::fs::write(&raster, wrong).unwrap();
+        let message = fail(&[decode.as_slice(), &[path(&half)]].concat(), 1);
+        assert!(message.contains(why), "{message}");
+    }
+    let message = fail(&[encode.as_slice(), &[path(&half), "--side", "30"]].concat(), 2);
+    assert!(message.contains("--side"), "{message}");
+}
+
+#[test]
+fn image_codes_are_trained() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, out) = (directory.path().join("config.json"), directory.path().join("vqgan"));
+    let ddconfig = r#"{"z_channels": 8, "resolution": 32, "ch": 8, "ch_mult": [1, 1], "num_res_blocks": 1,
+        "num_groups": 4}"#;
+    let text = format!(r#"{{"type": "VQModel", "embed_dim": 4, "n_embed": 16, "ddconfig": {ddconfig}}}"#);
+    std::fs::write(&config, text).unwrap();
+    let images = goldens().join("tiny");
+    let train = ["codes", "train", "--images", path(&images), "--config", path(&config), "--out", path(&out)];
+    let printed = run(&[train.as_slice(), &["--updates", "2", "--side", "16", "--device", "cpu"]].concat());
+    assert!(printed.contains("update 2/2"), "{printed}");
+    let image = images.join("raw_0.png");
+    let encode = ["codes", "encode", "--model", path(&out), "--image", path(&image), "--side", "16"];
+    assert_eq!(run(&[encode.as_slice(), &["--device", "cpu"]].concat()).lines().count(), 8);
+    let message = fail(&[train.as_slice(), &["--side", "17", "--device", "cpu"]].concat(), 1);
+    assert!(message.contains("multiples of 2"), "{message}");
+}
+
+#[test]
 fn errors_name_what_is_wrong() {
     let bundle = micro_bundle();
     let bundle = path(&bundle.path);

@@ -44,7 +44,7 @@ fn parse_size(text: &str) -> std::result::Result<Size, String> {
     Size::from_name(text).ok_or_else(|| format!("expected one of {}", names()))
 }
 
-fn parse_dtype(text: &str) -> std::result::Result<Precision, String> {
+pub(super) fn parse_dtype(text: &str) -> std::result::Result<Precision, String> {
     match Precision::from_name(text) {
         Some(precision @ (Precision::F32 | Precision::F16)) => Ok(precision),
         _ => Err("expected f32 or f16; `ofa export` writes q8 and q4".to_owned()),

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Only this room prints.
 
+mod codes;
 mod convert;
 mod export;
 mod init;
@@ -27,6 +28,7 @@ enum Command {
     Predict(predict::Args),
     Convert(convert::Args),
     Export(export::Args),
+    Codes(codes::Args),
     Verify(verify::Args),
     #[command(hide = true)]
     Init(init::Args),
@@ -42,6 +44,7 @@ pub fn run() -> ExitCode {
         Command::Predict(args) => predict::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Export(args) => export::run(args),
+        Command::Codes(args) => codes::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Init(args) => init::run(args),
         Command::Parity(args) => parity::run(args),

@@ -20,6 +20,7 @@ mod tables;
 mod train;
 #[cfg(feature = "cli")]
 mod tiny;
+mod vqgan;
 
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
@@ -33,12 +34,15 @@ use std::collections::BTreeMap;
 pub use case::{Case, Differences};
 #[cfg(feature = "cli")]
 pub use directory::{Inputs, run_directory};
+pub use vqgan::VqganGoldens;
 
 /// Encoder output, positions and logits, absolute. The original's own ports differ by up to 4e-6; other kernels sum
 /// in other orders, and GPUs approximate erf and exp.
 pub const FORWARD_TOLERANCE: f32 = 1e-4;
 /// Scores of hypotheses, absolute: sums of log-probabilities of up to twenty tokens.
 pub const SCORE_TOLERANCE: f32 = 1e-4;
+/// Images that the codes' decoder draws, absolute; values of order 1 after as many layers.
+pub const IMAGE_TOLERANCE: f32 = 1e-4;
 /// Interpolated position embeddings, absolute: one weighted mean of four values of order 1.
 pub const INTERPOLATION_TOLERANCE: f32 = 1e-5;
 

@@ -1,5 +1,6 @@
 //! The façade: a model, its vocabulary and its table of tasks as one thing that answers.
 
+mod codes;
 #[cfg(feature = "cli")]
 mod load;
 mod step;
@@ -16,6 +17,7 @@ use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
 use web_time::Instant;
 
+pub use codes::ImageCodes;
 pub use step::ModelStep;
 
 /// Everything that answers.

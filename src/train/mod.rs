@@ -3,7 +3,8 @@
 //! Read `sample` (what training consumes), `batch`, `loss`, `parameters` (the model as one row of numbers), `optimizer`
 //! and `trainer` (one update), `ranks` (several processes), `loader`, `recipe`, `checkpoint`, `session` and `run` (all
 //! updates), `journal`, `tensorboard` and `report` (what is written about them), `question` (what evaluation asks),
-//! `evaluate`, `metrics` and `results` (how good the answers are, and what other tools read of them).
+//! `evaluate`, `metrics` and `results` (how good the answers are, and what other tools read of them). `corpus` makes
+//! scenes to learn from; `vqvae` trains the small model of image codes.
 
 mod batch;
 mod checkpoint;
@@ -27,6 +28,7 @@ mod sample;
 mod session;
 mod tensorboard;
 mod trainer;
+mod vqvae;
 
 pub use batch::Batch;
 pub use checkpoint::{Checkpoints, Progress};
@@ -42,3 +44,4 @@ pub use run::{Answered, Ended, Evaluate, Event, Run, Scores, StepTime};
 pub use sample::{Draw, Draws, Example, PatchImage, Sample, Target, samples};
 pub use session::Session;
 pub use trainer::{Trainer, TrainerState, UpdateOptions, Updated};
+pub use vqvae::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};

@@ -300,7 +300,7 @@ impl Totals {
     }
 }
 
-async fn floats(values: Tensor<1>) -> Result<Vec<f32>> {
+pub(super) async fn floats(values: Tensor<1>) -> Result<Vec<f32>> {
     let data = values.into_data_async().await.map_err(Error::device)?;
     data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))
 }

@@ -5,6 +5,7 @@ mod loading;
 mod metrics;
 mod resuming;
 mod updates;
+mod vqvae;
 
 use ofa::error::{Error, Result};
 use ofa::train::{Draw, Draws, PatchImage, Recipe, Sample, Session};
