@@ -12,8 +12,13 @@ export XDG_RUNTIME_DIR ?= /tmp
 
 OFA := $(CARGO_TARGET_DIR)/debug/ofa
 VENV := $(CACHE)/venv
-TINY_SEED := 2024
-export OFA_TINY_WEIGHTS ?= $(CACHE)/seeded-tiny-$(TINY_SEED).safetensors
+GOLDENS ?= $(or $(OFA_GOLDENS),tests/golden)
+# Goldens of a real shape name their architecture and seed, of which their weights are a function.
+TINY_MANIFEST := $(shell grep -ls '"arch"' $(GOLDENS)/tiny/manifest.json $(GOLDENS)/manifest.json tests/golden/tiny/manifest.json | head -n 1)
+TINY_ARCH := $(shell grep -o '"arch": *"[a-z_]*"' $(TINY_MANIFEST) | grep -o 'ofa_[a-z]*' | cut -c 5-)
+TINY_SEED := $(shell grep -o '"seed": *[0-9]*' $(TINY_MANIFEST) | head -n 1 | grep -o '[0-9]*')
+TINY_KEYS := $(firstword $(wildcard $(GOLDENS)/keys_$(TINY_ARCH)_fairseq.json) tests/golden/keys_tiny_fairseq.json)
+export OFA_TINY_WEIGHTS ?= $(CACHE)/seeded-$(TINY_ARCH)-$(TINY_SEED).safetensors
 export OFA_KEEP_TINY_BUNDLE ?= $(CACHE)/tiny-bundle
 
 say = printf '\033[1m== %s\033[0m\n'
@@ -46,7 +51,7 @@ seeded-weights: ## The weights of the goldens of the real shape (needs Python; s
 	@test -s $(OFA_TINY_WEIGHTS) || { \
 	  $(say) 'Making the seeded OFA-Tiny weights'; mkdir -p $(CACHE); \
 	  { python3 -m venv $(VENV) && $(VENV)/bin/pip install -q --disable-pip-version-check numpy safetensors && \
-	    $(VENV)/bin/python tests/golden/seed_weights.py tests/golden/keys_tiny_fairseq.json $(TINY_SEED) $(OFA_TINY_WEIGHTS); } \
+	    $(VENV)/bin/python tests/golden/seed_weights.py $(TINY_KEYS) $(TINY_SEED) $(OFA_TINY_WEIGHTS); } \
 	  || echo 'Skipped: needs Python 3 with venv, numpy and safetensors; tests of the real shape will say so'; }
 
 # ---- building -----------------------------------------------------------------------------------
@@ -104,8 +109,6 @@ test-bundle: binary
 test-web: web test-bundle chromium
 	@$(say) 'Testing in Chromium'
 	cd www && npm test
-
-GOLDENS ?= tests/golden
 
 export OFA_BPE ?= $(wildcard $(CURDIR)/../shared/bpe)
 parity: binary seeded-weights ## Goldens of the original: make parity GOLDENS=DIR [DEVICE=cpu|gpu]
