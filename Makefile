@@ -117,12 +117,13 @@ parity: binary seeded-weights ## Goldens of the original: make parity GOLDENS=DI
 parity-web: web chromium ## The same in Chromium, on WebGPU and on the CPU path
 	cd www && npm run --silent parity -- $(abspath $(GOLDENS))
 
-lint: wasm-target ## rustfmt, clippy (native and wasm), docs, types, spelling, licences
+lint: wasm-target npm ## rustfmt, clippy (native and wasm), docs, types, spelling, licences
 	@$(say) 'Linting'
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --lib --target wasm32-unknown-unknown --no-default-features --features cpu,gpu,parity -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	cd www && npm run --silent check
 	@if test -x $(VENV)/bin/typos || { python3 -m venv $(VENV) && $(VENV)/bin/pip install -q --disable-pip-version-check typos; }; \
 	  then $(VENV)/bin/typos; else echo 'Skipped spelling: typos could not be installed'; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check licenses bans sources; \
