@@ -6,7 +6,7 @@ import type { Rgba } from "./image";
 import { probe } from "./probe";
 import { FileSource, UrlSource } from "./source";
 import type { AnswerOptions, Counters, DeviceChoice, LoadTimings, ModelInfo, Progress, TaskInputs } from "./types";
-import { loadWasm, noteTrap, type WasmSession } from "./wasm";
+import { abandonModule, loadWasm, type WasmSession } from "./wasm";
 
 /** What is loaded and how; it crosses the worker boundary. */
 export interface LoadRequest {
@@ -145,7 +145,7 @@ export class LocalEngine implements Engine {
   }
 }
 
-/** Errors of the model as `OfaError`; a trap leaves it unusable. */
+/** Errors of the model as `OfaError`; a trap or a lost GPU leaves it unusable. */
 async function guard<T>(work: () => T | Promise<T>): Promise<T> {
   // A trap between two steps of a call settles no promise: only the realm's error event tells of it.
   let listen: (event: ErrorEvent) => void = () => undefined;
@@ -160,9 +160,16 @@ async function guard<T>(work: () => T | Promise<T>): Promise<T> {
   try {
     return await Promise.race([work(), trapped]);
   } catch (error) {
-    if (!(error instanceof WebAssembly.RuntimeError)) throw OfaError.from(error);
-    noteTrap();
-    throw new OfaError("internal", `the model stopped: ${error.message}. It will be loaded again`, { cause: error });
+    if (error instanceof WebAssembly.RuntimeError) {
+      abandonModule();
+      throw new OfaError("internal", `the model stopped: ${error.message}. It will be loaded again`, { cause: error });
+    }
+    const failure = OfaError.from(error);
+    if (failure.code === "device") {
+      abandonModule();
+      throw new OfaError("device", failure.message.split("\nBacktrace")[0] as string, { cause: error });
+    }
+    throw failure;
   } finally {
     globalThis.removeEventListener("error", listen);
   }

@@ -248,6 +248,24 @@ for (const worker of [true, false]) {
   });
 }
 
+test("a GPU that is lost fails the call, and the next one finds the model loaded again", { timeout: 300_000 }, async () => {
+  const own = await openBlank(browser, server);
+  const found = await own.evaluate(async (picture) => {
+    const request = GPUAdapter.prototype.requestDevice;
+    let gpu;
+    GPUAdapter.prototype.requestDevice = async function (...args) { return (gpu = await request.apply(this, args)); };
+    const ofa = await OFA.load("/models/seeded/", { device: "webgpu", worker: false });
+    const ask = () => ofa.caption(`/golden/${picture}`, { numBeams: 1, maxLen: 2, imageSize: 32 });
+    gpu.destroy();
+    const lost = await window.caught(ask());
+    return { lost, again: (await ask()).kind };
+  }, PICTURE);
+  await own.context().close();
+  assert.match(found.lost.code, /^(device|internal)$/);
+  assert.doesNotMatch(found.lost.message, /[Bb]acktrace/);
+  assert.equal(found.again, "text");
+});
+
 test("a worker that dies fails its calls, and the next one finds the model loaded again", async () => {
   const found = await page.evaluate(async (picture) => {
     const workers = [];
