@@ -29,13 +29,20 @@ help: ## This list
 
 # ---- set-up -------------------------------------------------------------------------------------
 
-.PHONY: wasm-target npm chromium seeded-weights
-wasm-target:
+.PHONY: tools wasm-target npm chromium seeded-weights
+tools:
+	@need() { command -v $$1 >/dev/null || { echo "$$1 is missing: install $$2" >&2; exit 1; }; }; \
+	  need rustup 'Rust from https://rustup.rs'; need cargo 'Rust from https://rustup.rs'; \
+	  need cc 'a C compiler (build-essential, or the Xcode command line tools)'; \
+	  need node 'Node 20 or newer from https://nodejs.org'; need npm 'Node 20 or newer from https://nodejs.org'; \
+	  node -e 'const [major] = process.versions.node.split("."); if (major < 20) { console.error(`Node $${process.version} is too old: install 20 or newer`); process.exit(1); }'
+
+wasm-target: tools
 	@rustup target list --installed | grep -q wasm32-unknown-unknown || \
 	  { $(say) 'Adding the wasm32-unknown-unknown target'; rustup target add wasm32-unknown-unknown; }
 
 npm: www/node_modules/.package-lock.json
-www/node_modules/.package-lock.json: www/package-lock.json
+www/node_modules/.package-lock.json: www/package-lock.json | tools
 	@$(say) 'Installing the npm packages of www'
 	cd www && npm ci --no-audit --no-fund
 	@touch $@
@@ -70,7 +77,7 @@ define wasm
 endef
 
 .PHONY: binary bindgen wasm web
-binary: ## The native binary, as tests use it
+binary: tools ## The native binary, as tests use it
 	@$(say) 'Building the native binary'
 	cargo build --locked
 
@@ -95,7 +102,7 @@ demo: web ## Build everything and open the page in a browser
 .PHONY: test test-native test-web lint parity parity-web
 test: test-native test-web ## Every test, native and in a real browser
 
-test-native: chromium seeded-weights
+test-native: tools chromium seeded-weights
 	@$(say) 'Testing natively'
 	cargo test --locked
 

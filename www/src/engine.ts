@@ -1,12 +1,12 @@
-import { ChunkCache, type CacheMode } from "./cache";
-import { countGpuCalls } from "./counters";
-import { fetchManifest, fetchShards, fetchSmallFiles } from "./download";
-import { OfaError, throwIfAborted } from "./errors";
-import type { Rgba } from "./image";
-import { probe } from "./probe";
-import { FileSource, UrlSource } from "./source";
-import type { AnswerOptions, Counters, DeviceChoice, LoadTimings, ModelInfo, Progress, TaskInputs } from "./types";
-import { abandonModule, loadWasm, type WasmSession } from "./wasm";
+import { ChunkCache, type CacheMode } from "./cache.js";
+import { countGpuCalls } from "./counters.js";
+import { fetchManifest, fetchShards, fetchSmallFiles } from "./download.js";
+import { OfaError, throwIfAborted } from "./errors.js";
+import type { Rgba } from "./image.js";
+import { probe } from "./probe.js";
+import { FileSource, UrlSource } from "./source.js";
+import type { AnswerOptions, Counters, DeviceChoice, LoadTimings, ModelInfo, Progress, TaskInputs } from "./types.js";
+import { abandonModule, loadWasm, type WasmSession } from "./wasm.js";
 
 /** What is loaded and how; it crosses the worker boundary. */
 export interface LoadRequest {

@@ -1,4 +1,4 @@
-import { OfaError, throwIfAborted } from "./errors";
+import { OfaError, throwIfAborted } from "./errors.js";
 
 /** Whatever shows a picture. A string is an address. */
 export type ImageInput =

@@ -3,21 +3,21 @@
  *
  * @packageDocumentation
  */
-import { ChunkCache, type CacheMode } from "./cache";
-import { fetchManifest, isCached } from "./download";
-import { LocalEngine, type Engine, type LoadRequest, type TokenEvent } from "./engine";
-import { OfaError, throwIfAborted } from "./errors";
-import { toRgba, type ImageInput } from "./image";
-import { probe } from "./probe";
-import { RemoteEngine } from "./remote";
-import { UrlSource } from "./source";
+import { ChunkCache, type CacheMode } from "./cache.js";
+import { fetchManifest, isCached } from "./download.js";
+import { LocalEngine, type Engine, type LoadRequest, type TokenEvent } from "./engine.js";
+import { OfaError, throwIfAborted } from "./errors.js";
+import { toRgba, type ImageInput } from "./image.js";
+import { probe } from "./probe.js";
+import { RemoteEngine } from "./remote.js";
+import { UrlSource } from "./source.js";
 import type {
   AnswerOptions, DeviceChoice, DeviceInfo, ModelInfo, Progress, StreamEvent, TaskAnswers, TaskInputs, TaskName, TextAnswer,
-} from "./types";
+} from "./types.js";
 
-export { OfaError, type OfaErrorCode } from "./errors";
-export type { ImageInput } from "./image";
-export type * from "./types";
+export { OfaError, type OfaErrorCode } from "./errors.js";
+export type { ImageInput } from "./image.js";
+export type * from "./types.js";
 
 export interface LoadOptions {
   /** Default `auto`. */

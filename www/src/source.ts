@@ -1,4 +1,4 @@
-import { OfaError, throwIfAborted } from "./errors";
+import { OfaError, throwIfAborted } from "./errors.js";
 
 /** Where a bundle's files come from. */
 export interface Source {

@@ -1,4 +1,4 @@
-import type { OfaErrorCode } from "./errors";
+import type { OfaErrorCode } from "./errors.js";
 
 /** Where the model runs. `auto` takes WebGPU on a real GPU, else the CPU. */
 export type DeviceChoice = "auto" | "webgpu" | "cpu";
