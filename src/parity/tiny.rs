@@ -177,7 +177,8 @@ impl TinyGoldens<'_> {
         let answers = self.answers()?;
         // The decoder's prompt is the source without its EOS.
         let prompt = tokens.row(0)[..tokens.len - 1].to_vec();
-        let image = self.image(model, "resized_*_256x256.png", 1)?;
+        let pattern = self.manifest["cases"]["size0"]["image"].as_str().unwrap_or_default();
+        let image = self.image(model, pattern, 1)?;
         let encoded = model.encode(&Source::text(tokens).with_image(image));
         let mut step = ModelStep::new(model, config, &encoded, &Default::default(), prompt.len() + 16);
         let scores = score_candidates(&mut step, &prompt, &answers, config.eos_token_id).await?;

@@ -3,21 +3,21 @@
  *
  * @packageDocumentation
  */
-import { ChunkCache, type CacheMode } from "./cache";
-import { fetchManifest, isCached } from "./download";
-import { LocalEngine, type Engine, type LoadRequest, type TokenEvent } from "./engine";
-import { OfaError, throwIfAborted } from "./errors";
-import { toRgba, type ImageInput } from "./image";
-import { probe } from "./probe";
-import { RemoteEngine } from "./remote";
-import { UrlSource } from "./source";
+import { ChunkCache, type CacheMode } from "./cache.js";
+import { fetchManifest, isCached } from "./download.js";
+import { LocalEngine, type Engine, type LoadRequest, type TokenEvent } from "./engine.js";
+import { OfaError, throwIfAborted } from "./errors.js";
+import { toRgba, type ImageInput } from "./image.js";
+import { probe } from "./probe.js";
+import { RemoteEngine } from "./remote.js";
+import { UrlSource } from "./source.js";
 import type {
   AnswerOptions, DeviceChoice, DeviceInfo, ModelInfo, Progress, StreamEvent, TaskAnswers, TaskInputs, TaskName, TextAnswer,
-} from "./types";
+} from "./types.js";
 
-export { OfaError, type OfaErrorCode } from "./errors";
-export type { ImageInput } from "./image";
-export type * from "./types";
+export { OfaError, type OfaErrorCode } from "./errors.js";
+export type { ImageInput } from "./image.js";
+export type * from "./types.js";
 
 export interface LoadOptions {
   /** Default `auto`. */
@@ -53,17 +53,15 @@ export class EncodedImage {
 
 /** A loaded model. */
 export class OFA {
-  private model: ModelInfo;
   private disposed = false;
 
   private constructor(
-    private engine: Engine,
-    model: ModelInfo,
+    /** Absent between a crash and the next call. */
+    private engine: Promise<Engine> | undefined,
+    private model: ModelInfo,
     private readonly request: LoadRequest,
     private readonly worker: boolean,
-  ) {
-    this.model = model;
-  }
+  ) {}
 
   /**
    * Loads a bundle.
@@ -82,7 +80,7 @@ export class OFA {
       counters,
     };
     const { engine, model } = await start(request, worker, onProgress, signal);
-    return new OFA(engine, model, request, worker);
+    return new OFA(Promise.resolve(engine), model, request, worker);
   }
 
   /** What is loaded, and on which device and why. */
@@ -92,7 +90,7 @@ export class OFA {
 
   /** {@link info} with fresh counters. */
   async refreshInfo(): Promise<ModelInfo> {
-    return (this.model = await this.engine.info());
+    return (this.model = await this.guarded((engine) => engine.info()));
   }
 
   /** Describes an image. */
@@ -116,7 +114,9 @@ export class OFA {
     const { signal = new AbortController().signal, onToken = () => undefined, ...answerOptions } = options;
     return this.guarded(async (engine) => {
       if (image === undefined || image instanceof EncodedImage) {
-        if (image && image.owner !== engine) throw new OfaError("option", "the encoded image belongs to another model");
+        if (image && image.owner !== engine) {
+          throw new OfaError("option", "the encoded image belongs to another model, or to this one before it was loaded again");
+        }
         return engine.run(task, image?.handle, inputs, answerOptions, onToken, signal) as Promise<TaskAnswers[T]>;
       }
       const handle = await engine.encodeImage(task, await toRgba(image, signal), size(answerOptions), signal);
@@ -173,10 +173,9 @@ export class OFA {
   }
 
   /** Frees the model and its worker. */
-  dispose(): Promise<void> {
+  async dispose(): Promise<void> {
     this.disposed = true;
-    this.engine.dispose();
-    return Promise.resolve();
+    await this.engine?.then((engine) => engine.dispose(), () => undefined);
   }
 
   /** What the model would run on here; downloads nothing. */
@@ -197,22 +196,26 @@ export class OFA {
     await Promise.all(manifest.files.flatMap((file) => file.chunks).map((hash) => cache.delete(hash)));
   }
 
-  /** After a crash the model is loaded again, once, before the next call. */
+  /** After a crash, or when the GPU was lost, the model is loaded again before the next call. */
   private async guarded<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
     if (this.disposed) throw new OfaError("internal", "the model has been disposed of");
-    const engine = this.engine;
+    const current = (this.engine ??= this.reload());
     try {
-      return await work(engine);
+      return await work(await current);
     } catch (error) {
       const failure = OfaError.from(error);
-      if (failure.code === "internal" && !this.disposed && this.engine === engine) {
-        engine.dispose();
-        const again = await start(this.request, this.worker);
-        this.engine = again.engine;
-        this.model = again.model;
+      if ((failure.code === "internal" || failure.code === "device") && this.engine === current && !this.disposed) {
+        this.engine = undefined;
+        current.then((engine) => engine.dispose(), () => undefined);
       }
       throw failure;
     }
+  }
+
+  private async reload(): Promise<Engine> {
+    const { engine, model } = await start(this.request, this.worker);
+    this.model = model;
+    return engine;
   }
 }
 

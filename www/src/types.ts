@@ -1,4 +1,4 @@
-import type { OfaErrorCode } from "./errors";
+import type { OfaErrorCode } from "./errors.js";
 
 /** Where the model runs. `auto` takes WebGPU on a real GPU, else the CPU. */
 export type DeviceChoice = "auto" | "webgpu" | "cpu";
@@ -97,8 +97,20 @@ export interface ModelInfo {
   /** Bytes of the bundle. */
   bytes: number;
   vocabSize: number;
+  loading: LoadTimings;
   /** GPU work since the last question, if `counters` was asked for. */
   counters?: Counters;
+}
+
+/** Where the time of loading went. */
+export interface LoadTimings {
+  /** Fetching and compiling the wasm and the small files, and opening the device. */
+  compileMs: number;
+  /** Waiting for shards. */
+  downloadMs: number;
+  uploadMs: number;
+  /** Building the model from what was uploaded. */
+  buildMs: number;
 }
 
 /** Calls into WebGPU. */
