@@ -6,8 +6,12 @@ mod export;
 mod init;
 mod parity;
 mod predict;
+#[cfg(feature = "train")]
+mod pretrain;
 mod tasks;
 mod verify;
+#[cfg(feature = "train")]
+mod watch;
 
 use crate::error::Result;
 use clap::{Parser, Subcommand};
@@ -29,6 +33,8 @@ enum Command {
     Convert(convert::Args),
     Export(export::Args),
     Codes(codes::Args),
+    #[cfg(feature = "train")]
+    Pretrain(pretrain::Args),
     Verify(verify::Args),
     #[command(hide = true)]
     Init(init::Args),
@@ -45,6 +51,8 @@ pub fn run() -> ExitCode {
         Command::Convert(args) => convert::run(args),
         Command::Export(args) => export::run(args),
         Command::Codes(args) => codes::run(args),
+        #[cfg(feature = "train")]
+        Command::Pretrain(args) => pretrain::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Init(args) => init::run(args),
         Command::Parity(args) => parity::run(args),
