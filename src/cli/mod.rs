@@ -2,6 +2,7 @@
 
 mod codes;
 mod convert;
+mod corpus;
 mod export;
 mod init;
 mod parity;
@@ -29,6 +30,7 @@ enum Command {
     Convert(convert::Args),
     Export(export::Args),
     Codes(codes::Args),
+    Corpus(corpus::Args),
     Verify(verify::Args),
     #[command(hide = true)]
     Init(init::Args),
@@ -45,6 +47,7 @@ pub fn run() -> ExitCode {
         Command::Convert(args) => convert::run(args),
         Command::Export(args) => export::run(args),
         Command::Codes(args) => codes::run(args),
+        Command::Corpus(args) => corpus::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Init(args) => init::run(args),
         Command::Parity(args) => parity::run(args),
