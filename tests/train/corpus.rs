@@ -3,7 +3,8 @@
 use ofa::task::Inputs;
 use ofa::train::corpus::words::{Category, Colour, Pattern, Relation, Shape, Size};
 use ofa::train::corpus::{
-    HELD_OUT_COUNT, Kind, Noun, Object, Scene, ScenesOptions, TokenizerFiles, World, held_out_relation, is_held_out_pair,
+    HELD_OUT_COUNT, Kind, Noun, Object, Scene, ScenesOptions, TokenizerFiles, World, held_out_relation,
+    is_held_out_pair,
 };
 use ofa::train::{Example, Reference, Target};
 use std::sync::LazyLock;
@@ -60,11 +61,16 @@ fn fits(phrase: &str, object: &Object) -> Option<bool> {
 }
 
 fn all(phrase: &str, scene: &Scene) -> Option<Vec<usize>> {
-    scene.objects.iter().enumerate().filter_map(|(index, object)| match fits(phrase, object) {
-        None => Some(None),
-        Some(true) => Some(Some(index)),
-        Some(false) => None,
-    }).collect()
+    scene
+        .objects
+        .iter()
+        .enumerate()
+        .filter_map(|(index, object)| match fits(phrase, object) {
+            None => Some(None),
+            Some(true) => Some(Some(index)),
+            Some(false) => None,
+        })
+        .collect()
 }
 
 fn one(phrase: &str, scene: &Scene) -> Option<usize> {
@@ -89,7 +95,9 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 fn answer(question: &str, scene: &Scene) -> Option<String> {
     let yes = |is: bool| Some(if is { "yes" } else { "no" }.to_owned());
     for (before, after) in [
-        ("how many ", " are there?"), ("how many ", " do you see?"), ("what is the number of ", "?"),
+        ("how many ", " are there?"),
+        ("how many ", " do you see?"),
+        ("what is the number of ", "?"),
         ("how many ", " are in the picture?"),
     ] {
         if let Some(what) = between(question, before, after) {
@@ -98,7 +106,9 @@ fn answer(question: &str, scene: &Scene) -> Option<String> {
     }
     for (word, compare) in [(" more ", 0), (" fewer ", 1), (" as many ", 2)] {
         let joint = if compare == 2 { " as " } else { " than " };
-        if let Some((a, b)) = between(question, &format!("are there{word}"), "?").and_then(|pair| pair.split_once(joint)) {
+        if let Some((a, b)) =
+            between(question, &format!("are there{word}"), "?").and_then(|pair| pair.split_once(joint))
+        {
             let (a, b) = (all(a, scene)?.len(), all(b, scene)?.len());
             return yes([a > b, a < b, a == b][compare]);
         }
@@ -111,9 +121,12 @@ fn answer(question: &str, scene: &Scene) -> Option<String> {
             return yes(all(what, scene)?.is_empty());
         }
     }
-    for (before, after) in
-        [("is there ", " in the picture?"), ("can you see ", "?"), ("does the picture show ", "?"), ("are there any ", "?")]
-    {
+    for (before, after) in [
+        ("is there ", " in the picture?"),
+        ("can you see ", "?"),
+        ("does the picture show ", "?"),
+        ("are there any ", "?"),
+    ] {
         if let Some(what) = between(question, before, after) {
             return yes(!all(what, scene)?.is_empty());
         }
@@ -172,7 +185,9 @@ fn phrases_single_out_their_object() {
     for index in 0..SCENES {
         let (scene, examples) = told(index);
         for Example { task, inputs, target, .. } in examples {
-            let (Some(phrase), Target::Region(region), "grounding") = (inputs.text, target, task.name) else { continue };
+            let (Some(phrase), Target::Region(region), "grounding") = (inputs.text, target, task.name) else {
+                continue;
+            };
             let named = split_relation(&phrase).map_or(phrase.as_str(), |(thing, _, _)| thing);
             let Some(found) = all(named, &scene) else { continue };
             let found: Vec<usize> = match split_relation(&phrase) {
@@ -281,7 +296,8 @@ fn boxes_are_as_wide_as_what_is_drawn() {
 #[test]
 fn evaluation_asks_every_group_and_what_is_held_out() {
     let questions: Vec<_> = WORLD.questions(3, 200).collect::<Result<_, _>>().unwrap();
-    let groups: std::collections::BTreeSet<_> = questions.iter().filter_map(|question| question.group.clone()).collect();
+    let groups: std::collections::BTreeSet<_> =
+        questions.iter().filter_map(|question| question.group.clone()).collect();
     let known = ["exist", "colour", "shape", "count", "relation", "name", "where", "written", "caption", "grounding"];
     let held_out = ["held-out pair", "held-out relation", "held-out count", "held-out style"];
     for group in known.into_iter().chain(held_out).chain(["match", "detect"]) {
@@ -340,14 +356,17 @@ fn the_tokenizer_reads_back_what_the_world_says() {
     let tokenizer: serde_json::Value = serde_json::from_str(&json).unwrap();
     let text_size = tokenizer["model"]["vocab"]["<mask>"].as_u64().unwrap() as usize + 1;
     assert!((400..=805).contains(&text_size), "{text_size}");
-    let config = format!(r#"{{"vocab_size": {}, "num_codes": 64, "num_bins": 100}}"#, text_size + 164);
+    let config = format!(r#"{{"vocab_size": {}, "mask_token_id": {}}}"#, text_size + 164, text_size - 1);
     let config = micro_config(&config);
     let vocab = ofa::vocab::Vocab::from_tokenizer_json(&json, &config).unwrap();
+    let (mut ids, mut letters) = (0, 0);
     for text in &texts[..50] {
-        let ids = vocab.encode(text).unwrap();
-        assert_eq!(vocab.decode(&ids), *text);
-        assert!(ids.len() < text.len() / 2, "{text}");
+        let encoded = vocab.encode(text).unwrap();
+        assert_eq!(vocab.decode(&encoded), *text);
+        ids += encoded.len();
+        letters += text.len();
     }
+    assert!(ids * 3 < letters, "{ids} ids for {letters} letters");
 }
 
 /// The micro model's configuration with another vocabulary.

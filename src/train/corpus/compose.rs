@@ -97,7 +97,9 @@ impl Composer {
         let held_style = split == Split::HeldOut(HeldOut::Style);
         let style_of = |noun: Noun, rng: &mut Rng| {
             let styles = if held_style { self.held_out_style.as_slice() } else { &self.styles };
-            rng.choice(styles.iter().copied().filter(|&style| painter.stickers.get(noun, style).is_some()).collect::<Vec<_>>())
+            rng.choice(
+                styles.iter().copied().filter(|&style| painter.stickers.get(noun, style).is_some()).collect::<Vec<_>>(),
+            )
         };
         let sticker = |noun: Option<Noun>, rng: &mut Rng| {
             let noun = noun?;
@@ -123,7 +125,9 @@ impl Composer {
                 let (colour, shape) = rng.choice(held_out::pairs().iter().copied())?;
                 kinds.push(Kind::Shape { shape, colour, pattern: random_pattern(rng) });
             }
-            Split::HeldOut(HeldOut::Relation) => kinds.push(sticker(rng.choice(self.relational().collect::<Vec<_>>()), rng)?),
+            Split::HeldOut(HeldOut::Relation) => {
+                kinds.push(sticker(rng.choice(self.relational().collect::<Vec<_>>()), rng)?)
+            }
             Split::HeldOut(HeldOut::Count) => {
                 let animals = self.nouns.iter().copied().filter(|noun| noun.category() == Category::Animal);
                 let animal = rng.choice(animals.collect::<Vec<_>>());

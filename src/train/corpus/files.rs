@@ -50,9 +50,11 @@ impl World {
                 let cells = [&id, &image, &caption, &question, &answer, &objects, DATASET, kind];
                 writeln!(pairs, "{}", cells.join("\t")).map_err(failed)?;
             }
-            let boxes = scene.in_reading_order().into_iter().enumerate().map(|(number, object)| {
-                format!("{},{number},{}", pixel_box(object.region, side), object.label())
-            });
+            let boxes = scene
+                .in_reading_order()
+                .into_iter()
+                .enumerate()
+                .map(|(number, object)| format!("{},{number},{}", pixel_box(object.region, side), object.label()));
             let boxes: Vec<String> = boxes.collect();
             writeln!(detection, "{index}\t{image}\t{}", boxes.join("&&")).map_err(failed)?;
         }
