@@ -61,6 +61,14 @@ seeded-weights: ## The weights of the goldens of the real shape (needs Python; s
 	    $(VENV)/bin/python tests/golden/seed_weights.py $(TINY_KEYS) $(TINY_SEED) $(OFA_TINY_WEIGHTS); } \
 	  || echo 'Skipped: needs Python 3 with venv, numpy and safetensors; tests of the real shape will say so'; }
 
+STICKERS := $(CACHE)/stickers
+.PHONY: stickers
+stickers: ## The whole sticker sets that scenes are drawn with (without them a subset in assets/stickers is used)
+	@$(say) 'Fetching the sticker sets'
+	npm install --silent --no-audit --no-fund --prefix $(STICKERS) @iconify-json/noto@1.2.9 \
+	  @iconify-json/fluent-emoji-flat@1.2.6 @iconify-json/twemoji@1.2.5 @iconify-json/emojione@1.2.3 \
+	  @iconify-json/openmoji@1.2.29
+
 # ---- building -----------------------------------------------------------------------------------
 
 WASM_PROFILE := web

@@ -2,6 +2,7 @@
 
 mod codes;
 mod convert;
+mod corpus;
 mod export;
 mod init;
 mod parity;
@@ -35,6 +36,7 @@ enum Command {
     Codes(codes::Args),
     #[cfg(feature = "train")]
     Pretrain(pretrain::Args),
+    Corpus(corpus::Args),
     Verify(verify::Args),
     #[command(hide = true)]
     Init(init::Args),
@@ -53,6 +55,7 @@ pub fn run() -> ExitCode {
         Command::Codes(args) => codes::run(args),
         #[cfg(feature = "train")]
         Command::Pretrain(args) => pretrain::run(args),
+        Command::Corpus(args) => corpus::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Init(args) => init::run(args),
         Command::Parity(args) => parity::run(args),

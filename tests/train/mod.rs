@@ -1,5 +1,6 @@
 //! The trainer: what it must keep, whatever happens to it.
 
+mod corpus;
 mod evaluate;
 mod loading;
 mod metrics;

@@ -1,5 +1,6 @@
 //! Random scenes that hold what a split may hold and hide nothing too much.
 
+use super::describe::Head;
 use super::held_out::{self, HeldOut};
 use super::nouns::Noun;
 use super::options::Level;
@@ -13,8 +14,11 @@ use fastrand::Rng;
 const TRIES: usize = 400;
 /// Places tried for an object before the scene does without it.
 const PLACES: usize = 30;
-/// The share of an object that others may hide.
-const MAX_HIDDEN: f32 = 0.35;
+/// The share of an object that others may hide; a word must stay readable.
+const MAX_HIDDEN: f32 = 0.3;
+const MAX_HIDDEN_SIGN: f32 = 0.0;
+/// Things of one kind that are nearer than this share of their radii together look like one.
+const APART: f32 = 0.8;
 /// Points a side of an object's box at which its visibility is tested.
 const PROBES: usize = 12;
 /// Objects with a sign.
@@ -97,7 +101,9 @@ impl Composer {
         let held_style = split == Split::HeldOut(HeldOut::Style);
         let style_of = |noun: Noun, rng: &mut Rng| {
             let styles = if held_style { self.held_out_style.as_slice() } else { &self.styles };
-            rng.choice(styles.iter().copied().filter(|&style| painter.stickers.get(noun, style).is_some()).collect::<Vec<_>>())
+            rng.choice(
+                styles.iter().copied().filter(|&style| painter.stickers.get(noun, style).is_some()).collect::<Vec<_>>(),
+            )
         };
         let sticker = |noun: Option<Noun>, rng: &mut Rng| {
             let noun = noun?;
@@ -123,7 +129,9 @@ impl Composer {
                 let (colour, shape) = rng.choice(held_out::pairs().iter().copied())?;
                 kinds.push(Kind::Shape { shape, colour, pattern: random_pattern(rng) });
             }
-            Split::HeldOut(HeldOut::Relation) => kinds.push(sticker(rng.choice(self.relational().collect::<Vec<_>>()), rng)?),
+            Split::HeldOut(HeldOut::Relation) => {
+                kinds.push(sticker(rng.choice(self.relational().collect::<Vec<_>>()), rng)?)
+            }
             Split::HeldOut(HeldOut::Count) => {
                 let animals = self.nouns.iter().copied().filter(|noun| noun.category() == Category::Animal);
                 let animal = rng.choice(animals.collect::<Vec<_>>());
@@ -181,7 +189,7 @@ impl Composer {
                 }
                 let shade = 0.92 + 0.16 * rng.f32();
                 objects.push(Object { kind, size, centre, radius, rotation, shade, region });
-                if (0..objects.len()).all(|object| hidden(painter, &objects, object) <= MAX_HIDDEN) {
+                if visible(painter, &objects) {
                     found = true;
                     break;
                 }
@@ -198,8 +206,20 @@ impl Composer {
     }
 }
 
+/// Whether everything can be made out now that the last object is in front of the others.
+fn visible(painter: &Painter, objects: &[Object]) -> bool {
+    let Some((last, others)) = objects.split_last() else { return true };
+    let apart = |other: &Object| {
+        let [x, y] = [0, 1].map(|axis| last.centre[axis] - other.centre[axis]);
+        Head::of(last) != Head::of(other) || x.hypot(y) >= APART * (last.radius + other.radius)
+    };
+    let limit = |object: &Object| if Head::of(object) == Head::Sign { MAX_HIDDEN_SIGN } else { MAX_HIDDEN };
+    others.iter().all(apart)
+        && objects.iter().enumerate().all(|(index, object)| hidden(painter, objects, index) <= limit(object))
+}
+
 /// The share of an object that those in front of it hide.
-pub fn hidden(painter: &Painter, objects: &[Object], index: usize) -> f32 {
+fn hidden(painter: &Painter, objects: &[Object], index: usize) -> f32 {
     let object = &objects[index];
     let covers =
         |object: &Object, point| painter.outline(object.kind).is_ok_and(|outline| outline.covers(object, point));

@@ -2,7 +2,7 @@
 //!
 //! Read `words` and `nouns` (what there is), `scene` (a picture as data), `compose` (random scenes), `render`,
 //! `describe` (noun phrases), `statement` (captions), `ask` (questions), `tell` (examples of every task),
-//! `world` (all of it together) and `scenes` (as a source of training samples). `held_out` lists what training never
+//! `world` (all of it together), `scenes` (as a source of training samples), `files` and `tokenizer`. `held_out` lists what training never
 //! shows.
 //!
 //! Invariant: every text follows from the scene's data alone, and is true of it.
@@ -11,6 +11,7 @@ mod ask;
 mod compose;
 mod describe;
 mod drawing;
+mod files;
 mod held_out;
 mod nouns;
 mod options;
@@ -21,14 +22,16 @@ mod scenes;
 mod statement;
 mod stickers;
 mod tell;
+mod tokenizer;
 pub mod words;
 mod world;
 
-pub use held_out::{HeldOut, pair as is_held_out_pair, pairs as held_out_pairs, relation as held_out_relation};
+pub use held_out::{COUNT as HELD_OUT_COUNT, HeldOut, pair as is_held_out_pair, relation as held_out_relation};
 pub use nouns::Noun;
 pub use options::{Level, ScenesOptions, TaskWeights};
 pub use scene::{Kind, Light, Object, Scene};
 pub use scenes::Scenes;
 pub use stickers::fetched_folder;
 pub use tell::{Codes, Told};
+pub use tokenizer::TokenizerFiles;
 pub use world::World;

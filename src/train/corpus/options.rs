@@ -1,5 +1,6 @@
 //! What a recipe says of the world.
 
+use super::nouns::Noun;
 use super::words::Style;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -63,7 +64,7 @@ impl Default for ScenesOptions {
             seed: 1,
             side: 128,
             max_objects: MAX_OBJECTS,
-            nouns: usize::MAX >> 33,
+            nouns: Noun::all().len(),
             styles: None,
             held_out_style: None,
             stickers: None,

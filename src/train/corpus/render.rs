@@ -8,7 +8,8 @@ use super::words::Pattern as Fill;
 use crate::error::{Error, Result};
 use crate::image::Pixels;
 use resvg::tiny_skia::{
-    Color, FillRule, FilterQuality, Paint, Pattern, Pixmap, PixmapPaint, Rect, Shader, SpreadMode, Stroke, Transform,
+    Color, FillRule, FilterQuality, LineJoin, Paint, Pattern, Pixmap, PixmapPaint, Rect, Shader, SpreadMode, Stroke,
+    Transform,
 };
 
 /// Pixels of a pattern's tile.
@@ -76,8 +77,8 @@ impl Painter {
                 let paint = filled(tile.as_ref(), tones.main, Transform::from_scale(repeat, repeat));
                 canvas.fill_path(path, &paint, FillRule::EvenOdd, place, None);
                 let rim = solid(opaque(tones.main.map(|channel| channel * 0.72)));
-                // Inside the path's edge half of the rim would be lost outside of the box.
-                let stroke = Stroke { width: RIM, ..Stroke::default() };
+                // Drawn smaller, so that the rim's outer half stays within the box.
+                let stroke = Stroke { width: RIM, line_join: LineJoin::Round, ..Stroke::default() };
                 let inner = place.pre_scale(1.0 - RIM / 2.0, 1.0 - RIM / 2.0);
                 canvas.stroke_path(path, &rim, &stroke, inner, None);
             }

@@ -82,7 +82,8 @@ impl Statement {
         {
             let (a, b) = (&scene.objects[a], &scene.objects[b]);
             let holding = Relation::ALL.iter().copied().filter(|relation| relation.holds(a, b) == Some(true));
-            statement.relation = rng.choice(holding.filter(|&relation| held_out || !held_out::said(a, relation)).collect::<Vec<_>>());
+            statement.relation =
+                rng.choice(holding.filter(|&relation| held_out || !held_out::said(a, relation)).collect::<Vec<_>>());
         }
         if let [(Group { count: 1, .. }, only)] = groups[..] {
             statement.place = scene.objects[only].place().filter(|_| rng.f32() < 0.4);
