@@ -1,10 +1,15 @@
 //! Training: data become samples, samples batches, batches losses, losses updates.
 //!
 //! Read `sample` (what training consumes), `batch`, `loss`, `parameters` (the model as one row of numbers),
-//! `optimizer`, `trainer` (one update), `ranks` (several processes), and `question` (what evaluation asks).
+//! `optimizer`, `trainer` (one update), `ranks` (several processes), and `question` (what evaluation asks). Samples come
+//! from `data` (files), `objectives` (what rows teach), `noise` (on texts) and `augment` (of images).
 
+pub mod augment;
 mod batch;
+pub mod data;
 pub mod loss;
+pub mod noise;
+pub mod objectives;
 mod optimizer;
 mod parameters;
 mod question;
