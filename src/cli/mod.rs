@@ -2,6 +2,8 @@
 
 mod codes;
 mod convert;
+#[cfg(feature = "train")]
+mod evaluate;
 mod export;
 mod init;
 mod parity;
@@ -30,6 +32,8 @@ enum Command {
     Export(export::Args),
     Codes(codes::Args),
     Verify(verify::Args),
+    #[cfg(feature = "train")]
+    Evaluate(evaluate::Args),
     #[command(hide = true)]
     Init(init::Args),
     /// Run the goldens of the original implementation
@@ -46,6 +50,8 @@ pub fn run() -> ExitCode {
         Command::Export(args) => export::run(args),
         Command::Codes(args) => codes::run(args),
         Command::Verify(args) => verify::run(args),
+        #[cfg(feature = "train")]
+        Command::Evaluate(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
         Command::Parity(args) => parity::run(args),
     };
