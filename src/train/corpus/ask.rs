@@ -348,7 +348,7 @@ impl Asker<'_> {
         };
         let subject = self.target(|_| true, rng)?;
         let relation = relation(self.object(subject), rng)?;
-        let anchor = rng.choice((0..self.scene.objects.len()).filter(|&other| other != subject))?;
+        let anchor = rng.choice((0..self.scene.objects.len()).filter(|&other| other != subject).collect::<Vec<_>>())?;
         if !self.held_out && held_out::said(self.object(subject), relation) {
             return None;
         }

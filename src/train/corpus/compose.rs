@@ -97,7 +97,7 @@ impl Composer {
         let held_style = split == Split::HeldOut(HeldOut::Style);
         let style_of = |noun: Noun, rng: &mut Rng| {
             let styles = if held_style { self.held_out_style.as_slice() } else { &self.styles };
-            rng.choice(styles.iter().copied().filter(|&style| painter.stickers.get(noun, style).is_some()))
+            rng.choice(styles.iter().copied().filter(|&style| painter.stickers.get(noun, style).is_some()).collect::<Vec<_>>())
         };
         let sticker = |noun: Option<Noun>, rng: &mut Rng| {
             let noun = noun?;
@@ -123,10 +123,10 @@ impl Composer {
                 let (colour, shape) = rng.choice(held_out::pairs().iter().copied())?;
                 kinds.push(Kind::Shape { shape, colour, pattern: random_pattern(rng) });
             }
-            Split::HeldOut(HeldOut::Relation) => kinds.push(sticker(rng.choice(self.relational()), rng)?),
+            Split::HeldOut(HeldOut::Relation) => kinds.push(sticker(rng.choice(self.relational().collect::<Vec<_>>()), rng)?),
             Split::HeldOut(HeldOut::Count) => {
                 let animals = self.nouns.iter().copied().filter(|noun| noun.category() == Category::Animal);
-                let animal = rng.choice(animals);
+                let animal = rng.choice(animals.collect::<Vec<_>>());
                 for _ in 0..held_out::COUNT.1 {
                     kinds.push(sticker(animal, rng)?);
                 }
@@ -271,6 +271,6 @@ fn random_shape(rng: &mut Rng) -> Kind {
 /// In a colour that training may show it in.
 fn random_shape_of(shape: Shape, rng: &mut Rng) -> Kind {
     let allowed = Colour::ALL.iter().copied().filter(|&colour| !held_out::pair(colour, shape));
-    let colour = rng.choice(allowed).unwrap_or(Colour::Red);
+    let colour = rng.choice(allowed.collect::<Vec<_>>()).unwrap_or(Colour::Red);
     Kind::Shape { shape, colour, pattern: random_pattern(rng) }
 }

@@ -3,7 +3,7 @@
 use super::tell::{Codes, Told};
 use super::world::World;
 use crate::error::Result;
-use crate::train::sample::{Draw, Draws, Example};
+use crate::train::sample::{Draw, Draws, samples};
 use crate::vocab::Vocab;
 use std::sync::Arc;
 
@@ -33,8 +33,6 @@ impl Draws for Scenes {
     fn draw(&self, epoch: u64, index: u64) -> Result<Draw> {
         let Told { main, extra } = self.world.told(epoch, index, self.codes.as_ref())?;
         let side = self.world.options().side;
-        let samples =
-            |examples: Vec<Example>| examples.iter().map(|example| example.sample(&self.vocab, side)).collect();
-        Ok(Draw { main: samples(main)?, extra: samples(extra)? })
+        Ok(Draw { main: samples(&main, &self.vocab, side)?, extra: samples(&extra, &self.vocab, side)? })
     }
 }

@@ -82,7 +82,7 @@ impl Statement {
         {
             let (a, b) = (&scene.objects[a], &scene.objects[b]);
             let holding = Relation::ALL.iter().copied().filter(|relation| relation.holds(a, b) == Some(true));
-            statement.relation = rng.choice(holding.filter(|&relation| held_out || !held_out::said(a, relation)));
+            statement.relation = rng.choice(holding.filter(|&relation| held_out || !held_out::said(a, relation)).collect::<Vec<_>>());
         }
         if let [(Group { count: 1, .. }, only)] = groups[..] {
             statement.place = scene.objects[only].place().filter(|_| rng.f32() < 0.4);
@@ -278,7 +278,7 @@ pub fn changed(mut what: Description, nouns: &[Noun], rng: &mut Rng) -> Option<D
                     // One of its own kind is harder to tell apart.
                     let near = rng.bool();
                     let like = |other: &Noun| *other != noun && (!near || other.category() == noun.category());
-                    Head::Noun(rng.choice(nouns.iter().copied().filter(like))?)
+                    Head::Noun(rng.choice(nouns.iter().copied().filter(like).collect::<Vec<_>>())?)
                 }
                 Head::Category(category) => {
                     let counted = another(Category::ALL, category, rng).filter(|other| other.plural().is_some());
@@ -293,7 +293,7 @@ pub fn changed(mut what: Description, nouns: &[Noun], rng: &mut Rng) -> Option<D
 
 /// Another of a closed list.
 pub fn another<T: Copy + PartialEq>(all: &[T], but: T, rng: &mut Rng) -> Option<T> {
-    rng.choice(all.iter().copied().filter(|other| *other != but))
+    rng.choice(all.iter().copied().filter(|other| *other != but).collect::<Vec<_>>())
 }
 
 /// `a, b and c`.

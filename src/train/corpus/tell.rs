@@ -11,6 +11,7 @@ use crate::image::Pixels;
 use crate::task::{self, Inputs};
 use crate::train::sample::{Example, Target};
 use fastrand::Rng;
+use std::sync::Arc;
 
 /// Topics tried until one can be asked of the scene.
 const TRIES: usize = 12;
@@ -34,7 +35,7 @@ pub struct Told {
 pub struct Teller<'a> {
     pub scene: &'a Scene,
     /// Goes into the examples; without one they have none.
-    pub image: Option<&'a Pixels>,
+    pub image: Option<&'a Arc<Pixels>>,
     pub nouns: &'a [Noun],
     /// Whether what training never says may be said.
     pub held_out: bool,
@@ -112,11 +113,11 @@ impl Teller<'_> {
     /// # Errors
     /// Those of the codes, and of a task that is not in the table.
     pub fn example(&self, name: &str, rng: &mut Rng) -> Result<Option<Example>> {
-        let task = task::find(name)?;
+        let task = task::trainable(name)?;
         let Some((inputs, target)) = self.posed(name, rng)? else { return Ok(None) };
         let mut image = self.image.filter(|_| task.image.is_some()).cloned();
         if name == "infill_image" {
-            image = image.map(|image| without_middle(&image)).transpose()?;
+            image = image.map(|image| without_middle(&image).map(Arc::new)).transpose()?;
         }
         Ok(Some(Example { task, inputs, image, target, conf: 1.0 }))
     }

@@ -17,6 +17,7 @@ use crate::task::{self, Inputs};
 use crate::train::question::{Question, Reference};
 use crate::train::sample::{Example, Target};
 use fastrand::Rng;
+use std::sync::Arc;
 
 /// The style that is held out if its set is there: nothing of it is shipped.
 const UNSEEN: Style = Style::Openmoji;
@@ -109,7 +110,7 @@ impl World {
     /// Those of [`World::scene`] and of `codes`.
     pub fn told(&self, epoch: u64, index: u64, codes: Option<&Codes>) -> Result<Told> {
         let (scene, mut rng) = self.scene(epoch, index)?;
-        let image = self.render(&scene)?;
+        let image = Arc::new(self.render(&scene)?);
         let teller = Teller { scene: &scene, image: Some(&image), nouns: self.nouns(), held_out: false, codes };
         teller.told(&self.options, &mut rng)
     }
@@ -214,7 +215,7 @@ impl Probe {
 
 fn posed(name: &str, inputs: Inputs, reference: Reference, group: &str) -> Result<Option<Question>> {
     let (id, image, group) = (String::new(), None, Some(group.to_owned()));
-    Ok(Some(Question { id, task: task::find(name)?, image, inputs, reference, group }))
+    Ok(Some(Question { id, task: task::trainable(name)?, image, inputs, reference, group }))
 }
 
 /// One seed of several numbers.
