@@ -2,7 +2,10 @@
 
 mod codes;
 mod convert;
+#[cfg(feature = "train")]
 mod corpus;
+#[cfg(feature = "train")]
+mod evaluate;
 mod export;
 mod init;
 mod parity;
@@ -36,8 +39,11 @@ enum Command {
     Codes(codes::Args),
     #[cfg(feature = "train")]
     Pretrain(pretrain::Args),
+    #[cfg(feature = "train")]
     Corpus(corpus::Args),
     Verify(verify::Args),
+    #[cfg(feature = "train")]
+    Evaluate(evaluate::Args),
     #[command(hide = true)]
     Init(init::Args),
     /// Run the goldens of the original implementation
@@ -55,8 +61,11 @@ pub fn run() -> ExitCode {
         Command::Codes(args) => codes::run(args),
         #[cfg(feature = "train")]
         Command::Pretrain(args) => pretrain::run(args),
+        #[cfg(feature = "train")]
         Command::Corpus(args) => corpus::run(args),
         Command::Verify(args) => verify::run(args),
+        #[cfg(feature = "train")]
+        Command::Evaluate(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
         Command::Parity(args) => parity::run(args),
     };

@@ -112,7 +112,8 @@ fn print_plain(answered: &Answered) -> Result<()> {
     Ok(())
 }
 
-fn lines(path: &Path) -> Result<Vec<String>> {
+/// The lines of a file that say something.
+pub(super) fn lines(path: &Path) -> Result<Vec<String>> {
     let text = String::from_utf8(read(path)?).map_err(|error| Error::file(path.display(), error))?;
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }

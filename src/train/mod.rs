@@ -3,13 +3,16 @@
 //! Read `sample` (what training consumes), `batch`, `loss`, `parameters` (the model as one row of numbers), `optimizer`
 //! and `trainer` (one update), `ranks` (several processes), `loader`, `recipe`, `checkpoint`, `session` and `run` (all
 //! updates), `journal`, `tensorboard` and `report` (what is written about them), `question` (what evaluation asks),
-//! `evaluate`, `metrics` and `results` (how good the answers are, and what other tools read of them). `corpus` makes
-//! scenes to learn from; `vqvae` trains the small model of image codes.
+//! `evaluate`, `metrics` and `results` (how good the answers are, and what other tools read of them). Samples come
+//! from `data` (files), `objectives` (what rows teach), `noise` (on texts), `augment` (of images) and `corpus` (scenes
+//! made on the fly); `vqvae` trains the small model of image codes.
 
 pub mod assemble;
+pub mod augment;
 mod batch;
 mod checkpoint;
 pub mod corpus;
+pub mod data;
 mod evaluate;
 mod journal;
 mod loader;
@@ -17,6 +20,8 @@ pub mod loss;
 pub mod metrics;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+pub mod noise;
+pub mod objectives;
 mod optimizer;
 mod parameters;
 mod question;

@@ -1,6 +1,6 @@
 //! Evaluation from end to end, on a small model with seeded weights.
 
-use crate::cli::micro_bundle;
+use crate::cli::{fail, micro_bundle, run};
 use crate::support::goldens;
 use ofa::device::DeviceChoice;
 use ofa::error::{Error, Result};
@@ -135,4 +135,34 @@ fn answers_are_written_as_the_official_tools_read_them() {
     assert_eq!(references["annotations"][1]["caption"], "one dog");
     assert_eq!(vqa.answers[0]["question_id"], "07");
     assert_eq!(vqa.answers[0]["answer"], text(&report.predictions[1].answer));
+}
+
+#[test]
+fn the_command_line_measures_a_file() {
+    let bundle = micro_bundle();
+    let directory = bundle.path.parent().unwrap();
+    let (data, out) = (directory.join("questions.jsonl"), directory.join("out"));
+    std::fs::copy(goldens().join("tiny/raw_0.png"), directory.join("picture.png")).unwrap();
+    let row = |id: u32, image: &str| {
+        let answer = "0.6|!+red&&1|!+blue";
+        serde_json::json!({ "id": id.to_string(), "image": image, "question": "which colour?", "answer": answer })
+    };
+    let rows = [row(1, "picture.png"), row(2, "nowhere.png"), row(3, "picture.png")].map(|row| format!("{row}\n"));
+    std::fs::write(&data, rows.concat()).unwrap();
+    let answers = directory.join("answers.txt");
+    std::fs::write(&answers, "blue\n").unwrap();
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let [model, data, out, answers] = [&bundle.path, &data, &out, &answers].map(|one| path(one));
+    let ask = ["evaluate", "vqa", "--model", &model, "--data", &data, "--device", "cpu", "--json"];
+    let printed = run(&[ask.as_slice(), &["--answers", &answers, "--out", &out]].concat());
+    let last: serde_json::Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    assert_eq!(last, serde_json::json!({ "vqa": { "vqa_score": 1.0 } }), "{printed}");
+    assert!(printed.contains("1 questions could not be read"), "{printed}");
+    let written = std::fs::read_to_string(std::path::Path::new(&out).join("vqa.json")).unwrap();
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&written).unwrap(),
+        serde_json::json!([{ "question_id": 1, "answer": "blue" }, { "question_id": 3, "answer": "blue" }])
+    );
+    let message = fail(&["evaluate", "vqa", "--model", &model, "--device", "cpu"], 1);
+    assert!(message.contains("data"), "{message}");
 }
