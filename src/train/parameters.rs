@@ -171,7 +171,7 @@ impl Parameters for Recorder<'_> {
         match self.parameters.take(name, shape)? {
             Stored::Rows(parts) => {
                 // Training works on whole tables; only tabs need them in parts.
-                let count = shape.iter().product();
+                let count: usize = shape.iter().product();
                 Ok(Stored::Flat(Tensor::cat(parts, 0).reshape([count])))
             }
             stored => Ok(stored),
