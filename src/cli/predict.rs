@@ -94,22 +94,43 @@ fn print_json(answered: &Answered, report: &crate::device::DeviceReport) -> Resu
 }
 
 fn print_plain(answered: &Answered) -> Result<()> {
-    match &answered.answer {
+    let malformed = match &answered.answer {
         Answer::Text { text, alternatives, .. } => {
             println!("{text}");
             for other in alternatives.iter().skip(1).take(4) {
                 println!("  {:8.4}  {}", other.score, other.text);
             }
+            &None
         }
-        Answer::Boxes { boxes, raw } => {
-            boxes.iter().for_each(|found| println!("{:?}  {:.4}", found.pixels, found.score));
-            if boxes.is_empty() {
-                println!("no box: the model wrote \"{raw}\"");
+        Answer::Labels { label, alternatives, .. } => {
+            println!("{label}");
+            for one in alternatives.iter().take(5) {
+                println!("  {:8.4}  {}", one.probability, one.label);
             }
+            &None
         }
-        Answer::Codes { codes, .. } => codes.iter().for_each(|codes| println!("{codes:?}")),
+        Answer::Boxes { boxes, malformed, .. } => {
+            boxes.iter().for_each(|found| println!("{}  {:.4}", corners(&found.pixels), found.score));
+            malformed
+        }
+        Answer::Objects { objects, malformed, .. } => {
+            objects.iter().for_each(|found| println!("{}  {}", corners(&found.pixels), found.label));
+            malformed
+        }
+        Answer::Codes { codes, malformed, .. } => {
+            codes.iter().for_each(|codes| println!("{codes:?}"));
+            malformed
+        }
+    };
+    if let Some(reason) = malformed {
+        eprintln!("malformed: {reason}");
     }
     Ok(())
+}
+
+/// Left, top, right, bottom in pixels.
+fn corners(pixels: &[f64; 4]) -> String {
+    pixels.map(|side| format!("{side:7.1}")).join(" ")
 }
 
 /// The lines of a file that say something.

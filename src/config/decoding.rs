@@ -31,6 +31,8 @@ pub struct Decoding {
     pub zero_shot: bool,
     /// The answer is a raster of image codes.
     pub gen_code: bool,
+    /// The answer is a box: with a range of bins nothing but bins.
+    pub gen_box: bool,
 }
 
 impl Default for Decoding {
@@ -48,6 +50,7 @@ impl Default for Decoding {
             constraint_range: None,
             zero_shot: false,
             gen_code: false,
+            gen_box: false,
         }
     }
 }
@@ -96,12 +99,13 @@ impl Decoding {
     }
 
     /// # Errors
-    /// [`Error::Option`] naming the value that cannot be used. `max_positions` bounds the answer's length.
+    /// [`Error::Option`] naming the value that cannot be used. `max_positions` bounds the answer's length; a raster of
+    /// codes has positions of its own.
     pub fn validate(&self, max_positions: usize) -> Result<()> {
         if !(1..=MAX_BEAMS).contains(&self.num_beams) {
             return Err(Error::option("numBeams", format!("1 to {MAX_BEAMS}"), self.num_beams));
         }
-        if self.max_len_b >= max_positions {
+        if self.max_len_b >= max_positions && !self.gen_code {
             return Err(Error::option("maxLen", format!("below {max_positions}"), self.max_len_b));
         }
         if self.max_len_a == 0.0 && self.min_len > self.max_len_b {

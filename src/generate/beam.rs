@@ -7,7 +7,7 @@ use crate::error::Result;
 
 /// Device scores below this are masked entries, whose exact value means nothing.
 const IMPOSSIBLE: f32 = -1e20;
-/// Ids 0..4 are BOS, PAD, EOS and UNK, which a raster of codes never holds.
+/// Ids 0..4 are BOS, PAD, EOS and UNK, which neither a raster of codes nor a box ever holds.
 const SPECIALS: u32 = 4;
 /// Requests are rounded up to whole steps of this, so that the device meets few different sizes.
 const COUNT_STEP: usize = 8;
@@ -173,7 +173,7 @@ impl Search<'_> {
         if !in_prefix && t < self.options.min_len && t < self.max_len {
             banned.push(eos);
         }
-        if self.options.gen_code && t < self.max_len {
+        if (self.options.gen_code || self.options.gen_box) && t < self.max_len {
             banned.extend(0..SPECIALS);
         }
         banned.extend(repeated(&beam.tokens, self.options.no_repeat_ngram_size));

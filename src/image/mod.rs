@@ -176,6 +176,20 @@ pub fn crop(pixels: &Pixels, (left, top): (u32, u32), width: u32, height: u32) -
     Pixels::from_rgb(width, height, rgb)
 }
 
+/// Sets the middle half of a square image, which the model is to draw, to the middle of its values.
+///
+/// # Shapes
+/// planes `[3, side, side]`, normalised
+pub fn hide_middle(planes: &mut [f32], side: u32) {
+    let side = side as usize;
+    let (start, end) = (side / 4, side / 4 + side / 2);
+    for (row, values) in planes.chunks_mut(side).enumerate() {
+        if (start..end).contains(&(row % side)) {
+            values[start..end].fill(0.0);
+        }
+    }
+}
+
 /// The size of an image whose shorter side becomes `size`, its aspect kept, its longer side cut off at `max_size`.
 pub fn resize_aspect((width, height): (u32, u32), size: u32, max_size: Option<u32>) -> (u32, u32) {
     let scaled = |long: u32, short: u32| {
