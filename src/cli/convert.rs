@@ -60,6 +60,10 @@ pub fn run(args: Args) -> Result<()> {
         let found = "true: an OFASys model, which is another architecture";
         return Err(Error::config("use_ofasys", "false", found));
     }
+    if config.as_ref().and_then(|file| file.get("quantization")).is_some_and(|packed| !packed.is_null()) {
+        let found = "a quantised bundle, which needs no conversion";
+        return Err(Error::config("quantization", "nothing, as in a checkpoint", found));
+    }
 
     let mut shapes: Shapes = skipped.iter().map(|(name, shape)| (name.clone(), shape.clone())).collect();
     let (tensors, mut rows) = to_bundle_names(layout, tensors)?;
