@@ -140,14 +140,6 @@ pub fn find(name: &str) -> Result<&'static Task> {
     })
 }
 
-/// The row of a task that can be trained, whether it can be asked yet or not.
-///
-/// # Errors
-/// [`Error::Task`] for a name of neither.
-pub fn trainable(name: &str) -> Result<&'static Task> {
-    PLANNED.iter().find(|task| task.name == name).map_or_else(|| find(name), Ok)
-}
-
 impl Task {
     /// The search's options before the caller's wishes.
     pub fn decoding(&self) -> Decoding {

@@ -1,7 +1,7 @@
 //! The table itself.
 
 use super::{AnswerKind, Clean, Constraint, Field, ImageRule, Input, Metric, PromptType, Task};
-use crate::config::Decoding;
+use crate::config::{Decoding, Sampling};
 use crate::image::Normalization;
 
 /// Words that the original's scripts keep of a source text.
@@ -165,54 +165,6 @@ pub static TASKS: &[Task] = &[
         metric: Metric::Accuracy,
     },
     Task {
-        name: "vqa_match",
-        doc: "Says whether an answer to a question about an image is right: yes or no.",
-        templates: &[" what is the answer to question \" {text} \". is \" {text2} \"?"],
-        inputs: &[text(Clean::Caption(SOURCE_WORDS), "the question"), text2(Clean::Caption(SOURCE_WORDS), "the answer")],
-        answer: AnswerKind::Text,
-        prompt_type: PromptType::None,
-        image: SQUARE_480,
-        decoding: single,
-        constraint: YES_NO,
-        metric: Metric::Accuracy,
-    },
-    Task {
-        name: "detect",
-        doc: "Names the objects in an image and says where they are.",
-        templates: &[" what are the objects in the image?"],
-        inputs: &[],
-        answer: AnswerKind::Text,
-        prompt_type: PromptType::None,
-        image: SQUARE_480,
-        decoding: || Decoding::default(),
-        constraint: Constraint::Free,
-        metric: Metric::Unmeasured,
-    },
-    Task {
-        name: "infill_image",
-        doc: "Fills in the middle of an image.",
-        templates: &[" what is the image in the middle part?"],
-        inputs: &[],
-        answer: AnswerKind::Codes,
-        prompt_type: PromptType::None,
-        image: SQUARE_480,
-        decoding: || Decoding { gen_code: true, ..Decoding::default() },
-        constraint: Constraint::Codes,
-        metric: Metric::Unmeasured,
-    },
-    Task {
-        name: "infill_text",
-        doc: "Completes a text with gaps.",
-        templates: &[" what is the complete text of \" {text} \"?"],
-        inputs: &[text(Clean::Raw, "the text, each gap written <mask>")],
-        answer: AnswerKind::Text,
-        prompt_type: PromptType::None,
-        image: None,
-        decoding: || Decoding::default(),
-        constraint: Constraint::Free,
-        metric: Metric::Unmeasured,
-    },
-    Task {
         name: "classify",
         doc: "Names what an image shows, out of the answers given.",
         templates: &[" what does the image describe?"],
@@ -232,7 +184,11 @@ pub static TASKS: &[Task] = &[
         answer: AnswerKind::Codes,
         prompt_type: PromptType::None,
         image: None,
-        decoding: || Decoding { num_beams: 24, ..Decoding::default() },
+        decoding: || Decoding {
+            num_beams: 24,
+            sampling: Some(Sampling { top_k: Some(256), ..Sampling::default() }),
+            ..Decoding::default()
+        },
         constraint: Constraint::Codes,
         metric: Metric::Unmeasured,
     },

@@ -113,7 +113,7 @@ impl Teller<'_> {
     /// # Errors
     /// Those of the codes, and of a task that is not in the table.
     pub fn example(&self, name: &str, rng: &mut Rng) -> Result<Option<Example>> {
-        let task = task::trainable(name)?;
+        let task = task::find(name)?;
         let Some((inputs, target)) = self.posed(name, rng)? else { return Ok(None) };
         let mut image = self.image.filter(|_| task.image.is_some()).cloned();
         if name == "infill_image" {

@@ -215,7 +215,7 @@ impl Probe {
 
 fn posed(name: &str, inputs: Inputs, reference: Reference, group: &str) -> Result<Option<Question>> {
     let (id, image, group) = (String::new(), None, Some(group.to_owned()));
-    Ok(Some(Question { id, task: task::trainable(name)?, image, inputs, reference, group }))
+    Ok(Some(Question { id, task: task::find(name)?, image, inputs, reference, group }))
 }
 
 /// One seed of several numbers.

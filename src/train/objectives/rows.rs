@@ -48,7 +48,7 @@ impl Rows {
     /// [`Error::Task`] for an unknown task, [`Error::Option`] for one that has no files.
     pub fn new(task: &str, options: RowOptions) -> Result<Self> {
         Kind::find(task)?;
-        Ok(Self { task: row_of(task)?, options })
+        Ok(Self { task: find(task)?, options })
     }
 
     pub fn task(&self) -> &'static Task {

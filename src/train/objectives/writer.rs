@@ -119,7 +119,7 @@ impl<'a> Writer<'a> {
     }
 
     fn prompt(&self, task: &str, inputs: &Inputs) -> Result<Vec<u32>> {
-        Ok(row_of(task)?.prompt(inputs, self.vocab)?.source)
+        Ok(find(task)?.prompt(inputs, self.vocab)?.source)
     }
 
     /// BOS, a text, EOS.
