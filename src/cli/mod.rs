@@ -2,13 +2,18 @@
 
 mod codes;
 mod convert;
+#[cfg(feature = "train")]
 mod corpus;
 mod export;
 mod init;
 mod parity;
 mod predict;
+#[cfg(feature = "train")]
+mod pretrain;
 mod tasks;
 mod verify;
+#[cfg(feature = "train")]
+mod watch;
 
 use crate::error::Result;
 use clap::{Parser, Subcommand};
@@ -30,7 +35,10 @@ enum Command {
     Convert(convert::Args),
     Export(export::Args),
     Codes(codes::Args),
+    #[cfg(feature = "train")]
     Corpus(corpus::Args),
+    #[cfg(feature = "train")]
+    Pretrain(pretrain::Args),
     Verify(verify::Args),
     #[command(hide = true)]
     Init(init::Args),
@@ -47,7 +55,10 @@ pub fn run() -> ExitCode {
         Command::Convert(args) => convert::run(args),
         Command::Export(args) => export::run(args),
         Command::Codes(args) => codes::run(args),
+        #[cfg(feature = "train")]
         Command::Corpus(args) => corpus::run(args),
+        #[cfg(feature = "train")]
+        Command::Pretrain(args) => pretrain::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Init(args) => init::run(args),
         Command::Parity(args) => parity::run(args),

@@ -6,6 +6,7 @@
 //! `evaluate`, `metrics` and `results` (how good the answers are, and what other tools read of them). `corpus` makes
 //! scenes to learn from; `vqvae` trains the small model of image codes.
 
+pub mod assemble;
 mod batch;
 mod checkpoint;
 pub mod corpus;
@@ -40,7 +41,7 @@ pub use parameters::{Entry, Gradient, ParameterMap, Section};
 pub use question::{Question, Reference};
 pub use ranks::{Alone, Ranks};
 pub use recipe::{DataChoice, ModelChoice, Recipe, RunOptions};
-pub use run::{Answered, Ended, Evaluate, Event, Run, Scores, StepTime};
+pub use run::{Answered, Ended, Evaluate, Evaluation, Event, Run, StepTime};
 pub use sample::{Draw, Draws, Example, PatchImage, Sample, Target, samples};
 pub use session::Session;
 pub use trainer::{Trainer, TrainerState, UpdateOptions, Updated};

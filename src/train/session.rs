@@ -103,7 +103,7 @@ fn lock(directory: &Path) -> Result<File> {
 }
 
 /// A bundle's small files for the model to be trained, and the model on its device.
-fn prepare(recipe: &Recipe, device: &Device) -> Result<(BundleFiles, Trainer)> {
+pub(super) fn prepare(recipe: &Recipe, device: &Device) -> Result<(BundleFiles, Trainer)> {
     let device = device.clone().autodiff();
     let generation_config = GenerationConfig::for_all(AnswerOptions {
         image_size: Some(recipe.model.image_size),

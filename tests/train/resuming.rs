@@ -4,7 +4,7 @@ use super::{Toy, directory, recipe, session};
 use crate::support::only_drawer;
 use burn::tensor::Tensor;
 use ofa::error::Result;
-use ofa::train::{Alone, Ended, Event, Recipe, Run, Scores, Section, Session, Trainer};
+use ofa::train::{Alone, Ended, Event, Recipe, Run, Evaluation, Section, Session, Trainer};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,7 +20,7 @@ fn train(session: &mut Session, draws: &Toy, stop: Option<u64>) -> Result<Ended>
             interrupted.store(true, Ordering::Relaxed);
         }
     };
-    run.go(trainer, progress.clone(), &mut |_: &Trainer| Ok(Scores::default()), &mut watch)
+    run.go(trainer, progress.clone(), &mut |_: &Trainer| Ok(Evaluation::default()), &mut watch)
 }
 
 fn bits(values: Tensor<1>) -> Vec<u32> {
