@@ -1,6 +1,6 @@
 //! Rows of one task's files as questions to evaluate with and examples to train on (reference §6.2, §6.3).
 
-use super::row_of;
+use crate::task::find;
 use crate::error::{Error, Result};
 use crate::image::Pixels;
 use crate::task::{Constraint, Inputs, PromptType, Task};

@@ -2,7 +2,7 @@
 //!
 //! Instructions that are also asked in use come from the table of tasks; the others exist in training alone.
 
-use super::row_of;
+use crate::task::find;
 use crate::error::Result;
 use crate::task::Inputs;
 use crate::train::Sample;
