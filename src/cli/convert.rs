@@ -2,7 +2,8 @@
 
 use crate::config::{AnswerOptions, GenerationConfig, Size};
 use crate::error::{Error, Result};
-use crate::vocab::{Vocab, VocabFiles};
+use crate::vocab::Vocab;
+use crate::weights::VocabFiles;
 use crate::weights::{
     BundleFiles, Checkpoint, Dtype, Precision, RawTensor, Row, Shapes, check_size, compare_keys, dropped_row,
     infer_config, merge_config, read_checkpoint, refuse, to_bundle_names, write_bundle,

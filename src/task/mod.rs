@@ -119,6 +119,8 @@ pub enum Metric {
     Accuracy,
     /// The share of boxes with an IoU of one half and more.
     AccuracyAtHalf,
+    /// F1 of labelled boxes with an IoU of one half and more.
+    F1AtHalf,
     /// Matthews' correlation.
     Matthews,
     /// ROUGE-1, -2 and -L.

@@ -127,7 +127,7 @@ pub static TASKS: &[Task] = &[
         // The original never decodes this task. Objects may repeat, and shorter lists must not score higher.
         decoding: || Decoding { num_beams: 1, max_len_b: 256, normalize_scores: false, ..Decoding::default() },
         constraint: Constraint::Free,
-        metric: Metric::Unmeasured,
+        metric: Metric::F1AtHalf,
     },
     Task {
         name: "entailment",

@@ -55,6 +55,7 @@ impl Measure {
                 Ok(vec![("matthews", self.confusion(judged)?.matthews()), ("accuracy", accuracy)])
             }
             Metric::AccuracyAtHalf => self.places(judged),
+            Metric::F1AtHalf => self.objects(judged),
             Metric::Rouge => self.summaries(judged),
             Metric::EditDistance => self.readings(judged),
             Metric::Unmeasured => Ok(Scores::new()),
@@ -141,6 +142,22 @@ impl Measure {
         Ok(vec![("accuracy_at_half", mean(right)), ("mean_iou", mean(overlaps.iter().copied()))])
     }
 
+    fn objects(&self, judged: &[Judged<'_>]) -> Result<Scores> {
+        let matches = |one: &Judged<'_>| {
+            let (Answer::Objects { objects, .. }, Reference::Objects(expected), Some(image)) =
+                (one.answer, one.reference, one.image)
+            else {
+                return Err(self.incomparable(one));
+            };
+            let found: Vec<_> = objects.iter().map(|object| (object.pixels, object.label.as_str())).collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(region, label)| (boxes::in_pixels(*region, image), label.as_str())).collect();
+            Ok(boxes::Matches::of(&found, &expected))
+        };
+        let all = boxes::Matches::sum(judged.iter().map(matches).collect::<Result<Vec<_>>>()?);
+        Ok(vec![("f1_at_half", all.f1()), ("precision", all.precision()), ("recall", all.recall())])
+    }
+
     fn summaries(&self, judged: &[Judged<'_>]) -> Result<Scores> {
         let rouge = |one: &Judged<'_>| {
             let references = texts(one.reference).ok_or_else(|| self.incomparable(one))?;
@@ -166,10 +183,7 @@ impl Measure {
     }
 
     fn text<'a>(&self, one: &Judged<'a>) -> Result<&'a str> {
-        match one.answer {
-            Answer::Text { text, .. } => Ok(text),
-            _ => Err(self.incomparable(one)),
-        }
+        one.answer.text().ok_or_else(|| self.incomparable(one))
     }
 
     fn incomparable(&self, one: &Judged<'_>) -> Error {
