@@ -3,5 +3,5 @@
 mod decoding;
 mod model;
 
-pub use decoding::{AnswerOptions, Decoding, GenerationConfig};
+pub use decoding::{AnswerOptions, Decoding, GenerationConfig, Sampling};
 pub use model::*;

@@ -1,7 +1,7 @@
 //! The table itself.
 
 use super::{AnswerKind, Clean, Constraint, Field, ImageRule, Input, Metric, PromptType, Task};
-use crate::config::Decoding;
+use crate::config::{Decoding, Sampling};
 use crate::image::Normalization;
 
 /// Words that the original's scripts keep of a source text.
@@ -184,7 +184,11 @@ pub static TASKS: &[Task] = &[
         answer: AnswerKind::Codes,
         prompt_type: PromptType::None,
         image: None,
-        decoding: || Decoding { num_beams: 24, ..Decoding::default() },
+        decoding: || Decoding {
+            num_beams: 24,
+            sampling: Some(Sampling { top_k: Some(256), ..Sampling::default() }),
+            ..Decoding::default()
+        },
         constraint: Constraint::Codes,
         metric: Metric::Unmeasured,
     },
