@@ -68,6 +68,49 @@ fn a_checkpoint_becomes_a_bundle_that_answers() {
 }
 
 #[test]
+fn every_task_answers_from_the_command_line() {
+    let bundle = micro_bundle();
+    let image = goldens().join("tiny/raw_0.png");
+    let names = bundle.path.with_file_name("names.txt");
+    std::fs::write(&names, "red\nblue\n").unwrap();
+    for task in ofa::task::TASKS {
+        let mut args = vec!["predict", task.name, "--model", path(&bundle.path), "--device", "cpu", "--json"];
+        if task.image.is_some() {
+            args.extend(["--image", path(&image)]);
+        }
+        for input in task.inputs.iter().filter(|input| input.required) {
+            args.extend(match input.field {
+                ofa::task::Field::Region => ["--region", "0.1,0.1,0.5,0.5"],
+                ofa::task::Field::Text2 => ["--text2", "a"],
+                _ => ["--text", "a"],
+            });
+        }
+        if task.name == "classify" {
+            let message = fail(&args, 1);
+            assert!(message.contains("needs `answers`"), "{message}");
+            args.extend(["--answers", path(&names)]);
+        }
+        let answer: serde_json::Value = serde_json::from_str(&run(&args)).unwrap();
+        let (kind, filled) = match task.answer {
+            ofa::task::AnswerKind::Text | ofa::task::AnswerKind::Caption => ("text", "alternatives"),
+            ofa::task::AnswerKind::Label => ("labels", "alternatives"),
+            ofa::task::AnswerKind::Box => ("boxes", "boxes"),
+            ofa::task::AnswerKind::Codes => ("codes", "codes"),
+            // Untrained weights may name no object.
+            ofa::task::AnswerKind::Objects => ("objects", "tokens"),
+        };
+        assert_eq!(answer["kind"], kind, "{answer}");
+        assert!(!answer[filled].as_array().unwrap().is_empty(), "{answer}");
+    }
+    let drawn = |seed| {
+        let draw = ["predict", "caption", "--image", path(&image), "--top-k", "9", "--seed", seed];
+        run(&[draw.as_slice(), &["--model", path(&bundle.path), "--device", "cpu"]].concat())
+    };
+    assert_eq!(drawn("3"), drawn("3"));
+    assert_ne!(drawn("3"), drawn("4"));
+}
+
+#[test]
 fn a_quantised_bundle_answers() {
     let bundle = micro_bundle();
     let quantised = bundle.path.with_file_name("q8");

@@ -96,6 +96,77 @@ fn pretraining_prompts_are_the_same_rows() {
 }
 
 #[test]
+fn gaps_are_spliced_in_as_pretraining_does() {
+    let Some(vocab) = &*ORIGINAL else { return };
+    let golden = golden_json("data/pretrain.json");
+    let mut seen = 0;
+    for trace in golden["infilling_trace"].as_array().unwrap() {
+        let noised = ids(&trace["output"]);
+        let noised = &noised[1..noised.len() - 1];
+        // The longest texts are cut before they are noised, some in the middle of a word, which no text says.
+        if !vocab.decode(noised).starts_with([' ', '<']) {
+            continue;
+        }
+        seen += 1;
+        let source = row_of("infill_text").prompt(&asking(&vocab.decode(noised)), vocab).unwrap().source;
+        let before: &[u32] = &[0, 99, 16, 5, 1498, 2788, 9, 22];
+        assert_eq!(source, [before, noised, &[22, 116, 2]].concat(), "{}", vocab.decode(noised));
+    }
+    assert!(seen > 2, "only {seen} texts compared");
+}
+
+/// Every form of every instruction, as the model reads it.
+#[test]
+fn instructions_word_for_word() {
+    let inputs = |json: Value| serde_json::from_value::<Inputs>(json).unwrap();
+    let expected = [
+        ("caption", json!({}), " what does the image describe?"),
+        ("vqa", json!({"text": "-Is it  RED"}), " is it red?"),
+        ("vqa", json!({"text": "who?", "objects": ["cat", "red star"]}), " who? object: cat red star"),
+        (
+            "vqa_match",
+            json!({"text": "What is this?", "text2": "blue"}),
+            " what is the answer to question \" what is this? \". is \" blue \"?",
+        ),
+        ("grounding", json!({"text": "Red ball"}), " which region does the text \" red ball \" describe?"),
+        (
+            "region_caption",
+            json!({"region": [0.0, 0.0, 0.5, 1.0]}),
+            "  what does the region describe? region:<bin_0><bin_0><bin_50><bin_99>",
+        ),
+        ("detect", json!({}), " what are the objects in the image?"),
+        ("entailment", json!({"text": "A cat"}), " does the image describe \" a cat \"?"),
+        (
+            "entailment",
+            json!({"text": "A cat", "caption": "A dog"}),
+            " can image and text1 \" a dog \" imply text2 \" a cat \"?",
+        ),
+        ("match", json!({"text": "a cat"}), " does the image describe \" a cat \"?"),
+        ("classify", json!({"answers": ["cat"]}), " what does the image describe?"),
+        ("image_gen", json!({"text": "A  cat"}), " what is the complete image? caption: A cat"),
+        ("infill_image", json!({}), " what is the image in the middle part?"),
+        ("infill_text", json!({"text": "A <mask> cat"}), " what is the complete text of \" a<mask> cat \"?"),
+        ("infill_text", json!({"text": "<mask>"}), " what is the complete text of \"<mask> \"?"),
+        ("ocr", json!({}), " what are the texts on the image?"),
+        ("summary", json!({"text": "A <unk>"}), " what is the summary of article \" a unk \"?"),
+        ("cola", json!({"text": "A cat"}), " is the text \" a cat \" grammatically correct?"),
+        ("mnli", json!({"text": "a", "text2": "b"}), " can text1 \" a \" imply text2 \" b \"?"),
+        ("mrpc", json!({"text": "a", "text2": "b"}), " does text1 \" a \" and text2 \" b \" have the same semantics?"),
+        ("qnli", json!({"text": "q", "text2": "s"}), " does \" s \" contain the answer to question \" q \"?"),
+        ("qqp", json!({"text": "a", "text2": "b"}), " is question \" a \" and question \" b \" equivalent?"),
+        ("rte", json!({"text": "a", "text2": "b"}), " can text1 \" a \" imply text2 \" b \"?"),
+        ("sst2", json!({"text": "a"}), " is the sentiment of text \" a \" positive or negative?"),
+    ];
+    for (task, given, text) in &expected {
+        assert_eq!(row_of(task).instruction(&inputs(given.clone()), &SMALL).unwrap(), *text);
+    }
+    for task in TASKS {
+        let forms = expected.iter().filter(|(name, _, _)| *name == task.name).count();
+        assert!(forms >= task.templates.len(), "{} has a form that is not shown here", task.name);
+    }
+}
+
+#[test]
 fn captions_and_questions_with_the_small_tokenizer() {
     let shown = |task: &str, inputs: &Inputs| find(task).unwrap().instruction(inputs, &SMALL).unwrap();
     assert_eq!(shown("caption", &Inputs::default()), " what does the image describe?");

@@ -7,7 +7,7 @@ mod step;
 
 use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
-use crate::generate::{Progress, SpecialIds, Start, Trie, beam_search, score_candidates};
+use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, Trie, beam_search, sample, score_candidates};
 use crate::image::{Pixels, hide_middle, to_patch_image};
 use crate::kernels::indices;
 use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
@@ -136,7 +136,7 @@ impl Predictor {
     }
 
     /// Answers one question. Closed answers are all scored exactly, unless `options` asks for a number of beams, which
-    /// then search among them. `report` is called after every step; its error ends the search.
+    /// then search among them, or for draws. `report` is called after every step; its error ends the search.
     ///
     /// # Errors
     /// [`Error::Task`] for missing or useless inputs, [`Error::Option`] for unusable options, the device's errors,
@@ -163,7 +163,7 @@ impl Predictor {
         let started = Instant::now();
         let max_len = decoding.max_len(source.tokens.len) + prompt.prefix.len();
         let (hypotheses, steps): (Vec<Hypothesis>, usize) = match &prompt.candidates {
-            Some(candidates) if options.num_beams.is_none() => {
+            Some(candidates) if options.num_beams.is_none() && decoding.sampling.is_none() => {
                 let longest = candidates.iter().map(Vec::len).max().unwrap_or(0);
                 let length = prompt.prefix.len() + longest + 1;
                 let mut step = ModelStep::new(&self.model, &self.config, &encoded, &Decoding::default(), length);
@@ -184,7 +184,14 @@ impl Predictor {
                 };
                 let prefixes = [prompt.prefix.clone()];
                 let start = Start { prefixes: &prefixes, trie: trie.as_ref() };
-                let found = beam_search(&mut step, &ids, &decoding, max_len, start, &mut each).await?;
+                let found = match decoding.sampling {
+                    None => beam_search(&mut step, &ids, &decoding, max_len, start, &mut each).await?,
+                    Some(sampling) => {
+                        let mut dice = Dice::new(sampling.seed);
+                        let mut pick = |draw: Draw<'_>| Ok(dice.pick(draw.kept));
+                        sample(&mut step, &ids, &decoding, max_len, start, &mut pick, &mut each).await?
+                    }
+                };
                 (found.into_iter().flatten().map(Hypothesis::from).collect(), step.steps())
             }
         };

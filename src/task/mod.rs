@@ -5,12 +5,14 @@
 
 mod answer;
 mod inputs;
+mod listing;
 mod prompt;
 mod reading;
 mod table;
 
 pub use answer::{Answer, Likely, Located, Object, Scored};
 pub use inputs::{Clean, Field, Input, Inputs};
+pub use listing::{markdown, typescript};
 pub use prompt::Prompt;
 pub use reading::{AnswerContext, Hypothesis};
 pub use table::TASKS;

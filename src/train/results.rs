@@ -6,7 +6,7 @@
 use super::{Prediction, Reference};
 use crate::task::{Answer, AnswerKind};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One task's answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,16 +29,16 @@ pub fn results(predictions: &[Prediction]) -> BTreeMap<&'static str, Results> {
 fn of_task(predictions: &[&Prediction]) -> Results {
     match predictions[0].task.answer {
         AnswerKind::Caption => captions(predictions),
-        AnswerKind::Box => boxes(predictions),
-        AnswerKind::Text | AnswerKind::Codes => Results { answers: answers(predictions), references: None },
+        AnswerKind::Box | AnswerKind::Objects => boxes(predictions),
+        AnswerKind::Text | AnswerKind::Label | AnswerKind::Codes => Results { answers: answers(predictions), references: None },
     }
 }
 
 /// `[{"question_id", "answer"}]`, as VQA's server takes them.
 fn answers(predictions: &[&Prediction]) -> Value {
-    let answer = |one: &&Prediction| match &one.answer {
-        Answer::Text { text, .. } => json!({ "question_id": number(&one.id), "answer": text }),
-        other => json!({ "question_id": number(&one.id), "answer": other }),
+    let answer = |one: &&Prediction| match one.answer.text() {
+        Some(text) => json!({ "question_id": number(&one.id), "answer": text }),
+        None => json!({ "question_id": number(&one.id), "answer": one.answer }),
     };
     predictions.iter().map(answer).collect()
 }
@@ -65,30 +65,58 @@ fn captions(predictions: &[&Prediction]) -> Results {
 
 /// `[{"image_id", "category_id", "bbox", "score"}]` with boxes as left, top, width, height in pixels.
 fn boxes(predictions: &[&Prediction]) -> Results {
+    let labels: BTreeSet<&str> = predictions
+        .iter()
+        .flat_map(|one| found(one).into_iter().map(|(label, ..)| label).chain(expected(one).into_iter().map(|(label, _)| label)))
+        .collect();
+    // Categories count from 1.
+    let category = |label: &str| labels.iter().position(|known| *known == label).map_or(0, |index| index + 1);
     let (mut answers, mut annotations) = (Vec::new(), Vec::new());
     for one in predictions {
-        if let Answer::Boxes { boxes, .. } = &one.answer
-            && let Some(best) = boxes.first()
-        {
+        for (label, place, score) in found(one) {
             answers.push(json!({
                 "image_id": number(&one.id),
-                "category_id": REGION,
-                "bbox": sides(best.pixels),
-                "score": best.score,
+                "category_id": category(label),
+                "bbox": sides(place),
+                "score": score,
             }));
         }
-        if let (Reference::Region(region), Some(image)) = (&one.reference, one.image) {
-            let place = super::metrics::boxes::in_pixels(*region, image);
-            annotations.push(annotation(annotations.len() + 1, &one.id, REGION, place));
+        for (label, place) in expected(one) {
+            annotations.push(annotation(annotations.len() + 1, &one.id, category(label), place));
         }
     }
-    let categories = json!([{ "id": REGION, "name": "region" }]);
+    let categories: Vec<Value> =
+        labels.iter().map(|label| json!({ "id": category(label), "name": label })).collect();
     let references = json!({ "images": images(predictions), "annotations": annotations, "categories": categories });
     Results { answers: Value::Array(answers), references: Some(references) }
 }
 
-/// The only category of a task that finds one region.
-const REGION: usize = 1;
+/// What the only box of an answer that finds one region is called.
+const REGION: &str = "region";
+
+/// The boxes of an answer: label, place, score. Objects of a list share its score.
+fn found(one: &Prediction) -> Vec<(&str, [f64; 4], f64)> {
+    match &one.answer {
+        Answer::Boxes { boxes, .. } => boxes.first().map(|best| (REGION, best.pixels, best.score)).into_iter().collect(),
+        Answer::Objects { objects, score, .. } => {
+            objects.iter().map(|object| (object.label.as_str(), object.pixels, *score)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The boxes of a reference.
+fn expected(one: &Prediction) -> Vec<(&str, [f64; 4])> {
+    let Some(image) = one.image else { return Vec::new() };
+    let place = |region: &[f32; 4]| super::metrics::boxes::in_pixels(*region, image);
+    match &one.reference {
+        Reference::Region(region) => vec![(REGION, place(region))],
+        Reference::Objects(objects) => {
+            objects.iter().map(|(region, label)| (label.as_str(), place(region))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
 
 fn annotation(id: usize, image: &str, category: usize, place: [f64; 4]) -> Value {
     let bbox = sides(place);

@@ -104,6 +104,55 @@ export class OFA {
     return this.run("vqa", image, answers ? { text: question, answers } : { text: question }, rest);
   }
 
+  /** Finds the region that a phrase describes. */
+  ground(image: ImageInput | EncodedImage, phrase: string, options: CallOptions = {}): Promise<TaskAnswers["grounding"]> {
+    return this.run("grounding", image, { text: phrase }, options);
+  }
+
+  /** Describes a region: left, top, right, bottom, from 0 to 1. */
+  describeRegion(
+    image: ImageInput | EncodedImage,
+    region: [number, number, number, number],
+    options: CallOptions = {},
+  ): Promise<TaskAnswers["region_caption"]> {
+    return this.run("region_caption", image, { region }, options);
+  }
+
+  /** Says whether a caption describes an image. */
+  match(image: ImageInput | EncodedImage, caption: string, options: CallOptions = {}): Promise<TaskAnswers["match"]> {
+    return this.run("match", image, { text: caption }, options);
+  }
+
+  /** Lists the objects in an image and where they are. */
+  detect(image: ImageInput | EncodedImage, options: CallOptions = {}): Promise<TaskAnswers["detect"]> {
+    return this.run("detect", image, {}, options);
+  }
+
+  /** Says whether an image, and its caption if there is one, implies a sentence. */
+  entail(
+    image: ImageInput | EncodedImage,
+    sentence: string,
+    options: CallOptions & { caption?: string } = {},
+  ): Promise<TaskAnswers["entailment"]> {
+    const { caption, ...rest } = options;
+    return this.run("entailment", image, caption === undefined ? { text: sentence } : { text: sentence, caption }, rest);
+  }
+
+  /** Names what an image shows, out of `names`. */
+  classify(image: ImageInput | EncodedImage, names: string[], options: CallOptions = {}): Promise<TaskAnswers["classify"]> {
+    return this.run("classify", image, { answers: names }, options);
+  }
+
+  /** Reads the text on an image. */
+  readText(image: ImageInput | EncodedImage, options: CallOptions = {}): Promise<TaskAnswers["ocr"]> {
+    return this.run("ocr", image, {}, options);
+  }
+
+  /** Completes a text whose gaps are written `<mask>`. */
+  infillText(text: string, options: CallOptions = {}): Promise<TaskAnswers["infill_text"]> {
+    return this.run("infill_text", undefined, { text }, options);
+  }
+
   /** Any task by its name. */
   async run<T extends TaskName>(
     task: T,
