@@ -12,6 +12,9 @@ mod forward;
 mod generation;
 #[cfg_attr(not(feature = "train"), path = "no_loss.rs")]
 mod loss;
+#[cfg(feature = "cli")]
+#[cfg_attr(not(feature = "train"), path = "no_pretraining.rs")]
+mod pretraining;
 mod tables;
 #[cfg(feature = "cli")]
 mod tiny;
