@@ -29,15 +29,29 @@ pub struct DataGoldens<'a> {
 }
 
 impl DataGoldens<'_> {
-    pub const CASES: [&'static str; 7] =
-        ["tokenization", "cleaning", "image_preprocess", "resize_aspect", "boxes", "iou", "metrics"];
+    pub const CASES: [&'static str; 10] = [
+        "tokenization",
+        "cleaning",
+        "image_preprocess",
+        "resize_aspect",
+        "boxes",
+        "iou",
+        "metrics",
+        "infilling",
+        "pretraining",
+        "templates",
+    ];
+    /// Those that compare ids of the original's vocabulary.
+    const NEED_BPE: [&'static str; 4] = ["tokenization", "infilling", "pretraining", "templates"];
 
     pub fn run(&self, name: &str) -> Outcome {
+        if Self::NEED_BPE.contains(&name) && self.bpe.is_none() {
+            return Outcome::Skipped { reason: "the original's BPE files are not here (OFA_BPE)".into() };
+        }
         let checked = match name {
-            "tokenization" => match self.bpe {
-                Some(bpe) => self.tokenization(bpe),
-                None => return Outcome::Skipped { reason: "the original's BPE files are not here (OFA_BPE)".into() },
-            },
+            "tokenization" => self.tokenization(),
+            "infilling" | "pretraining" => self.trained(name, "pretrain"),
+            "templates" => self.trained(name, "templates"),
             "cleaning" => self.cleaning(),
             "image_preprocess" => self.images(),
             "resize_aspect" => self.aspects(),
@@ -57,7 +71,12 @@ impl DataGoldens<'_> {
         serde_json::from_slice(&(self.file)(&name)?).map_err(|error| Error::file(name, error))
     }
 
-    fn tokenization(&self, bpe: &Path) -> Result<usize> {
+    fn trained(&self, name: &str, file: &str) -> Result<usize> {
+        super::pretraining::run(name, &self.json(file)?, &self.vocab()?)
+    }
+
+    fn vocab(&self) -> Result<Vocab> {
+        let bpe = self.bpe.ok_or_else(|| Error::option("bpe", "a directory", "none"))?;
         let config = Size::Tiny.config();
         let text = |name: &str| {
             let path = bpe.join(name);
@@ -65,7 +84,11 @@ impl DataGoldens<'_> {
         };
         let (dict, encoder, merges) = (text("dict.txt")?, text("encoder.json")?, text("vocab.bpe")?);
         let json = tokenizer_json_from_fairseq(&dict, &encoder, &merges, config.num_codes, config.num_bins)?;
-        let vocab = Vocab::from_tokenizer_json(&json, &config)?;
+        Vocab::from_tokenizer_json(&json, &config)
+    }
+
+    fn tokenization(&self) -> Result<usize> {
+        let vocab = self.vocab()?;
         let golden = self.json("tokenization")?;
         let (encode, decode) = (rows(&golden["encode"]), rows(&golden["decode"]));
         for row in encode {
@@ -177,15 +200,15 @@ fn outcome(difference: Result<f32>) -> Outcome {
     }
 }
 
-fn rows(value: &Value) -> &[Value] {
+pub(super) fn rows(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn read<T: DeserializeOwned>(row: &Value, key: &str) -> Result<T> {
+pub(super) fn read<T: DeserializeOwned>(row: &Value, key: &str) -> Result<T> {
     serde_json::from_value(row[key].clone()).map_err(|error| Error::file(format!("{key} of {row}"), error))
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<()> {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<()> {
     if found == expected {
         return Ok(());
     }

@@ -15,6 +15,9 @@ mod loss;
 #[cfg(feature = "cli")]
 #[cfg_attr(not(feature = "train"), path = "no_metrics.rs")]
 mod metrics;
+#[cfg(feature = "cli")]
+#[cfg_attr(not(feature = "train"), path = "no_pretraining.rs")]
+mod pretraining;
 mod tables;
 #[cfg(feature = "train")]
 mod train;

@@ -94,10 +94,12 @@ fn correlation_of_yes_and_no() {
 fn boxes_are_compared_in_pixels() {
     let there = Reference::Region([0.0, 0.0, 0.1, 0.2]);
     let place = |pixels: [f64; 4]| Answer::Boxes {
+        phrase: String::new(),
+        malformed: None,
         boxes: vec![Located { pixels, normalized: [0.0; 4], score: 0.0 }],
         raw: String::new(),
     };
-    let none = Answer::Boxes { boxes: Vec::new(), raw: "a dog".into() };
+    let none = Answer::Boxes { phrase: String::new(), boxes: Vec::new(), raw: "a dog".into(), malformed: None };
     let pairs =
         [(place([0.0, 0.0, 10.0, 10.0]), there.clone()), (place([0.0, 0.0, 10.0, 4.0]), there.clone()), (none, there)];
     let found = scores(Metric::AccuracyAtHalf, &pairs);

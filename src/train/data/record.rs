@@ -38,6 +38,8 @@ pub enum ImageData {
     Base64(String),
     File(PathBuf),
     Bytes(Vec<u8>),
+    /// Decoded already.
+    Pixels(Pixels),
 }
 
 impl Record {
@@ -194,6 +196,7 @@ impl Record {
     /// [`Error::File`] if there is none, or what stands there is none.
     pub fn pixels(&self) -> Result<Pixels> {
         let bytes = match self.image.as_ref().ok_or_else(|| self.fail("`image` is missing or empty"))? {
+            ImageData::Pixels(pixels) => return Ok(pixels.clone()),
             ImageData::Bytes(bytes) => bytes,
             ImageData::Base64(text) => {
                 let text: String = text.trim().chars().map(url_safe).collect();
