@@ -1,4 +1,4 @@
-import type { OfaErrorCode } from "./errors";
+import type { OfaErrorCode } from "./errors.js";
 import type { TaskAnswers } from "./tasks.gen.js";
 
 /** Where the model runs. `auto` takes WebGPU on a real GPU, else the CPU. */
