@@ -111,6 +111,32 @@ fn every_task_answers_from_the_command_line() {
 }
 
 #[test]
+fn an_encoded_image_serves_the_tasks_that_see_it_so() {
+    use ofa::{config::AnswerOptions, device::DeviceChoice, predict::Predictor, task::Inputs, task::find};
+    let bundle = micro_bundle();
+    let pixels = ofa::image::decode(&std::fs::read(goldens().join("tiny/raw_0.png")).unwrap()).unwrap();
+    pollster::block_on(async {
+        let (device, _) = DeviceChoice::Cpu.open().await.unwrap();
+        let model = Predictor::load(&bundle.path, &device).unwrap();
+        let options = AnswerOptions::default();
+        let image = model.encode_image(find("caption").unwrap(), &pixels, &options).await.unwrap();
+        let ask = async |task: &str, inputs: Inputs| {
+            model.answer(find(task).unwrap(), Some(&image), &inputs, &options, async |_| Ok(())).await
+        };
+        let about = |text: &str| Inputs { text: Some(text.into()), ..Inputs::default() };
+        ask("caption", Inputs::default()).await.unwrap();
+        ask("vqa", about("why?")).await.unwrap();
+        ask("grounding", about("a cat")).await.unwrap();
+        let names = Inputs { answers: Some(vec!["cat".into()]), ..Inputs::default() };
+        // Other means and deviations, and a middle that may not be seen.
+        for (task, inputs) in [("classify", names), ("infill_image", Inputs::default())] {
+            let error = ask(task, inputs).await.unwrap_err().to_string();
+            assert!(error.contains("needs an image encoded for it"), "{error}");
+        }
+    });
+}
+
+#[test]
 fn a_quantised_bundle_answers() {
     let bundle = micro_bundle();
     let quantised = bundle.path.with_file_name("q8");
@@ -237,6 +263,10 @@ fn errors_name_what_is_wrong() {
     assert!(message.contains("numBeams") && message.contains("found 0"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--image-size", "9999"], 1);
     assert!(message.contains("imageSize") && message.contains("9999"), "{message}");
+    let message = fail(&["predict", "infill_image", "--model", bundle, "--image", image, "--image-size", "48"], 1);
+    assert!(message.contains("imageSize") && message.contains("expected 64"), "{message}");
+    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--top-p", "1.5"], 1);
+    assert!(message.contains("topP") && message.contains("1.5"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--device", "tpu"], 1);
     assert!(message.contains("auto, gpu or cpu"), "{message}");
     fail(&["predict"], 2);

@@ -161,6 +161,16 @@ fn print_plain(answered: &Answered) -> Result<()> {
     Ok(())
 }
 
+/// The lines of a file that say something.
+pub(super) fn lines(path: &Path) -> Result<Vec<String>> {
+    let text = String::from_utf8(read(path)?).map_err(|error| Error::file(path.display(), error))?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::file(path.display(), error))
+}
+
 fn region(given: &[f32]) -> Result<Option<[f32; 4]>> {
     match given {
         [] => Ok(None),
@@ -174,14 +184,4 @@ fn region(given: &[f32]) -> Result<Option<[f32; 4]>> {
 /// Left, top, right, bottom in pixels.
 fn corners(pixels: &[f64; 4]) -> String {
     pixels.map(|side| format!("{side:7.1}")).join(" ")
-}
-
-/// The lines of a file that say something.
-pub(super) fn lines(path: &Path) -> Result<Vec<String>> {
-    let text = String::from_utf8(read(path)?).map_err(|error| Error::file(path.display(), error))?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| Error::file(path.display(), error))
 }

@@ -176,6 +176,18 @@ pub fn crop(pixels: &Pixels, (left, top): (u32, u32), width: u32, height: u32) -
     Pixels::from_rgb(width, height, rgb)
 }
 
+/// The size of an image whose shorter side becomes `size`, its aspect kept, its longer side cut off at `max_size`.
+pub fn resize_aspect((width, height): (u32, u32), size: u32, max_size: Option<u32>) -> (u32, u32) {
+    let scaled = |long: u32, short: u32| {
+        let scaled = u64::from(size) * u64::from(long) / u64::from(short.max(1));
+        u32::try_from(scaled).unwrap_or(u32::MAX)
+    };
+    let (new_width, new_height) =
+        if width < height { (size, scaled(height, width)) } else { (scaled(width, height), size) };
+    let most = max_size.unwrap_or(u32::MAX);
+    (new_width.min(most), new_height.min(most))
+}
+
 /// Sets the middle half of a square image, which the model is to draw, to the middle of its values.
 ///
 /// # Shapes
@@ -188,16 +200,4 @@ pub fn hide_middle(planes: &mut [f32], side: u32) {
             values[start..end].fill(0.0);
         }
     }
-}
-
-/// The size of an image whose shorter side becomes `size`, its aspect kept, its longer side cut off at `max_size`.
-pub fn resize_aspect((width, height): (u32, u32), size: u32, max_size: Option<u32>) -> (u32, u32) {
-    let scaled = |long: u32, short: u32| {
-        let scaled = u64::from(size) * u64::from(long) / u64::from(short.max(1));
-        u32::try_from(scaled).unwrap_or(u32::MAX)
-    };
-    let (new_width, new_height) =
-        if width < height { (size, scaled(height, width)) } else { (scaled(width, height), size) };
-    let most = max_size.unwrap_or(u32::MAX);
-    (new_width.min(most), new_height.min(most))
 }

@@ -79,13 +79,10 @@ impl TinyGoldens<'_> {
             "codes" => codes(&model, &config, &case).await,
             "allcand" => self.candidates(&model, &config, &case).await,
             "gen_codes_top1_64" => {
-                // Of the first sample alone.
-                let inputs = (self.file)("size0.safetensors")?;
-                let inputs = Case::new("size0", &inputs, &self.manifest["cases"]["size0"], &shared)?;
-                let row = inputs.tokens("in.src_tokens")?.row(0).to_vec();
-                let pattern = inputs.entry["image"].as_str().unwrap_or_default();
-                let image = self.image(&model, pattern, 1)?;
-                let source = Source::text(TokenBatch::new(1, row.len(), row)).with_image(image);
+                // The manifest names other inputs, but only the caption of the case `codes` gives these.
+                let inputs = (self.file)("codes.safetensors")?;
+                let inputs = Case::new("codes", &inputs, &self.manifest["cases"]["codes"], &shared)?;
+                let source = Source::text(inputs.tokens("in.src_tokens")?);
                 let mut args = entry["args"].clone();
                 args["strategy"] = "SamplingTop1".into();
                 generation::search(&model, &config, &case, &args, source, None).await
