@@ -241,8 +241,8 @@ impl ModuleMapper for Scatter<'_> {
         param.map(|old| {
             #[allow(clippy::single_range_in_vec_init)]
             let new = self.values.clone().slice([entry.range.clone()]).reshape(old.dims());
-            let new = if old.is_autodiff() { new.autodiff() } else { new };
-            new.set_require_grad(trained)
+            // A model for answering has no gradients to ask for.
+            if old.is_autodiff() { new.autodiff().set_require_grad(trained) } else { new }
         })
     }
 }
