@@ -7,5 +7,6 @@ mod parity;
 mod structure;
 mod support;
 mod task;
+mod train;
 mod vocab;
 mod weights;
