@@ -13,14 +13,14 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Runs and insists on success.
-fn run(args: &[&str]) -> String {
+pub fn run(args: &[&str]) -> String {
     let output = ofa(args);
     assert!(output.status.success(), "ofa {args:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 
 /// Runs and insists on failure with `code`; returns the message.
-fn fail(args: &[&str], code: i32) -> String {
+pub fn fail(args: &[&str], code: i32) -> String {
     let output = ofa(args);
     assert_eq!(output.status.code(), Some(code), "ofa {args:?}: {}", text(&output.stderr));
     text(&output.stderr)
@@ -30,12 +30,12 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-struct Bundle {
+pub struct Bundle {
     _directory: tempfile::TempDir,
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
-fn micro_bundle() -> Bundle {
+pub fn micro_bundle() -> Bundle {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("bundle");
     let checkpoint = goldens().join("micro-fairseq/checkpoint_slim.pt");
@@ -65,6 +65,75 @@ fn a_checkpoint_becomes_a_bundle_that_answers() {
     let found: Vec<_> = answer["alternatives"].as_array().unwrap().iter().map(|one| one["text"].clone()).collect();
     assert_eq!(found.len(), 2);
     assert!(found.iter().all(|text| text == "red" || text == "blue"), "{found:?}");
+}
+
+#[test]
+fn every_task_answers_from_the_command_line() {
+    let bundle = micro_bundle();
+    let image = goldens().join("tiny/raw_0.png");
+    let names = bundle.path.with_file_name("names.txt");
+    std::fs::write(&names, "red\nblue\n").unwrap();
+    for task in ofa::task::TASKS {
+        let mut args = vec!["predict", task.name, "--model", path(&bundle.path), "--device", "cpu", "--json"];
+        if task.image.is_some() {
+            args.extend(["--image", path(&image)]);
+        }
+        for input in task.inputs.iter().filter(|input| input.required) {
+            args.extend(match input.field {
+                ofa::task::Field::Region => ["--region", "0.1,0.1,0.5,0.5"],
+                ofa::task::Field::Text2 => ["--text2", "a"],
+                _ => ["--text", "a"],
+            });
+        }
+        if task.name == "classify" {
+            let message = fail(&args, 1);
+            assert!(message.contains("needs `answers`"), "{message}");
+            args.extend(["--answers", path(&names)]);
+        }
+        let answer: serde_json::Value = serde_json::from_str(&run(&args)).unwrap();
+        let (kind, filled) = match task.answer {
+            ofa::task::AnswerKind::Text | ofa::task::AnswerKind::Caption => ("text", "alternatives"),
+            ofa::task::AnswerKind::Label => ("labels", "alternatives"),
+            ofa::task::AnswerKind::Box => ("boxes", "boxes"),
+            ofa::task::AnswerKind::Codes => ("codes", "codes"),
+            // Untrained weights may name no object.
+            ofa::task::AnswerKind::Objects => ("objects", "tokens"),
+        };
+        assert_eq!(answer["kind"], kind, "{answer}");
+        assert!(!answer[filled].as_array().unwrap().is_empty(), "{answer}");
+    }
+    let drawn = |seed| {
+        let draw = ["predict", "caption", "--image", path(&image), "--top-k", "9", "--seed", seed];
+        run(&[draw.as_slice(), &["--model", path(&bundle.path), "--device", "cpu"]].concat())
+    };
+    assert_eq!(drawn("3"), drawn("3"));
+    assert_ne!(drawn("3"), drawn("4"));
+}
+
+#[test]
+fn an_encoded_image_serves_the_tasks_that_see_it_so() {
+    use ofa::{config::AnswerOptions, device::DeviceChoice, predict::Predictor, task::Inputs, task::find};
+    let bundle = micro_bundle();
+    let pixels = ofa::image::decode(&std::fs::read(goldens().join("tiny/raw_0.png")).unwrap()).unwrap();
+    pollster::block_on(async {
+        let (device, _) = DeviceChoice::Cpu.open().await.unwrap();
+        let model = Predictor::load(&bundle.path, &device).unwrap();
+        let options = AnswerOptions::default();
+        let image = model.encode_image(find("caption").unwrap(), &pixels, &options).await.unwrap();
+        let ask = async |task: &str, inputs: Inputs| {
+            model.answer(find(task).unwrap(), Some(&image), &inputs, &options, async |_| Ok(())).await
+        };
+        let about = |text: &str| Inputs { text: Some(text.into()), ..Inputs::default() };
+        ask("caption", Inputs::default()).await.unwrap();
+        ask("vqa", about("why?")).await.unwrap();
+        ask("grounding", about("a cat")).await.unwrap();
+        let names = Inputs { answers: Some(vec!["cat".into()]), ..Inputs::default() };
+        // Other means and deviations, and a middle that may not be seen.
+        for (task, inputs) in [("classify", names), ("infill_image", Inputs::default())] {
+            let error = ask(task, inputs).await.unwrap_err().to_string();
+            assert!(error.contains("needs an image encoded for it"), "{error}");
+        }
+    });
 }
 
 #[test]
@@ -116,6 +185,60 @@ fn golden_caption() -> serde_json::Value {
 }
 
 #[test]
+fn a_bundle_gets_image_codes_and_keeps_them() {
+    let bundle = micro_bundle();
+    let checkpoint = goldens().join("vqgan/model.safetensors");
+    let image = goldens().join("tiny/raw_0.png");
+    let encode = ["codes", "encode", "--image", path(&image), "--side", "32", "--device", "cpu", "--model"];
+    let message = fail(&[encode.as_slice(), &[path(&bundle.path)]].concat(), 1);
+    assert!(message.contains("ofa codes convert"), "{message}");
+    let printed = run(&["codes", "convert", path(&checkpoint), "--out", path(&bundle.path.join("vqgan"))]);
+    assert!(printed.contains("codes of 8 pixels"), "{printed}");
+    run(&["verify", path(&bundle.path)]);
+
+    let half = bundle.path.with_file_name("half");
+    run(&["export", path(&bundle.path), "--out", path(&half), "--dtype", "f16", "--no-report"]);
+    run(&["verify", path(&half)]);
+    let codes = run(&[encode.as_slice(), &[path(&bundle.path)]].concat());
+    let rows: Vec<Vec<usize>> =
+        codes.lines().map(|line| line.split(' ').map(|code| code.parse().unwrap()).collect()).collect();
+    assert!(rows.len() == 4 && rows.iter().all(|row| row.len() == 4), "{codes}");
+    run(&[encode.as_slice(), &[path(&half), "--middle"]].concat());
+
+    let (raster, drawn) = (half.with_file_name("codes.txt"), half.with_file_name("drawn.png"));
+    std::fs::write(&raster, "1 2 3\n4 5 6\n").unwrap();
+    let decode = ["codes", "decode", "--codes", path(&raster), "--out", path(&drawn), "--device", "cpu", "--model"];
+    run(&[decode.as_slice(), &[path(&half)]].concat());
+    assert_eq!(ofa::image::decode(&std::fs::read(&drawn).unwrap()).unwrap().size(), (24, 16));
+    for (wrong, why) in [("1 2\n3", "row 2 has 1"), ("1 x", "`x`"), ("99999", "below"), ("", "codes")] {
+        std::fs::write(&raster, wrong).unwrap();
+        let message = fail(&[decode.as_slice(), &[path(&half)]].concat(), 1);
+        assert!(message.contains(why), "{message}");
+    }
+    let message = fail(&[encode.as_slice(), &[path(&half), "--side", "30"]].concat(), 2);
+    assert!(message.contains("--side"), "{message}");
+}
+
+#[test]
+fn image_codes_are_trained() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, out) = (directory.path().join("config.json"), directory.path().join("vqgan"));
+    let ddconfig = r#"{"z_channels": 8, "resolution": 32, "ch": 8, "ch_mult": [1, 1], "num_res_blocks": 1,
+        "num_groups": 4}"#;
+    let text = format!(r#"{{"type": "VQModel", "embed_dim": 4, "n_embed": 16, "ddconfig": {ddconfig}}}"#);
+    std::fs::write(&config, text).unwrap();
+    let images = goldens().join("tiny");
+    let train = ["codes", "train", "--images", path(&images), "--config", path(&config), "--out", path(&out)];
+    let printed = run(&[train.as_slice(), &["--updates", "2", "--side", "16", "--device", "cpu"]].concat());
+    assert!(printed.contains("update 2/2"), "{printed}");
+    let image = images.join("raw_0.png");
+    let encode = ["codes", "encode", "--model", path(&out), "--image", path(&image), "--side", "16"];
+    assert_eq!(run(&[encode.as_slice(), &["--device", "cpu"]].concat()).lines().count(), 8);
+    let message = fail(&[train.as_slice(), &["--side", "17", "--device", "cpu"]].concat(), 1);
+    assert!(message.contains("multiples of 2"), "{message}");
+}
+
+#[test]
 fn errors_name_what_is_wrong() {
     let bundle = micro_bundle();
     let bundle = path(&bundle.path);
@@ -140,6 +263,10 @@ fn errors_name_what_is_wrong() {
     assert!(message.contains("numBeams") && message.contains("found 0"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--image-size", "9999"], 1);
     assert!(message.contains("imageSize") && message.contains("9999"), "{message}");
+    let message = fail(&["predict", "infill_image", "--model", bundle, "--image", image, "--image-size", "48"], 1);
+    assert!(message.contains("imageSize") && message.contains("expected 64"), "{message}");
+    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--top-p", "1.5"], 1);
+    assert!(message.contains("topP") && message.contains("1.5"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--device", "tpu"], 1);
     assert!(message.contains("auto, gpu or cpu"), "{message}");
     fail(&["predict"], 2);

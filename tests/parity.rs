@@ -4,9 +4,6 @@ use crate::support::{goldens, original_bpe, tiny_weights};
 use ofa::device::DeviceChoice;
 use ofa::parity::{Inputs, Outcome, run_directory};
 
-/// Cases that wait for a later version; whatever else is skipped is a failure.
-const WAITING: [&str; 3] = ["micro/gen_code_top", "micro/train", "tiny/gen_codes_top1_64"];
-
 fn run(choice: DeviceChoice, only: &str) {
     let (device, report) = match pollster::block_on(choice.open()) {
         Ok(opened) => opened,
@@ -24,7 +21,6 @@ fn run(choice: DeviceChoice, only: &str) {
         Outcome::Passed { .. } => passed += 1,
         Outcome::Skipped { .. } if name.starts_with("tiny/") && weights.is_none() => {}
         Outcome::Skipped { .. } if name.starts_with("data/") && bpe.is_none() => {}
-        Outcome::Skipped { .. } if WAITING.iter().any(|waiting| name.starts_with(waiting)) => {}
         other => wrong.push(format!("{name}: {other:?}")),
     };
     pollster::block_on(run_directory(&inputs, &device, each)).unwrap();

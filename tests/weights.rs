@@ -2,6 +2,7 @@
 
 mod bundles;
 mod checkpoints;
+mod codes;
 mod drift;
 mod folding;
 mod mutations;

@@ -2,13 +2,14 @@
 
 use crate::config::{AnswerOptions, GenerationConfig, Size};
 use crate::error::{Error, Result};
-use crate::vocab::{Vocab, tokenizer_json_from_fairseq, tokenizer_json_from_hf};
+use crate::vocab::Vocab;
+use crate::weights::VocabFiles;
 use crate::weights::{
     BundleFiles, Checkpoint, Dtype, Precision, RawTensor, Row, Shapes, check_size, compare_keys, dropped_row,
     infer_config, merge_config, read_checkpoint, refuse, to_bundle_names, write_bundle,
 };
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Converts a fairseq .pt or a directory of the HF port into a bundle.
 #[derive(Debug, clap::Args)]
@@ -44,7 +45,7 @@ fn parse_size(text: &str) -> std::result::Result<Size, String> {
     Size::from_name(text).ok_or_else(|| format!("expected one of {}", names()))
 }
 
-fn parse_dtype(text: &str) -> std::result::Result<Precision, String> {
+pub(super) fn parse_dtype(text: &str) -> std::result::Result<Precision, String> {
     match Precision::from_name(text) {
         Some(precision @ (Precision::F32 | Precision::F16)) => Ok(precision),
         _ => Err("expected f32 or f16; `ofa export` writes q8 and q4".to_owned()),
@@ -52,13 +53,17 @@ fn parse_dtype(text: &str) -> std::result::Result<Precision, String> {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let vocabulary = Vocabulary::find(args.tokenizer.as_deref(), &args.src)?;
+    let vocabulary = VocabFiles::find(args.tokenizer.as_deref(), &args.src)?;
     let Checkpoint { layout, tensors, skipped, settings, config, notes } = read_checkpoint(&args.src, args.ema)?;
     println!("{}: {layout:?} names, {} tensors", args.src.display(), tensors.len() + skipped.len());
     notes.iter().for_each(|note| println!("{note}"));
     if config.as_ref().is_some_and(|file| file.get("use_ofasys") == Some(&true.into())) {
         let found = "true: an OFASys model, which is another architecture";
         return Err(Error::config("use_ofasys", "false", found));
+    }
+    if config.as_ref().and_then(|file| file.get("quantization")).is_some_and(|packed| !packed.is_null()) {
+        let found = "a quantised bundle, which needs no conversion";
+        return Err(Error::config("quantization", "nothing, as in a checkpoint", found));
     }
 
     let mut shapes: Shapes = skipped.iter().map(|(name, shape)| (name.clone(), shape.clone())).collect();
@@ -134,63 +139,4 @@ fn print_rows(rows: &[Row], verbose: bool) {
         }
     }
     rules.iter().for_each(|(rule, count)| println!("  {count:5} {rule}"));
-}
-
-/// The vocabulary files that were found, in one of their three forms.
-pub(super) enum Vocabulary {
-    Tokenizer(String),
-    Hf { vocab: String, merges: String },
-    Fairseq { dict: String, encoder: String, bpe: String },
-}
-
-impl Vocabulary {
-    pub(super) fn find(given: Option<&Path>, src: &Path) -> Result<Self> {
-        let beside = if src.is_dir() { Some(src) } else { src.parent() };
-        let directory = given.or(beside).filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let has = |names: &[&str]| names.iter().all(|name| directory.join(name).is_file());
-        let read = |name: &str| {
-            let path = directory.join(name);
-            std::fs::read_to_string(&path).map_err(|error| Error::file(path.display(), error))
-        };
-        if has(&["tokenizer.json"]) {
-            Ok(Self::Tokenizer(read("tokenizer.json")?))
-        } else if has(&["vocab.json", "merges.txt"]) {
-            Ok(Self::Hf { vocab: read("vocab.json")?, merges: read("merges.txt")? })
-        } else if has(&["dict.txt", "encoder.json", "vocab.bpe"]) {
-            Ok(Self::Fairseq { dict: read("dict.txt")?, encoder: read("encoder.json")?, bpe: read("vocab.bpe")? })
-        } else {
-            let reason = "expected tokenizer.json, or vocab.json and merges.txt, or dict.txt, encoder.json and \
-                          vocab.bpe (utils/BPE of the original); name their directory with --tokenizer";
-            Err(Error::file(directory.display(), reason))
-        }
-    }
-
-    /// Ids before `<code_0>`, where the files show it.
-    fn text_size(&self) -> Result<Option<usize>> {
-        let json = |name: &str, text: &str| {
-            serde_json::from_str::<serde_json::Value>(text).map_err(|error| Error::file(name, error))
-        };
-        let after_mask = |id: Option<u64>| id.and_then(|id| usize::try_from(id).ok()).and_then(|id| id.checked_add(1));
-        Ok(match self {
-            Self::Tokenizer(text) => {
-                let file = json("tokenizer.json", text)?;
-                let added = file["added_tokens"].as_array().into_iter().flatten();
-                let mask = added.filter(|token| token["content"] == "<mask>").find_map(|token| token["id"].as_u64());
-                after_mask(mask.or_else(|| file["model"]["vocab"]["<mask>"].as_u64()))
-            }
-            Self::Hf { vocab, .. } => after_mask(json("vocab.json", vocab)?["<mask>"].as_u64()),
-            // Four specials stand before the dictionary's lines and `<mask>` behind them.
-            Self::Fairseq { dict, .. } => Some(dict.lines().count() + 5),
-        })
-    }
-
-    pub(super) fn tokenizer_json(self, num_codes: usize, num_bins: usize) -> Result<String> {
-        match self {
-            Self::Tokenizer(text) => Ok(text),
-            Self::Hf { vocab, merges } => tokenizer_json_from_hf(&vocab, &merges, num_codes, num_bins),
-            Self::Fairseq { dict, encoder, bpe } => {
-                tokenizer_json_from_fairseq(&dict, &encoder, &bpe, num_codes, num_bins)
-            }
-        }
-    }
 }

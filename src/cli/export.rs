@@ -6,8 +6,8 @@ use crate::config::Quantization;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::weights::{
-    Bundle, Drift, Precision, RawTensor, compare_keys, drift, fold_batch_norm, load_model, quantize_tensor,
-    read_bundle, refuse, write_bundle,
+    Bundle, Drift, Precision, RawTensor, VQGAN, compare_keys, drift, fold_batch_norm, load_model, quantize_tensor,
+    read_bundle, read_vqgan, refuse, write_bundle, write_vqgan,
 };
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -89,6 +89,17 @@ pub fn run(args: Args) -> Result<()> {
         manifest.precision,
         manifest.total_bytes as f64 / 1e6
     );
+    if args.dir.join(VQGAN).is_dir() {
+        // Convolutions alone, which are never quantised.
+        let precision = if args.dtype == Precision::F32 { Precision::F32 } else { Precision::F16 };
+        let (config, tensors) = read_vqgan(&args.dir)?;
+        let stored = tensors.into_iter().map(|(name, tensor)| {
+            let stored = store(&name, &tensor, precision)?;
+            Ok((name, stored))
+        });
+        let written = write_vqgan(&args.out.join(VQGAN), &config, precision, stored)?;
+        println!("image codes: {precision}, {:.1} MB", written.total_bytes as f64 / 1e6);
+    }
     if !args.no_report {
         let Drift { max, mean, spread, positions, agreeing } = parity_report(&args.dir, &args.out, &args.device)?;
         println!("logits: difference {max:.4} at most, {mean:.5} on average, where they vary by {spread:.3}");

@@ -1,10 +1,10 @@
 //! `ofa init`: a bundle with fresh weights, for demonstrations and tests.
 
-use super::convert::Vocabulary;
 use crate::config::OfaConfig;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::model::{Parameters, Random, Stored, parameter_shapes};
+use crate::weights::VocabFiles;
 use crate::weights::{BundleFiles, Precision, RawTensor, SHARD_LIMIT, write_bundle_with_limit};
 use std::path::PathBuf;
 
@@ -48,7 +48,7 @@ pub fn run(args: Args) -> Result<()> {
         let tensor = RawTensor::from_f32(&name, shape, &values)?;
         Ok((name, tensor))
     });
-    let vocabulary = Vocabulary::find(Some(&args.tokenizer), &args.out)?;
+    let vocabulary = VocabFiles::find(Some(&args.tokenizer), &args.out)?;
     let tokenizer_json = vocabulary.tokenizer_json(config.num_codes, config.num_bins)?;
     let files = BundleFiles { config: config.clone(), tokenizer_json, generation_config };
     let manifest = write_bundle_with_limit(&args.out, &files, Precision::F32, tensors, args.shard_size << 20)?;

@@ -1,12 +1,21 @@
 //! The command line: one file a subcommand. Only this room prints.
 
+mod codes;
 mod convert;
+#[cfg(feature = "train")]
+mod corpus;
+#[cfg(feature = "train")]
+mod evaluate;
 mod export;
 mod init;
 mod parity;
 mod predict;
+#[cfg(feature = "train")]
+mod pretrain;
 mod tasks;
 mod verify;
+#[cfg(feature = "train")]
+mod watch;
 
 use crate::error::Result;
 use clap::{Parser, Subcommand};
@@ -27,7 +36,14 @@ enum Command {
     Predict(predict::Args),
     Convert(convert::Args),
     Export(export::Args),
+    Codes(codes::Args),
+    #[cfg(feature = "train")]
+    Pretrain(pretrain::Args),
+    #[cfg(feature = "train")]
+    Corpus(corpus::Args),
     Verify(verify::Args),
+    #[cfg(feature = "train")]
+    Evaluate(evaluate::Args),
     #[command(hide = true)]
     Init(init::Args),
     /// Run the goldens of the original implementation
@@ -42,7 +58,14 @@ pub fn run() -> ExitCode {
         Command::Predict(args) => predict::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Export(args) => export::run(args),
+        Command::Codes(args) => codes::run(args),
+        #[cfg(feature = "train")]
+        Command::Pretrain(args) => pretrain::run(args),
+        #[cfg(feature = "train")]
+        Command::Corpus(args) => corpus::run(args),
         Command::Verify(args) => verify::run(args),
+        #[cfg(feature = "train")]
+        Command::Evaluate(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
         Command::Parity(args) => parity::run(args),
     };

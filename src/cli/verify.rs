@@ -1,11 +1,11 @@
 //! `ofa verify`: is this bundle whole, and does the model find in it what it asks for?
 
-use crate::config::OfaConfig;
+use crate::config::{OfaConfig, VqganConfig};
 use crate::device::DeviceChoice;
 use crate::error::Result;
-use crate::model::parameter_shapes;
+use crate::model::{parameter_shapes, vqgan_parameter_shapes};
 use crate::vocab::Vocab;
-use crate::weights::{Report, read_files, refuse, verify};
+use crate::weights::{Report, VQGAN, read_files, refuse, verify, verify_vqgan};
 use std::path::PathBuf;
 
 /// Checks a bundle: hashes, sizes, shapes, missing and unused keys.
@@ -24,6 +24,15 @@ pub fn run(args: Args) -> Result<()> {
     if let Err(error) = Vocab::from_tokenizer_json(&files.tokenizer_json, &files.config) {
         report.problems.push(format!("tokenizer.json: {error}"));
     }
+    let codes = args.dir.join(VQGAN);
+    if codes.is_dir() {
+        let found = verify_vqgan(&codes, codes_parameters)?;
+        report.problems.extend(found.problems.iter().map(|problem| format!("{VQGAN}/{problem}")));
+        report.files += found.files;
+        report.bytes += found.bytes;
+        report.tensors += found.tensors;
+        report.parameters += found.parameters;
+    }
     let Report { problems, files, bytes, tensors, parameters, precision } = &report;
     if args.json {
         println!("{}", serde_json::json!(report));
@@ -39,4 +48,10 @@ pub fn run(args: Args) -> Result<()> {
 pub(super) fn parameters(config: &OfaConfig) -> Result<Vec<(String, Vec<usize>)>> {
     let (device, _) = pollster::block_on(DeviceChoice::Cpu.open())?;
     parameter_shapes(config, &device)
+}
+
+/// What the model of image codes asks for, in the order in which it runs.
+pub(super) fn codes_parameters(config: &VqganConfig) -> Result<Vec<(String, Vec<usize>)>> {
+    let (device, _) = pollster::block_on(DeviceChoice::Cpu.open())?;
+    vqgan_parameter_shapes(config, &device)
 }

@@ -2,10 +2,14 @@
 
 #[cfg(feature = "cli")]
 mod decode;
+#[cfg(feature = "cli")]
+mod encode;
 mod resize;
 
 #[cfg(feature = "cli")]
 pub use decode::decode;
+#[cfg(feature = "cli")]
+pub use encode::encode_png;
 pub use resize::{Filter, resize, resize_bicubic};
 
 use crate::error::{Error, Result};
@@ -141,6 +145,37 @@ pub fn normalize(pixels: &Pixels, normalization: Normalization) -> Vec<f32> {
     planes
 }
 
+/// Planes of numbers from -1 to 1, as a model draws them, to an image. Numbers outside are cut off, and what lies
+/// between two bytes becomes the lower one, as in the original.
+///
+/// # Shapes
+/// `[3, height, width]`
+///
+/// # Errors
+/// [`Error::Image`] if the size is zero or too large, or not that of `planes`.
+pub fn from_planes(planes: &[f32], width: u32, height: u32) -> Result<Pixels> {
+    let byte = |value: f32| (255.0 * ((value.clamp(-1.0, 1.0) + 1.0) / 2.0)) as u8;
+    let count = planes.len() / 3;
+    let rgb = (0..count).flat_map(|pixel| [0, 1, 2].map(|channel| byte(planes[channel * count + pixel]))).collect();
+    Pixels::from_rgb(width, height, rgb)
+}
+
+/// The rectangle of `width` x `height` whose left upper corner is at `(left, top)`.
+///
+/// # Errors
+/// [`Error::Image`] if it is empty or reaches beyond the image.
+pub fn crop(pixels: &Pixels, (left, top): (u32, u32), width: u32, height: u32) -> Result<Pixels> {
+    let inside = |start: u32, length: u32, side: u32| start.checked_add(length).is_some_and(|end| end <= side);
+    if !inside(left, width, pixels.width) || !inside(top, height, pixels.height) {
+        let whole = format!("{} x {}", pixels.width, pixels.height);
+        return Err(Error::image(format!("{width} x {height} pixels at {left}, {top} are not inside {whole}")));
+    }
+    let rows = pixels.rgb.chunks_exact(pixels.width as usize * 3).skip(top as usize).take(height as usize);
+    let columns = left as usize * 3..(left + width) as usize * 3;
+    let rgb = rows.flat_map(|row| &row[columns.clone()]).copied().collect();
+    Pixels::from_rgb(width, height, rgb)
+}
+
 /// The size of an image whose shorter side becomes `size`, its aspect kept, its longer side cut off at `max_size`.
 pub fn resize_aspect((width, height): (u32, u32), size: u32, max_size: Option<u32>) -> (u32, u32) {
     let scaled = |long: u32, short: u32| {
@@ -151,4 +186,18 @@ pub fn resize_aspect((width, height): (u32, u32), size: u32, max_size: Option<u3
         if width < height { (size, scaled(height, width)) } else { (scaled(width, height), size) };
     let most = max_size.unwrap_or(u32::MAX);
     (new_width.min(most), new_height.min(most))
+}
+
+/// Sets the middle half of a square image, which the model is to draw, to the middle of its values.
+///
+/// # Shapes
+/// planes `[3, side, side]`, normalised
+pub fn hide_middle(planes: &mut [f32], side: u32) {
+    let side = side as usize;
+    let (start, end) = (side / 4, side / 4 + side / 2);
+    for (row, values) in planes.chunks_mut(side).enumerate() {
+        if (start..end).contains(&(row % side)) {
+            values[start..end].fill(0.0);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Convolution → BatchNorm → (+ residual) → ReLU, the stem's unit.
+//! Convolution → BatchNorm → (+ residual) → ReLU, the stem's unit; and the plain convolution of the image codes.
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::Tensor;
@@ -77,6 +77,36 @@ impl BatchNorm {
             running.update(running.value_sync() * (1.0 - BATCH_NORM_MOMENTUM) + seen * BATCH_NORM_MOMENTUM);
         }
         (mean, var)
+    }
+}
+
+/// A convolution with a bias and nothing behind it.
+#[derive(Module, Debug)]
+pub struct Convolution {
+    /// `[out, in, k, k]`
+    pub weight: Param<Tensor<4>>,
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Convolution {
+    /// Padding keeps the size.
+    ///
+    /// # Shapes
+    /// `[B, in, h, w]` → `[B, out, h, w]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let weight = self.weight.val();
+        let [_, _, kernel, _] = weight.dims();
+        let options = ConvOptions::new([1, 1], [kernel / 2; 2], [1, 1], 1);
+        conv2d(x, weight, Some(self.bias.val()), options)
+    }
+
+    /// Stride 2, with zeros to the right of and below the image only (reference §10).
+    ///
+    /// # Shapes
+    /// `[B, in, h, w]` → `[B, out, h / 2, w / 2]`
+    pub fn downsample(&self, x: Tensor<4>) -> Tensor<4> {
+        let padded = x.pad([(0, 1), (0, 1)], 0.0);
+        conv2d(padded, self.weight.val(), Some(self.bias.val()), ConvOptions::new([2, 2], [0, 0], [1, 1], 1))
     }
 }
 

@@ -14,11 +14,11 @@ mod packed;
 mod top_k;
 
 pub use attention::{MASKED, attention};
-pub use convolution::{BatchNorm, ConvNorm, max_pool};
+pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
 pub use embedding::{Table, indices};
 pub use host::in_host_memory;
 pub use linear::{Activation, Linear};
 pub use next_token::{TokenScoring, allowed_range};
-pub use norm::{LayerNorm, normalise, residual_norm};
+pub use norm::{GroupNorm, LayerNorm, normalise, residual_norm};
 pub use packed::unpack;
 pub use top_k::{Best, entries, top_entries};

@@ -4,6 +4,7 @@
 //! L = P + S encoder positions, C model width, H heads, D = C / H, V vocabulary.
 //!
 //! Read `resnet`, `position`, `attention`, `layer`, `encoder`, `decoder`, `cache` in this order.
+//! `vqgan` is a model of its own: images to codes and back.
 
 mod attention;
 mod cache;
@@ -15,6 +16,7 @@ mod position;
 mod regularize;
 mod resnet;
 mod tokens;
+mod vqgan;
 
 use crate::config::OfaConfig;
 use crate::error::Result;
@@ -28,6 +30,7 @@ pub use encoder::{Encoder, EncoderOutput, ImageFeatures, Source};
 pub use parameters::{Parameters, Path, Random, Stored, parameter_shapes};
 pub use position::{code_position_ids, image_buckets, image_position_ids, interpolate_grid, token_bucket};
 pub use tokens::TokenBatch;
+pub use vqgan::{Quantizer, Vqgan, vqgan_parameter_shapes};
 
 /// The encoder, the decoder and the table they share.
 #[derive(Module, Debug)]

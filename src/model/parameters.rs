@@ -2,7 +2,7 @@
 
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
-use crate::kernels::{BatchNorm, ConvNorm, LayerNorm, Linear, Table};
+use crate::kernels::{BatchNorm, ConvNorm, Convolution, GroupNorm, LayerNorm, Linear, Table};
 use burn::module::{Param, ParamId, RunningState};
 use burn::tensor::{Device, Distribution, Tensor};
 
@@ -111,6 +111,18 @@ impl<'a> Path<'a> {
         Ok(ConvNorm { weight, bias, norm, stride })
     }
 
+    /// A square convolution of `kernel` x `kernel` with a bias.
+    pub fn convolution(&mut self, name: &str, input: usize, output: usize, kernel: usize) -> Result<Convolution> {
+        let mut path = self.child(name);
+        let weight = path.tensor("weight", [output, input, kernel, kernel])?;
+        Ok(Convolution { weight, bias: path.tensor("bias", [output])? })
+    }
+
+    pub fn group_norm(&mut self, name: &str, channels: usize, groups: usize) -> Result<GroupNorm> {
+        let mut path = self.child(name);
+        Ok(GroupNorm { weight: path.tensor("weight", [channels])?, bias: path.tensor("bias", [channels])?, groups })
+    }
+
     fn batch_norm(&mut self, name: &str, channels: usize, frozen: bool) -> Result<BatchNorm> {
         let mut path = self.child(name);
         Ok(BatchNorm {
@@ -128,6 +140,15 @@ impl<'a> Path<'a> {
 /// # Errors
 /// [`Error::Config`] for an unusable configuration.
 pub fn parameter_shapes(config: &OfaConfig, device: &Device) -> Result<Vec<(String, Vec<usize>)>> {
+    config.validate()?;
+    shapes_asked_for(device, |parameters| super::OfaModel::new(config, parameters))
+}
+
+/// What `build` asks for, in its order.
+pub(super) fn shapes_asked_for<M>(
+    device: &Device,
+    build: impl FnOnce(&mut dyn Parameters) -> Result<M>,
+) -> Result<Vec<(String, Vec<usize>)>> {
     struct Names(Device, Vec<(String, Vec<usize>)>);
     impl Parameters for Names {
         fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
@@ -135,9 +156,8 @@ pub fn parameter_shapes(config: &OfaConfig, device: &Device) -> Result<Vec<(Stri
             Ok(Stored::Shape(self.0.clone()))
         }
     }
-    config.validate()?;
     let mut names = Names(device.clone(), Vec::new());
-    super::OfaModel::new(config, &mut names)?;
+    build(&mut names)?;
     Ok(names.1)
 }
 

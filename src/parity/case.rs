@@ -42,6 +42,11 @@ impl<'a> Case<'a> {
         self.tensors.get(name).or_else(|| self.shared.get(self.entry["shared"][name].as_str()?))
     }
 
+    /// The case's own tensors whose names begin with `prefix`.
+    pub fn names<'n>(&'n self, prefix: &'n str) -> impl Iterator<Item = &'n str> {
+        self.tensors.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
+    }
+
     pub fn get(&self, name: &str) -> Result<&RawTensor<'_>> {
         self.find(name).ok_or_else(|| Error::tensor(name, format!("to be in case `{}`", self.name), "nothing"))
     }
@@ -79,6 +84,13 @@ impl<'a> Case<'a> {
     pub fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Result<Tensor<D>> {
         let shape: [usize; D] = self.shape(name)?;
         Ok(Tensor::from_data(TensorData::new(self.floats(name)?, shape), device))
+    }
+
+    /// The case's own tensors whose names begin with `prefix`.
+    #[cfg(feature = "train")]
+    pub fn tensors_below(&self, prefix: &str) -> impl Iterator<Item = (&str, &RawTensor<'_>)> {
+        let below = move |(name, _): &(&String, _)| name.starts_with(prefix);
+        self.tensors.iter().filter(below).map(|(name, tensor)| (name.as_str(), tensor))
     }
 
     /// The case's own weights, by parameter name.

@@ -1,7 +1,7 @@
-//! What surrounds the model: token ids, cleaned text, prepared images, boxes. All exact.
+//! What surrounds the model: token ids, cleaned text, prepared images, boxes. All exact, but for metrics.
 
-use super::Outcome;
 use super::case::Case;
+use super::{Outcome, metrics};
 use crate::config::Size;
 use crate::error::{Error, Result};
 use crate::image::{Filter, Normalization, Pixels, decode, normalize, resize, resize_aspect, resize_bicubic};
@@ -29,12 +29,14 @@ pub struct DataGoldens<'a> {
 }
 
 impl DataGoldens<'_> {
-    pub const CASES: [&'static str; 8] = [
+    pub const CASES: [&'static str; 10] = [
         "tokenization",
         "cleaning",
         "image_preprocess",
         "resize_aspect",
         "boxes",
+        "iou",
+        "metrics",
         "infilling",
         "pretraining",
         "templates",
@@ -53,6 +55,8 @@ impl DataGoldens<'_> {
             "cleaning" => self.cleaning(),
             "image_preprocess" => self.images(),
             "resize_aspect" => self.aspects(),
+            "iou" => return outcome((self.file)("iou.safetensors").and_then(|bytes| metrics::iou(&bytes))),
+            "metrics" => return outcome(self.json("metrics").and_then(|golden| metrics::texts(&golden))),
             _ => self.boxes(),
         };
         match checked {
@@ -186,6 +190,13 @@ impl DataGoldens<'_> {
             }
         }
         Ok(rows(&golden).len())
+    }
+}
+
+fn outcome(difference: Result<f32>) -> Outcome {
+    match difference {
+        Ok(difference) => Outcome::Passed { difference },
+        Err(error) => Outcome::Failed { reason: error.to_string() },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::data::DataGoldens;
 use super::tiny::TinyGoldens;
-use super::{Goldens, Outcome};
+use super::{Goldens, Outcome, VqganGoldens};
 use crate::error::{Error, Result};
 use crate::weights::{Tensors, detect, read_shard, read_torch_bytes, to_bundle_names};
 use burn::tensor::Device;
@@ -82,6 +82,20 @@ pub async fn run_directory(inputs: &Inputs<'_>, device: &Device, mut report: imp
             }
         }
     }
+    if let Some(vqgan) = part(directory, "vqgan", "cases.safetensors") {
+        found = true;
+        let goldens = VqganGoldens {
+            config: &text(&vqgan.join("config.json"))?,
+            weights: &read(&vqgan.join("model.safetensors"))?,
+            cases: &read(&vqgan.join("cases.safetensors"))?,
+        };
+        for case in VqganGoldens::CASES {
+            let name = format!("vqgan/{case}");
+            if wanted(&name) {
+                report(&name, &goldens.run(case, device).await);
+            }
+        }
+    }
     let fairseq = part(directory, "micro-fairseq", "checkpoint_slim.pt");
     if let (Some(fairseq), Some(micro)) = (fairseq, part(directory, "micro", "shared_inputs.safetensors")) {
         for file in ["checkpoint_slim.pt", "pytorch_model.bin"] {
@@ -91,7 +105,11 @@ pub async fn run_directory(inputs: &Inputs<'_>, device: &Device, mut report: imp
             }
         }
     }
-    if found { Ok(()) } else { Err(Error::file(directory.display(), "holds no goldens (micro/, tiny/, data/)")) }
+    if found {
+        Ok(())
+    } else {
+        Err(Error::file(directory.display(), "holds no goldens (micro/, tiny/, data/, vqgan/)"))
+    }
 }
 
 /// A checkpoint must hold the same weights, bit for bit, under whichever names.

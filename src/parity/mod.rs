@@ -13,15 +13,21 @@ mod generation;
 #[cfg_attr(not(feature = "train"), path = "no_loss.rs")]
 mod loss;
 #[cfg(feature = "cli")]
+#[cfg_attr(not(feature = "train"), path = "no_metrics.rs")]
+mod metrics;
+#[cfg(feature = "cli")]
 #[cfg_attr(not(feature = "train"), path = "no_pretraining.rs")]
 mod pretraining;
 mod tables;
+#[cfg(feature = "train")]
+mod train;
 #[cfg(feature = "cli")]
 mod tiny;
+mod vqgan;
 
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
-use crate::model::{OfaModel, parameter_shapes};
+use crate::model::parameter_shapes;
 use crate::weights::{DeviceWeights, RawTensor, read_shard};
 use burn::tensor::Device;
 use serde::Serialize;
@@ -31,12 +37,15 @@ use std::collections::BTreeMap;
 pub use case::{Case, Differences};
 #[cfg(feature = "cli")]
 pub use directory::{Inputs, run_directory};
+pub use vqgan::VqganGoldens;
 
 /// Encoder output, positions and logits, absolute. The original's own ports differ by up to 4e-6; other kernels sum
 /// in other orders, and GPUs approximate erf and exp.
 pub const FORWARD_TOLERANCE: f32 = 1e-4;
 /// Scores of hypotheses, absolute: sums of log-probabilities of up to twenty tokens.
 pub const SCORE_TOLERANCE: f32 = 1e-4;
+/// Images that the codes' decoder draws, absolute; values of order 1 after as many layers.
+pub const IMAGE_TOLERANCE: f32 = 1e-4;
 /// Interpolated position embeddings, absolute: one weighted mean of four values of order 1.
 pub const INTERPOLATION_TOLERANCE: f32 = 1e-5;
 
@@ -87,7 +96,7 @@ impl Goldens {
 
     /// Runs one case on `device`; `bytes` is its safetensors file.
     pub async fn run(&self, name: &str, bytes: &[u8], device: &Device) -> Outcome {
-        if let Some(reason) = self.skip_reason(name) {
+        if let Some(reason) = Self::skip_reason(name) {
             return Outcome::Skipped { reason };
         }
         match self.run_case(name, bytes, device).await {
@@ -96,16 +105,9 @@ impl Goldens {
         }
     }
 
-    fn skip_reason(&self, name: &str) -> Option<String> {
-        let args = &self.manifest["cases"][name]["args"];
-        let sampling = args["strategy"].as_str().is_some_and(|strategy| strategy.starts_with("Sampling"));
-        let reason = match name {
-            "train" => "gradients and optimiser steps belong to the trainer, which is not built yet",
-            "loss" if !cfg!(feature = "train") => "losses are not part of this build",
-            _ if sampling => "sampling is not built yet",
-            _ => return None,
-        };
-        Some(reason.to_string())
+    fn skip_reason(name: &str) -> Option<String> {
+        let training = matches!(name, "loss" | "train");
+        (training && !cfg!(feature = "train")).then(|| "training is not part of this build".to_string())
     }
 
     async fn run_case(&self, name: &str, bytes: &[u8], device: &Device) -> Result<f32> {
@@ -118,7 +120,12 @@ impl Goldens {
             return tables::run(&case, &self.config(&case)?, device).await;
         }
         let config = self.config(&case)?;
-        let model = self.model(&config, &case, device)?;
+        #[cfg(feature = "train")]
+        if name == "train" {
+            let weights = |device: &Device| self.weights(&config, &case, device);
+            return train::run(&config, &self.manifest, &case, device, weights).await;
+        }
+        let model = self.weights(&config, &case, device)?.into_model(&config)?;
         match name {
             "loss" => loss::run(&model, &config, &case).await,
             "incremental" => forward::incremental(&model, &config, &case).await,
@@ -143,9 +150,9 @@ impl Goldens {
         OfaConfig::from_json(&config.to_string())
     }
 
-    /// The model of one case: a case's own `w.*` tensors replace or join the shared ones, and what its flags switch
+    /// The weights of one case: a case's own `w.*` tensors replace or join the shared ones, and what its flags switch
     /// off is left out.
-    fn model(&self, config: &OfaConfig, case: &Case, device: &Device) -> Result<OfaModel> {
+    fn weights(&self, config: &OfaConfig, case: &Case, device: &Device) -> Result<DeviceWeights> {
         let own = case.weights();
         let mut weights = DeviceWeights::new(config, device.clone());
         for (name, shape) in parameter_shapes(config, device)? {
@@ -154,6 +161,6 @@ impl Goldens {
             let tensor = found.ok_or_else(|| Error::tensor(&name, format!("{shape:?}"), "nothing of this name"))?;
             weights.insert(&name, tensor)?;
         }
-        weights.into_model(config)
+        Ok(weights)
     }
 }

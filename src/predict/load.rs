@@ -1,10 +1,10 @@
 //! From a bundle on disk to a predictor.
 
-use super::Predictor;
+use super::{ImageCodes, Predictor};
 use crate::config::GenerationConfig;
 use crate::error::Result;
 use crate::vocab::Vocab;
-use crate::weights::load_model;
+use crate::weights::{load_model, load_vqgan};
 use burn::tensor::Device;
 use std::path::Path;
 
@@ -18,5 +18,16 @@ impl Predictor {
         let vocab = Vocab::from_tokenizer_json(&files.tokenizer_json, &files.config)?;
         let generation = GenerationConfig::from_json(&files.generation_config)?;
         Self::new(files.config, generation, vocab, model)
+    }
+}
+
+impl ImageCodes {
+    /// Loads the image codes of the bundle in `directory`, or of the folder `vqgan` of one.
+    ///
+    /// # Errors
+    /// Those of the folder's files, and of tensors that are missing, unused or of another shape.
+    pub fn load(directory: &Path, device: &Device) -> Result<Self> {
+        let (config, model) = load_vqgan(directory, device)?;
+        Ok(Self::new(config, model))
     }
 }

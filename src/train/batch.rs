@@ -2,10 +2,12 @@
 
 use super::loss::Judged;
 use super::sample::{PatchImage, Sample};
-use crate::config::OfaConfig;
+use crate::config::{OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
+use crate::kernels::indices;
 use crate::model::{OfaModel, Source, TokenBatch};
 use burn::tensor::{Tensor, TensorData};
+use std::sync::Arc;
 
 /// Samples of one pass, padded to rectangles.
 #[derive(Debug, Clone)]
@@ -25,10 +27,12 @@ pub struct Batch {
 
 #[derive(Debug, Clone)]
 struct Images {
-    /// `[B, 3, height, width]`; zeros for samples without an image.
+    /// Each image once, `[n, 3, height, width]`.
     values: Vec<f32>,
     height: usize,
     width: usize,
+    /// For each sample its image; the first stands in where there is none.
+    index: Vec<usize>,
     present: Vec<bool>,
     /// Patches kept of each sample, in this order.
     order: Option<Vec<Vec<usize>>>,
@@ -70,6 +74,25 @@ impl Batch {
         })
     }
 
+    /// A batch of what has been put side by side already; images `[B, 3, height, width]`.
+    ///
+    /// # Panics
+    /// If the parts are not of one batch.
+    pub fn from_parts(
+        source: TokenBatch,
+        previous: TokenBatch,
+        target: TokenBatch,
+        (values, [height, width]): (Vec<f32>, [usize; 2]),
+        objectives: Vec<&'static str>,
+    ) -> Self {
+        let count = objectives.len();
+        assert!([source.batch, previous.batch, target.batch].iter().all(|batch| *batch == count));
+        assert_eq!(values.len(), count * 3 * height * width);
+        let index = (0..count).collect();
+        let images = Some(Images { values, height, width, index, present: vec![true; count], order: None });
+        Self { source, previous, target, conf: vec![1.0; count], codes: vec![false; count], objectives, images }
+    }
+
     /// Samples.
     pub fn len(&self) -> usize {
         self.objectives.len()
@@ -90,9 +113,14 @@ impl Batch {
     /// `[B, T, V]`
     pub fn logits(&self, model: &OfaModel) -> Tensor<3> {
         let mut source = Source::text(self.source.clone());
-        if let Some(Images { values, height, width, present, order }) = &self.images {
-            let data = TensorData::new(values.clone(), [self.len(), 3, *height, *width]);
-            source = source.with_image(model.encode_image(Tensor::from_data(data, &model.device())));
+        if let Some(Images { values, height, width, index, present, order }) = &self.images {
+            let count = values.len() / (3 * height * width);
+            let data = TensorData::new(values.clone(), [count, 3, *height, *width]);
+            let mut image = model.encode_image(Tensor::from_data(data, &model.device()));
+            if !index.iter().copied().eq(0..count) {
+                image.patches = image.patches.select(0, indices(index.iter().copied(), &model.device()));
+            }
+            source = source.with_image(image);
             source.patch_masks = present.clone();
             source.patch_order = order.clone();
         }
@@ -117,22 +145,26 @@ impl Batch {
 
 impl Images {
     fn new(samples: &[Sample], keep: Option<usize>, seed: u64) -> Result<Option<Self>> {
-        let Some(PatchImage { width, height, .. }) = samples.iter().find_map(|sample| sample.image.as_ref()) else {
-            return Ok(None);
-        };
-        let (width, height) = (*width, *height);
-        let mut values = Vec::with_capacity(samples.len() * 3 * width * height);
+        let mut images: Vec<&Arc<PatchImage>> = Vec::new();
+        let mut index = Vec::with_capacity(samples.len());
         for sample in samples {
-            match &sample.image {
-                Some(image) if (image.width, image.height) == (width, height) => values.extend(&image.values),
-                Some(image) => {
-                    let found = format!("images of {width} x {height} and {} x {}", image.width, image.height);
-                    return Err(Error::image(format!("one batch holds {found}")));
-                }
-                None => values.extend(std::iter::repeat_n(0.0, 3 * width * height)),
-            }
+            let Some(image) = &sample.image else {
+                index.push(0);
+                continue;
+            };
+            // Neighbours share images, so the search looks at the last first.
+            index.push(images.iter().rposition(|known| Arc::ptr_eq(known, image)).unwrap_or_else(|| {
+                images.push(image);
+                images.len() - 1
+            }));
         }
-        let patches = width.div_ceil(crate::config::STEM_STRIDE) * height.div_ceil(crate::config::STEM_STRIDE);
+        let Some(first) = images.first() else { return Ok(None) };
+        let (width, height) = (first.width, first.height);
+        if let Some(other) = images.iter().find(|image| (image.width, image.height) != (width, height)) {
+            let found = format!("images of {width} x {height} and {} x {}", other.width, other.height);
+            return Err(Error::image(format!("one batch holds {found}")));
+        }
+        let patches = width.div_ceil(STEM_STRIDE) * height.div_ceil(STEM_STRIDE);
         let order = keep.filter(|keep| *keep < patches).map(|keep| {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut drawn = || {
@@ -143,7 +175,8 @@ impl Images {
             };
             samples.iter().map(|_| drawn()).collect()
         });
+        let values = images.iter().flat_map(|image| image.values.iter().copied()).collect();
         let present = samples.iter().map(|sample| sample.image.is_some()).collect();
-        Ok(Some(Self { values, height, width, present, order }))
+        Ok(Some(Self { values, height, width, index, present, order }))
     }
 }

@@ -51,8 +51,19 @@ impl ParameterMap {
     /// Those of [`OfaModel::new`].
     pub fn build(config: &OfaConfig, parameters: &mut dyn Parameters) -> Result<(OfaModel, Self)> {
         config.validate()?;
+        Self::record(parameters, |parameters| OfaModel::new(config, parameters))
+    }
+
+    /// The same for what `build` builds.
+    ///
+    /// # Errors
+    /// Those of `build`.
+    pub fn record<M>(
+        parameters: &mut dyn Parameters,
+        build: impl FnOnce(&mut dyn Parameters) -> Result<M>,
+    ) -> Result<(M, Self)> {
         let mut recorder = Recorder { parameters, map: Self::default(), ends: [0; 2], shape: Vec::new() };
-        let model = OfaModel::new(config, &mut recorder)?;
+        let model = build(&mut recorder)?;
         let mut map = recorder.map;
         map.frozen = vec![false; map.entries.len()];
         Ok((model, map))
@@ -68,7 +79,7 @@ impl ParameterMap {
     }
 
     /// Stops training the parameters whose names `frozen` accepts, and computing what only their gradients need.
-    pub fn freeze(&mut self, model: OfaModel, frozen: impl Fn(&str) -> bool) -> OfaModel {
+    pub fn freeze<M: Module>(&mut self, model: M, frozen: impl Fn(&str) -> bool) -> M {
         self.frozen = self.entries.iter().map(|entry| frozen(&entry.name)).collect();
         model.map(&mut Freeze(self))
     }
@@ -81,7 +92,7 @@ impl ParameterMap {
     }
 
     /// A section of the model's numbers, without gradients, `[n]`. Statistics are those of all passes so far.
-    pub fn values(&self, model: &OfaModel, section: Section) -> Tensor<1> {
+    pub fn values(&self, model: &impl Module, section: Section) -> Tensor<1> {
         let model = model.valid();
         let mut collect = Collect { map: self, found: vec![None; self.entries.len()], gradients: None };
         model.visit(&mut collect);
@@ -93,20 +104,20 @@ impl ParameterMap {
             .filter(|(entry, _)| entry.section == section)
             .map(|(_, values)| values.expect("the model has every parameter that it was built from"))
             .collect();
-        if parts.is_empty() { Tensor::zeros([0], &model.device()) } else { Tensor::cat(parts, 0) }
+        if parts.is_empty() { Tensor::zeros([0], &device_of(&model)) } else { Tensor::cat(parts, 0) }
     }
 
     /// The model with a section of its numbers replaced.
     ///
     /// # Shapes
     /// `[n]`, without gradients
-    pub fn load(&self, model: OfaModel, section: Section, values: &Tensor<1>) -> OfaModel {
+    pub fn load<M: Module>(&self, model: M, section: Section, values: &Tensor<1>) -> M {
         model.map(&mut Scatter { map: self, section, values })
     }
 
     /// What arrived at the parameters.
-    pub fn gradient(&self, model: &OfaModel, gradients: &mut Gradients) -> Gradient {
-        let device = model.device().without_autodiff();
+    pub fn gradient(&self, model: &impl Module, gradients: &mut Gradients) -> Gradient {
+        let device = device_of(model).without_autodiff();
         let mut collect = Collect { map: self, found: vec![None; self.entries.len()], gradients: Some(gradients) };
         model.visit(&mut collect);
         let found = collect.found.into_iter().zip(&self.entries);
@@ -153,6 +164,10 @@ impl Gradient {
         let sum: Vec<f32> = data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))?;
         Ok(sum.first().copied().unwrap_or(0.0).sqrt())
     }
+}
+
+fn device_of(model: &impl Module) -> Device {
+    model.devices().into_iter().next().expect("a model has parameters")
 }
 
 /// Writes the map down while the model takes its parameters.

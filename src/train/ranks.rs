@@ -17,6 +17,12 @@ pub trait Ranks {
     /// When the others cannot be reached.
     fn sum_pair(&self, values: [f64; 2]) -> Result<[f64; 2]>;
 
+    /// Checks that all ranks have the same number here.
+    ///
+    /// # Errors
+    /// When they do not: their weights have come apart and the run must not go on.
+    fn agree(&self, what: &'static str, value: u64) -> Result<()>;
+
     /// The sum of the gradients of all ranks. An entry counts as reached if it was on any.
     ///
     /// # Errors
@@ -39,6 +45,10 @@ impl Ranks for Alone {
 
     fn sum_pair(&self, values: [f64; 2]) -> Result<[f64; 2]> {
         Ok(values)
+    }
+
+    fn agree(&self, _what: &'static str, _value: u64) -> Result<()> {
+        Ok(())
     }
 
     fn sum<'a>(&'a self, gradient: Gradient) -> std::pin::Pin<Box<dyn Future<Output = Result<Gradient>> + 'a>> {

@@ -8,13 +8,15 @@ use crate::image::{Normalization, Pixels, to_patch_image};
 use crate::task::{Inputs, Task};
 use crate::vocab::Vocab;
 use crate::vocab::boxes::{self, Ratio};
+use std::sync::Arc;
 
 /// A question and its answer, as a person would say them.
 #[derive(Debug, Clone)]
 pub struct Example {
     pub task: &'static Task,
     pub inputs: Inputs,
-    pub image: Option<Pixels>,
+    /// Examples about one image share it.
+    pub image: Option<Arc<Pixels>>,
     pub target: Target,
     /// A factor of the sample's log-probabilities: how much the answer is to be trusted.
     pub conf: f32,
@@ -37,7 +39,8 @@ pub enum Target {
 pub struct Sample {
     /// The objective, by which losses are reported.
     pub objective: &'static str,
-    pub image: Option<PatchImage>,
+    /// Samples about one image share it, and the stem then runs once for all of them.
+    pub image: Option<Arc<PatchImage>>,
     /// BOS, the instruction, EOS.
     pub source: Vec<u32>,
     /// What the decoder is given after BOS and not judged by.
@@ -70,18 +73,39 @@ impl PatchImage {
     }
 }
 
-impl Example {
-    /// The sample, its image at `side` pixels, its texts from the same table that answers are asked with.
-    ///
-    /// # Errors
-    /// Those of the task's prompt, and [`Error::Task`] for a region that is no region.
-    pub fn sample(&self, vocab: &Vocab, side: u32) -> Result<Sample> {
-        let prompt = self.task.prompt(&self.inputs, vocab)?;
-        let image = match (self.task.image, &self.image) {
-            (Some(rule), Some(pixels)) => Some(PatchImage::square(pixels, side, rule.normalization)?),
-            (Some(_), None) => return Err(Error::task(self.task.name, "needs an image")),
+/// The samples of some examples, images at `side` pixels, texts from the same table that answers are asked with.
+///
+/// # Errors
+/// Those of the tasks' prompts, and [`Error::Task`] for an example without the image that its task needs.
+pub fn samples(examples: &[Example], vocab: &Vocab, side: u32) -> Result<Vec<Sample>> {
+    let mut prepared: Vec<(&Arc<Pixels>, Normalization, Arc<PatchImage>)> = Vec::new();
+    let mut samples = Vec::with_capacity(examples.len());
+    for example in examples {
+        let image = match (example.task.image, &example.image) {
+            (Some(rule), Some(pixels)) => {
+                let known = prepared
+                    .iter()
+                    .find(|(known, normalization, _)| Arc::ptr_eq(known, pixels) && *normalization == rule.normalization);
+                Some(match known {
+                    Some((_, _, image)) => image.clone(),
+                    None => {
+                        let image = Arc::new(PatchImage::square(pixels, side, rule.normalization)?);
+                        prepared.push((pixels, rule.normalization, image.clone()));
+                        image
+                    }
+                })
+            }
+            (Some(_), None) => return Err(Error::task(example.task.name, "needs an image")),
             (None, _) => None,
         };
+        samples.push(example.sample(image, vocab, side)?);
+    }
+    Ok(samples)
+}
+
+impl Example {
+    fn sample(&self, image: Option<Arc<PatchImage>>, vocab: &Vocab, side: u32) -> Result<Sample> {
+        let prompt = self.task.prompt(&self.inputs, vocab)?;
         Ok(Sample {
             objective: self.task.name,
             image,

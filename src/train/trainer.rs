@@ -200,6 +200,7 @@ impl Trainer {
         let gradient = gradient.ok_or_else(|| Error::option("data", "samples for an update", "none that can be read"))?;
         let gradient = ranks.sum(gradient).await?;
         let norm = gradient.norm().await?;
+        ranks.agree("gradient", u64::from(norm.to_bits()))?;
         let stepped = norm.is_finite() && totals.loss.is_finite();
         if stepped {
             self.step(clip(gradient, norm, self.options.clip_norm), lr);
@@ -299,7 +300,7 @@ impl Totals {
     }
 }
 
-async fn floats(values: Tensor<1>) -> Result<Vec<f32>> {
+pub(super) async fn floats(values: Tensor<1>) -> Result<Vec<f32>> {
     let data = values.into_data_async().await.map_err(Error::device)?;
     data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))
 }

@@ -62,6 +62,19 @@ pub fn write_bundle_with_limit(
     tensors: impl IntoIterator<Item = Result<(String, RawTensor<'static>)>>,
     limit: usize,
 ) -> Result<Manifest> {
+    let config = serde_json::to_string_pretty(&files.config).map_err(|error| Error::file(CONFIG, error))?;
+    let small = [(CONFIG, &config), (TOKENIZER, &files.tokenizer_json), (GENERATION_CONFIG, &files.generation_config)];
+    write_directory(out, &small, precision, tensors, limit)
+}
+
+/// [`write_bundle`] of any small files.
+pub(super) fn write_directory(
+    out: &Path,
+    small: &[(&str, &String)],
+    precision: Precision,
+    tensors: impl IntoIterator<Item = Result<(String, RawTensor<'static>)>>,
+    limit: usize,
+) -> Result<Manifest> {
     check_target(out)?;
     let failed = |error: std::io::Error| Error::file(out.display(), error);
     let parent = match out.parent() {
@@ -84,7 +97,7 @@ pub fn write_bundle_with_limit(
             writer.push(name, part.into_owned())?;
         }
     }
-    let manifest = writer.finish(files, precision, parameters)?;
+    let manifest = writer.finish(small, precision, parameters)?;
 
     let old = workplace.path().join("old");
     let replaced = out.exists();
@@ -153,7 +166,7 @@ impl Writer {
         Ok(())
     }
 
-    fn finish(mut self, files: &BundleFiles, precision: Precision, parameters: u64) -> Result<Manifest> {
+    fn finish(mut self, small: &[(&str, &String)], precision: Precision, parameters: u64) -> Result<Manifest> {
         if !self.pending.is_empty() {
             self.flush()?;
         }
@@ -170,13 +183,9 @@ impl Writer {
         }
         let total_size: u64 = shards.iter().map(|entry| entry.size).sum();
         let index = serde_json::json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });
-        let config = serde_json::to_string_pretty(&files.config).map_err(|error| Error::file(CONFIG, error))?;
-        let mut entries = vec![
-            self.write(CONFIG, config.as_bytes())?,
-            self.write(TOKENIZER, files.tokenizer_json.as_bytes())?,
-            self.write(GENERATION_CONFIG, files.generation_config.as_bytes())?,
-            self.write(INDEX, format!("{index:#}").as_bytes())?,
-        ];
+        let mut entries =
+            small.iter().map(|(name, text)| self.write(name, text.as_bytes())).collect::<Result<Vec<_>>>()?;
+        entries.push(self.write(INDEX, format!("{index:#}").as_bytes())?);
         entries.extend(shards);
         let total_bytes = entries.iter().map(|entry| entry.size).sum();
         let manifest = Manifest { version: VERSION, total_bytes, parameters, precision, files: entries };
@@ -223,28 +232,38 @@ pub fn read_listed(directory: &Path, entry: &FileEntry) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The small files of a bundle.
+/// The manifest of a directory.
 ///
 /// # Errors
-/// [`Error::File`] or [`Error::Config`] when one is missing or malformed.
-pub fn read_files(directory: &Path) -> Result<(Manifest, BundleFiles)> {
-    let text = |name: &str| {
-        let path = directory.join(name);
-        fs::read_to_string(&path).map_err(|error| Error::file(path.display(), error))
-    };
+/// [`Error::File`] when there is none, or it is malformed.
+pub(super) fn read_manifest(directory: &Path) -> Result<Manifest> {
     let path = directory.join(MANIFEST);
     if !path.is_file() {
         let reason = "not there, so this is not a bundle; `ofa convert` makes one from a checkpoint";
         return Err(Error::file(path.display(), reason));
     }
-    let manifest = Manifest::from_json(&text(MANIFEST)?)?;
-    let generation_config = if manifest.files.iter().any(|file| file.name == GENERATION_CONFIG) {
-        text(GENERATION_CONFIG)?
-    } else {
-        "{}".to_owned()
-    };
-    let config = OfaConfig::from_json(&text(CONFIG)?)?;
-    Ok((manifest, BundleFiles { config, tokenizer_json: text(TOKENIZER)?, generation_config }))
+    Manifest::from_json(&read_text(directory, MANIFEST)?)
+}
+
+pub(super) fn read_text(directory: &Path, name: &str) -> Result<String> {
+    let path = directory.join(name);
+    fs::read_to_string(&path).map_err(|error| Error::file(path.display(), error))
+}
+
+/// The small files of a bundle.
+///
+/// # Errors
+/// [`Error::File`] or [`Error::Config`] when one is missing or malformed.
+pub fn read_files(directory: &Path) -> Result<(Manifest, BundleFiles)> {
+    let manifest = read_manifest(directory)?;
+    let listed = |name: &str| manifest.files.iter().any(|file| file.name == name);
+    if !listed(TOKENIZER) {
+        return Err(Error::file(directory.join(MANIFEST).display(), format!("no `{TOKENIZER}` is listed")));
+    }
+    let generation_config =
+        if listed(GENERATION_CONFIG) { read_text(directory, GENERATION_CONFIG)? } else { "{}".to_owned() };
+    let config = OfaConfig::from_json(&read_text(directory, CONFIG)?)?;
+    Ok((manifest, BundleFiles { config, tokenizer_json: read_text(directory, TOKENIZER)?, generation_config }))
 }
 
 /// Hands each tensor of a bundle to `take` in the order in which the model runs, with one shard in memory at a time.

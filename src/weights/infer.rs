@@ -249,20 +249,20 @@ fn compare(stated: &OfaConfig, inferred: &OfaConfig, source: &str) -> Result<()>
     Err(Error::config(source, list(|stated, _| stated), found))
 }
 
-struct Look<'a> {
-    shapes: &'a Shapes,
+pub(super) struct Look<'a> {
+    pub shapes: &'a Shapes,
 }
 
 impl Look<'_> {
-    fn has(&self, name: &str) -> bool {
+    pub fn has(&self, name: &str) -> bool {
         self.shapes.contains_key(name)
     }
 
-    fn find<const N: usize>(&self, name: &str) -> Option<[usize; N]> {
+    pub fn find<const N: usize>(&self, name: &str) -> Option<[usize; N]> {
         self.shapes.get(name).and_then(|shape| <[usize; N]>::try_from(shape.as_slice()).ok())
     }
 
-    fn shape<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
+    pub fn shape<const N: usize>(&self, name: &str) -> Result<[usize; N]> {
         match self.shapes.get(name) {
             None => Err(Error::tensor(name, format!("a tensor of {N} dimensions"), "no such tensor")),
             Some(shape) => self
@@ -272,7 +272,7 @@ impl Look<'_> {
     }
 
     /// How many of `name(0)`, `name(1)`, … there are.
-    fn count(&self, name: impl Fn(usize) -> String) -> usize {
+    pub fn count(&self, name: impl Fn(usize) -> String) -> usize {
         (0..).take_while(|index| self.has(&name(*index))).count()
     }
 }

@@ -139,11 +139,13 @@ impl Manifest {
         if total != self.total_bytes {
             return failed(format!("total_bytes is {}, the files have {total}", self.total_bytes));
         }
-        match [CONFIG, TOKENIZER].into_iter().find(|name| !names.contains(name)) {
-            Some(missing) => failed(format!("no `{missing}` is listed")),
-            None if self.shards().next().is_none() => failed("no shard is listed".to_owned()),
-            None => Ok(()),
+        if !names.contains(CONFIG) {
+            return failed(format!("no `{CONFIG}` is listed"));
         }
+        if self.shards().next().is_none() {
+            return failed("no shard is listed".to_owned());
+        }
+        Ok(())
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Into a bundle: `checkpoint` (fairseq's pickles through `torch` and `pickle`, the HF port's directories) → `layout`
 //! (one set of names) → `infer` (the configuration) → `fold`, `quantize` → `bundle`. Out of one: `manifest`, `shard`
-//! and `assemble` work on bytes from anywhere, `upload` puts them on the device. `drift` measures what smaller weights cost. Only `checkpoint`, `bundle`,
-//! `verify` and `load` touch files.
+//! and `assemble` work on bytes from anywhere, `upload` puts them on the device. `drift` measures what smaller weights
+//! cost. `vqgan` and `vqgan_files` do for the model of image codes what `layout`, `infer`, `checkpoint` and `load` do
+//! for the large one. Only `checkpoint`, `bundle`, `verify`, `load` and `vqgan_files` touch files.
 
 mod assemble;
 mod drift;
@@ -29,6 +30,11 @@ mod load;
 mod torch;
 #[cfg(feature = "cli")]
 mod verify;
+#[cfg(feature = "cli")]
+mod vocabulary;
+mod vqgan;
+#[cfg(feature = "cli")]
+mod vqgan_files;
 
 pub use assemble::{Assembler, split};
 pub use drift::{Drift, drift};
@@ -47,6 +53,7 @@ pub use raw::{Dtype, RawTensor, Tensors, elements};
 pub use shard::{Slot, encode_shard, header_length, read_header, read_shard};
 pub use strict::{compare_keys, refuse};
 pub use upload::DeviceWeights;
+pub use vqgan::{infer_vqgan_config, vqgan_tensors};
 
 #[cfg(feature = "cli")]
 pub use bundle::{
@@ -58,4 +65,8 @@ pub use checkpoint::{Checkpoint, Settings, read_checkpoint, read_torch_bytes};
 #[cfg(feature = "cli")]
 pub use load::load_model;
 #[cfg(feature = "cli")]
-pub use verify::{Report, verify};
+pub use vocabulary::VocabFiles;
+#[cfg(feature = "cli")]
+pub use verify::{Report, verify, verify_vqgan};
+#[cfg(feature = "cli")]
+pub use vqgan_files::{VQGAN, load_vqgan, read_vqgan, read_vqgan_checkpoint, write_vqgan};

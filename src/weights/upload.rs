@@ -2,10 +2,10 @@
 
 use super::raw::{Dtype, RawTensor};
 use super::strict::refuse;
-use crate::config::{OfaConfig, Quantization};
+use crate::config::{OfaConfig, Quantization, VqganConfig};
 use crate::error::{Error, Result};
 use crate::kernels::{Table, unpack};
-use crate::model::{OfaModel, Parameters, Stored};
+use crate::model::{OfaModel, Parameters, Stored, Vqgan};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::collections::BTreeMap;
 
@@ -33,6 +33,11 @@ enum Values {
 impl DeviceWeights {
     pub fn new(config: &OfaConfig, device: Device) -> Self {
         Self { device, quantization: config.quantization, tensors: BTreeMap::new(), problems: Vec::new() }
+    }
+
+    /// For a model that is never quantised.
+    pub fn plain(device: Device) -> Self {
+        Self { device, quantization: None, tensors: BTreeMap::new(), problems: Vec::new() }
     }
 
     /// Uploads one tensor.
@@ -68,9 +73,28 @@ impl DeviceWeights {
     pub fn into_model(mut self, config: &OfaConfig) -> Result<OfaModel> {
         config.validate()?;
         let model = OfaModel::new(config, &mut self)?;
-        self.problems.extend(self.tensors.keys().map(|name| format!("unused `{name}`")));
-        refuse("the bundle's tensors", &self.problems)?;
+        self.finish()?;
         Ok(model)
+    }
+
+    /// Builds the model of image codes, which takes every tensor.
+    ///
+    /// # Errors
+    /// Those of [`Self::into_model`].
+    pub fn into_vqgan(mut self, config: &VqganConfig) -> Result<Vqgan> {
+        config.validate()?;
+        let model = Vqgan::new(config, &mut self)?;
+        self.finish()?;
+        Ok(model)
+    }
+
+    /// Says what was wrong, once a model has taken what it needs.
+    ///
+    /// # Errors
+    /// One error that lists every missing, wrongly shaped and unused tensor.
+    pub fn finish(mut self) -> Result<()> {
+        self.problems.extend(self.tensors.keys().map(|name| format!("unused `{name}`")));
+        refuse("the bundle's tensors", &self.problems)
     }
 
     fn find(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {

@@ -1,12 +1,12 @@
 //! Checking a bundle on disk: every hash, every size, every key and shape.
 
 use super::assemble::Assembler;
-use super::bundle::{read_files, sha256};
-use super::manifest::{CHUNK, FileEntry, INDEX, Manifest, Precision};
+use super::bundle::{read_files, read_manifest, read_text, sha256};
+use super::manifest::{CHUNK, CONFIG, FileEntry, INDEX, Manifest, Precision};
 use super::quantize::stored_shapes;
 use super::raw::Dtype;
 use super::strict::compare_keys;
-use crate::config::OfaConfig;
+use crate::config::{OfaConfig, Quantization, VqganConfig};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -35,6 +35,29 @@ pub fn verify(
     parameters: impl FnOnce(&OfaConfig) -> Result<Vec<(String, Vec<usize>)>>,
 ) -> Result<Report> {
     let (manifest, files) = read_files(directory)?;
+    check(directory, manifest, files.config.quantization, || parameters(&files.config))
+}
+
+/// Checks the codes' model in `directory`, as [`verify`] does a bundle; a bundle's lies in its folder
+/// [`super::VQGAN`].
+///
+/// # Errors
+/// Those of [`verify`].
+pub fn verify_vqgan(
+    directory: &Path,
+    parameters: impl FnOnce(&VqganConfig) -> Result<Vec<(String, Vec<usize>)>>,
+) -> Result<Report> {
+    let manifest = read_manifest(directory)?;
+    let config = VqganConfig::from_json(&read_text(directory, CONFIG)?)?;
+    check(directory, manifest, None, || parameters(&config))
+}
+
+fn check(
+    directory: &Path,
+    manifest: Manifest,
+    quantization: Option<Quantization>,
+    parameters: impl FnOnce() -> Result<Vec<(String, Vec<usize>)>>,
+) -> Result<Report> {
     let mut problems = Vec::new();
     let mut stored = Vec::new();
     let mut places = BTreeMap::new();
@@ -71,7 +94,7 @@ pub fn verify(
         problems.push(error.to_string());
         readable = false;
     }
-    let bits = files.config.quantization.map(|quantization| quantization.bits);
+    let bits = quantization.map(|quantization| quantization.bits);
     if bits != manifest.precision.bits() {
         problems
             .push(format!("manifest.json says {}, config.json's quantization is {bits:?} bits", manifest.precision));
@@ -82,7 +105,7 @@ pub fn verify(
     // Without all shards, every tensor of the missing one would be reported again.
     if readable {
         problems.extend(check_types(&stored, manifest.precision));
-        let expected = stored_shapes(parameters(&files.config)?, files.config.quantization);
+        let expected = stored_shapes(parameters()?, quantization);
         let found: Vec<_> = stored.into_iter().map(|(name, shape, _)| (name, shape)).collect();
         problems.extend(compare_keys(&expected, &found));
     }

@@ -7,10 +7,15 @@ use zip::write::SimpleFileOptions;
 
 /// Writes `{"model": {name: tensor}}` with f32 tensors.
 pub fn write_checkpoint(path: &Path, tensors: &[(String, RawTensor<'_>)]) {
+    write_dict(path, "model", tensors);
+}
+
+/// Writes `{key: {name: tensor}}` with f32 tensors.
+pub fn write_dict(path: &Path, key: &str, tensors: &[(String, RawTensor<'_>)]) {
     let mut zip = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
     let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     zip.start_file("archive/data.pkl", stored).unwrap();
-    zip.write_all(&pickle(tensors)).unwrap();
+    zip.write_all(&pickle(key, tensors)).unwrap();
     for (index, (_, tensor)) in tensors.iter().enumerate() {
         zip.start_file(format!("archive/data/{index}"), stored).unwrap();
         zip.write_all(&tensor.data).unwrap();
@@ -21,11 +26,11 @@ pub fn write_checkpoint(path: &Path, tensors: &[(String, RawTensor<'_>)]) {
 }
 
 /// Opcodes of pickle protocol 2, spelled out: this is a second, independent description of the format.
-fn pickle(tensors: &[(String, RawTensor<'_>)]) -> Vec<u8> {
+fn pickle(key: &str, tensors: &[(String, RawTensor<'_>)]) -> Vec<u8> {
     let mut out = vec![0x80, 2, b'}', b'('];
     text(&mut out, "args");
     out.push(b'N');
-    text(&mut out, "model");
+    text(&mut out, key);
     out.extend(b"ccollections\nOrderedDict\n)R(");
     for (index, (name, tensor)) in tensors.iter().enumerate() {
         text(&mut out, name);

@@ -14,11 +14,3 @@ pub use negatives::Negatives;
 pub use pretraining::{Pretraining, PretrainingData};
 pub use rows::{RowOptions, Rows};
 pub use writer::Writer;
-
-use crate::error::Result;
-use crate::task::{PLANNED, TASKS, Task, find};
-
-/// A row of the table, whether or not its evaluation is finished.
-fn row_of(name: &str) -> Result<&'static Task> {
-    TASKS.iter().chain(PLANNED).find(|task| task.name == name).map_or_else(|| find(name), Ok)
-}

@@ -7,6 +7,7 @@ use crate::train::data::{EpochFiles, Record, item_random};
 use crate::train::noise::WordStarts;
 use crate::train::{Draw, Draws, PatchImage, Sample};
 use crate::vocab::Vocab;
+use std::sync::Arc;
 
 /// So many rows about images bring one round of the other files.
 const ROUND: u64 = 8;
@@ -65,7 +66,7 @@ impl<'a> Pretraining<'a> {
             let negative = self.data.negatives.caption(&caption, &objects, &another, random)?;
             samples.extend(negative.map(|negative| self.writer.matching(&negative, false)).transpose()?);
         }
-        Ok(with_image(samples, &image))
+        Ok(with_image(samples, image))
     }
 
     fn questioned(&self, record: &Record, epoch: u64, random: &mut fastrand::Rng) -> Result<Vec<Sample>> {
@@ -85,7 +86,7 @@ impl<'a> Pretraining<'a> {
             let wrong = negative.map(|wrong| self.writer.answer_matching(&question, &wrong, conf, false));
             samples.extend(wrong.transpose()?);
         }
-        Ok(with_image(samples, &image))
+        Ok(with_image(samples, image))
     }
 
     fn grounded(&self, record: &Record, random: &mut fastrand::Rng) -> Result<Vec<Sample>> {
@@ -99,7 +100,7 @@ impl<'a> Pretraining<'a> {
             samples.push(self.writer.grounding(phrase, *corners)?);
             samples.push(self.writer.region_caption(phrase, *corners)?);
         }
-        Ok(with_image(samples, &patches(&pixels)))
+        Ok(with_image(samples, patches(&pixels)))
     }
 
     /// Any row of the main file.
@@ -134,7 +135,7 @@ impl<'a> Pretraining<'a> {
         if codes.len() != side * side {
             return Err(record.fail(format!("`codes`: expected {side} x {side}, found {}", codes.len())));
         }
-        let image = Some(self.sizes.without_middle(&record.pixels()?)?);
+        let image = Some(Arc::new(self.sizes.without_middle(&record.pixels()?)?));
         Ok(Sample { image, ..self.writer.image_infilling(&codes)? })
     }
 
@@ -144,7 +145,7 @@ impl<'a> Pretraining<'a> {
         if boxes.is_empty() {
             return Err(record.fail("`boxes`: none of them lies in the image"));
         }
-        Ok(Sample { image: Some(patches(&pixels)), ..self.writer.detection(&boxes)? })
+        Ok(Sample { image: Some(Arc::new(patches(&pixels))), ..self.writer.detection(&boxes)? })
     }
 }
 
@@ -172,6 +173,7 @@ fn most_trusted(answers: Vec<(String, f32)>) -> (String, f32) {
     best.unwrap_or_default()
 }
 
-fn with_image(samples: Vec<Sample>, image: &PatchImage) -> Vec<Sample> {
+fn with_image(samples: Vec<Sample>, image: PatchImage) -> Vec<Sample> {
+    let image = Arc::new(image);
     samples.into_iter().map(|sample| Sample { image: Some(image.clone()), ..sample }).collect()
 }

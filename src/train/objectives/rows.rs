@@ -1,12 +1,13 @@
 //! Rows of one task's files as questions to evaluate with and examples to train on (reference §6.2, §6.3).
 
-use super::row_of;
+use crate::task::find;
 use crate::error::{Error, Result};
 use crate::image::Pixels;
 use crate::task::{Constraint, Inputs, PromptType, Task};
 use crate::train::data::{Kind, Record, Records};
-use crate::train::{Example, Question, Reference, Sample, Target};
+use crate::train::{Example, Question, Reference, Sample, Target, samples};
 use crate::vocab::{Vocab, clean};
+use std::sync::Arc;
 
 /// Words that the original's scripts keep of captions to be learnt.
 const CAPTION_WORDS: usize = 20;
@@ -47,7 +48,7 @@ impl Rows {
     /// [`Error::Task`] for an unknown task, [`Error::Option`] for one that has no files.
     pub fn new(task: &str, options: RowOptions) -> Result<Self> {
         Kind::find(task)?;
-        Ok(Self { task: row_of(task)?, options })
+        Ok(Self { task: find(task)?, options })
     }
 
     pub fn task(&self) -> &'static Task {
@@ -96,8 +97,9 @@ impl Rows {
             }
             Reference::Region(region) => Target::Region(region),
             Reference::Objects(objects) => Target::Objects(objects),
+            Reference::Mentions(_) => return Err(record.fail("a list of things to mention is no text to learn")),
         };
-        Ok(Example { task, inputs, image, target, conf })
+        Ok(Example { task, inputs, image: image.map(Arc::new), target, conf })
     }
 
     /// A row as a sample, its image at `side` pixels.
@@ -109,7 +111,8 @@ impl Rows {
         // Answers to choose from matter to evaluation; encoding thousands of them for each sample would take longer
         // than the rest of it.
         example.inputs.answers = None;
-        let mut sample = example.sample(vocab, side).map_err(|error| record.explain(error))?;
+        let sample = samples(std::slice::from_ref(&example), vocab, side).map_err(|error| record.explain(error))?.pop();
+        let mut sample = sample.ok_or_else(|| record.fail("there is nothing to learn"))?;
         match (self.task.name, &example.target) {
             ("vqa", _) => sample.target.truncate(ANSWER_TOKENS),
             // Summaries are the one target that the original learns without a space in front.

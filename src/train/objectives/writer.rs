@@ -2,7 +2,7 @@
 //!
 //! Instructions that are also asked in use come from the table of tasks; the others exist in training alone.
 
-use super::row_of;
+use crate::task::find;
 use crate::error::Result;
 use crate::task::Inputs;
 use crate::train::Sample;
@@ -119,7 +119,7 @@ impl<'a> Writer<'a> {
     }
 
     fn prompt(&self, task: &str, inputs: &Inputs) -> Result<Vec<u32>> {
-        Ok(row_of(task)?.prompt(inputs, self.vocab)?.source)
+        Ok(find(task)?.prompt(inputs, self.vocab)?.source)
     }
 
     /// BOS, a text, EOS.

@@ -1,0 +1,81 @@
+//! Images to the codes that the large model reads and writes, and back (reference §5.1, §10).
+
+use crate::config::VqganConfig;
+use crate::error::{Error, Result};
+use crate::image::{Filter, Normalization, Pixels, crop, from_planes, normalize, resize, resize_aspect};
+use crate::model::Vqgan;
+use burn::tensor::{Int, Tensor, TensorData};
+
+/// The middle part of an image has half its sides.
+const MIDDLE: u32 = 2;
+
+/// A model of image codes, and how images are prepared for it.
+pub struct ImageCodes {
+    config: VqganConfig,
+    model: Vqgan,
+}
+
+impl ImageCodes {
+    pub fn new(config: VqganConfig, model: Vqgan) -> Self {
+        Self { config, model }
+    }
+
+    pub fn config(&self) -> &VqganConfig {
+        &self.config
+    }
+
+    /// The codes of the square in an image's middle, its shorter side made `side` pixels long.
+    ///
+    /// # Errors
+    /// [`Error::Option`] unless `side` is a multiple of the stride.
+    pub async fn encode(&self, pixels: &Pixels, side: u32) -> Result<Vec<usize>> {
+        let (width, height) = resize_aspect(pixels.size(), side, None);
+        let resized = resize(pixels, width, height, Filter::Lanczos)?;
+        self.encode_part(&resized, side).await
+    }
+
+    /// The codes of the part of an image that image infilling hides: of the image as a square of twice `side` pixels,
+    /// whatever its aspect, the `side` pixels in the middle (reference §6.1).
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub async fn encode_middle(&self, pixels: &Pixels, side: u32) -> Result<Vec<usize>> {
+        let whole = side.saturating_mul(MIDDLE);
+        self.encode_part(&resize(pixels, whole, whole, Filter::Lanczos)?, side).await
+    }
+
+    async fn encode_part(&self, pixels: &Pixels, side: u32) -> Result<Vec<usize>> {
+        let stride = self.config.stride() as u32;
+        if side == 0 || !side.is_multiple_of(stride) {
+            return Err(Error::option("side", format!("a multiple of {stride} pixels, one code each"), side));
+        }
+        let (width, height) = pixels.size();
+        let part = crop(pixels, ((width - side) / 2, (height - side) / 2), side, side)?;
+        let shape = [1, 3, side as usize, side as usize];
+        let values = TensorData::new(normalize(&part, Normalization::Half), shape);
+        let codes = self.model.codes(Tensor::from_data(values, &self.model.device()));
+        let data = codes.into_data_async().await.map_err(Error::device)?;
+        Ok(data.iter::<i64>().map(|code| code as usize).collect())
+    }
+
+    /// The image of codes in raster order, `columns` in a row.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for a code that the codebook does not have or rows that are not complete.
+    pub async fn decode(&self, codes: &[usize], columns: usize) -> Result<Pixels> {
+        if columns == 0 || codes.is_empty() || !codes.len().is_multiple_of(columns) {
+            return Err(Error::option("codes", format!("rows of {columns}"), format!("{} codes", codes.len())));
+        }
+        if let Some(code) = codes.iter().find(|code| **code >= self.config.n_embed) {
+            return Err(Error::option("codes", format!("numbers below {}", self.config.n_embed), code));
+        }
+        let rows = codes.len() / columns;
+        let codes: Vec<i32> = codes.iter().map(|code| *code as i32).collect();
+        let codes = Tensor::<3, Int>::from_data(TensorData::new(codes, [1, rows, columns]), &self.model.device());
+        let image = self.model.decode(codes);
+        let [_, _, height, width] = image.dims();
+        let data = image.into_data_async().await.map_err(Error::device)?;
+        let planes: Vec<f32> = data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))?;
+        from_planes(&planes, width as u32, height as u32)
+    }
+}

@@ -1,0 +1,102 @@
+//! From positions to batches: the same samples in the same order whatever the number of threads and ranks.
+
+use super::batch::Batch;
+use super::sample::{Draw, Draws, Sample};
+use super::trainer::mix;
+use crate::config::OfaConfig;
+use crate::error::{Error, Result};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Draws before a share of unreadable ones means anything.
+const ENOUGH_DRAWS: u64 = 100;
+
+/// How many samples go into an update.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchOptions {
+    /// Draws of one update, on all ranks together. A draw is a row of data, or a scene, and gives several samples.
+    pub draws: u64,
+    /// The most draws that one pass of the model takes; more are accumulated. 0 takes all at once.
+    pub micro_batch: usize,
+    /// Patches kept of each image of the main group.
+    pub sample_patches: Option<usize>,
+    /// The share of draws that may be unreadable.
+    pub max_skipped: f64,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self { draws: 16, micro_batch: 0, sample_patches: None, max_skipped: 0.01 }
+    }
+}
+
+/// Makes the batches of updates.
+pub struct Loader<'a> {
+    pub draws: &'a dyn Draws,
+    pub options: &'a BatchOptions,
+    pub config: &'a OfaConfig,
+    pub seed: u64,
+    /// This process among how many.
+    pub rank: (usize, usize),
+}
+
+/// One rank's part of an update.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The main and the extra group, each in as many batches as passes are made.
+    pub groups: Vec<Vec<Batch>>,
+    /// Draws that could not be read, and why.
+    pub skipped: Vec<(u64, Error)>,
+}
+
+impl Loader<'_> {
+    /// The batches of the update that begins with draw `first`, counted over all epochs.
+    ///
+    /// # Errors
+    /// [`Error::Image`] or [`Error::Task`] when samples do not fit into one batch.
+    pub fn load(&self, first: u64) -> Result<Loaded> {
+        let (rank, ranks) = self.rank;
+        let positions: Vec<u64> = (first..first + self.options.draws).skip(rank).step_by(ranks).collect();
+        let drawn: Vec<(u64, Result<Draw>)> =
+            positions.into_par_iter().map(|position| (position, self.draw(position))).collect();
+        let mut skipped = Vec::new();
+        let mut draws = Vec::with_capacity(drawn.len());
+        for (position, draw) in drawn {
+            match draw {
+                Ok(draw) => draws.push(draw),
+                Err(error) => skipped.push((position, error)),
+            }
+        }
+        let size = if self.options.micro_batch == 0 { draws.len().max(1) } else { self.options.micro_batch };
+        let group = |pick: fn(&Draw) -> &[Sample], keep: Option<usize>| -> Result<Vec<Batch>> {
+            let chunks = draws.chunks(size).enumerate();
+            let batches = chunks.map(|(chunk, draws)| {
+                let samples: Vec<Sample> = draws.iter().flat_map(pick).cloned().collect();
+                Batch::new(&samples, self.config, keep, mix(self.seed, first + chunk as u64, rank))
+            });
+            batches.filter(|batch| batch.as_ref().map_or(true, |batch| !batch.is_empty())).collect()
+        };
+        let main = group(|draw| &draw.main, self.options.sample_patches)?;
+        let extra = group(|draw| &draw.extra, None)?;
+        Ok(Loaded { groups: vec![main, extra], skipped })
+    }
+
+    fn draw(&self, position: u64) -> Result<Draw> {
+        match self.draws.len() {
+            Some(0) => Err(Error::option("data", "at least one row", "none")),
+            Some(len) => self.draws.draw(position / len, position % len),
+            None => self.draws.draw(0, position),
+        }
+    }
+}
+
+/// # Errors
+/// [`Error::Option`] when more of the data is unreadable than may be.
+pub fn check_skipped(skipped: u64, draws: u64, options: &BatchOptions) -> Result<()> {
+    if draws < ENOUGH_DRAWS || skipped as f64 <= options.max_skipped * draws as f64 {
+        return Ok(());
+    }
+    let expected = format!("at most {} of the rows unreadable (max_skipped)", options.max_skipped);
+    Err(Error::option("data", expected, format!("{skipped} of {draws}; the run's journal says which and why")))
+}

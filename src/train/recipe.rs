@@ -1,0 +1,222 @@
+//! Recipes: everything that decides a run, as a TOML file. Any value can be set from the command line.
+
+use super::loader::BatchOptions;
+use super::trainer::UpdateOptions;
+use crate::config::{OfaConfig, Size};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// A run, in full.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Of the weights, the order of the data, augmentation and dropout.
+    #[serde(default)]
+    pub seed: u64,
+    pub model: ModelChoice,
+    pub data: DataChoice,
+    #[serde(default)]
+    pub batch: BatchOptions,
+    #[serde(default)]
+    pub update: UpdateOptions,
+    #[serde(default)]
+    pub run: RunOptions,
+}
+
+/// The model to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelChoice {
+    /// A bundle or the bundle of an earlier run to start from; without it weights are fresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
+    /// One of the published sizes, whose configuration `config` changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<String>,
+    /// Keys of `config.json`.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub config: Table,
+    /// A directory with the vocabulary, in any form that `ofa convert` reads; not needed with `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
+    /// The side that images are shown at; recorded for answering, too.
+    pub image_size: u32,
+}
+
+/// Where samples come from. Its own rooms read the rest of the table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataChoice {
+    /// `scenes`, `pretrain`, or the name of a task whose rows are fine-tuned on.
+    pub kind: String,
+    #[serde(flatten)]
+    pub options: Table,
+}
+
+/// When what happens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunOptions {
+    /// Updates between lines of the journal.
+    pub log_every: u64,
+    /// Updates between checkpoints.
+    pub checkpoint_every: u64,
+    /// Checkpoints kept beside the best one.
+    pub keep_last: usize,
+    /// Updates between evaluations; 0 for none.
+    pub evaluate_every: u64,
+    /// Questions of an evaluation.
+    pub questions: usize,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self { log_every: 10, checkpoint_every: 500, keep_last: 2, evaluate_every: 0, questions: 200 }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe and applies `--set` arguments, each `a.b=value` with a TOML value or a bare word.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming what is unknown or of the wrong kind, [`Error::Option`] for an unusable `--set`.
+    pub fn read(path: &Path, sets: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::file(path.display(), error))?;
+        Self::parse(&path.display().to_string(), &text, sets)
+    }
+
+    /// [`Recipe::read`] of a text; `name` stands in errors.
+    ///
+    /// # Errors
+    /// Those of [`Recipe::read`].
+    pub fn parse(name: &str, text: &str, sets: &[String]) -> Result<Self> {
+        let mut table: Table = toml::from_str(text).map_err(|error| Error::file(name, error))?;
+        for set in sets {
+            apply(&mut table, set)?;
+        }
+        let recipe: Self = table.try_into().map_err(|error| Error::file(name, error))?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// The recipe's text, complete with every default.
+    ///
+    /// # Errors
+    /// [`Error::File`] when a value has no place in TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(self).map_err(|error| Error::file("recipe.toml", error))
+    }
+
+    fn check(&self) -> Result<()> {
+        let positive = [
+            ("batch.draws", self.batch.draws),
+            ("update.updates", self.update.updates),
+            ("run.log_every", self.run.log_every),
+            ("run.checkpoint_every", self.run.checkpoint_every),
+        ];
+        if let Some((option, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::option(option, "at least 1", 0));
+        }
+        if !(0.0..=1.0).contains(&self.batch.max_skipped) {
+            return Err(Error::option("batch.max_skipped", "0 to 1", self.batch.max_skipped));
+        }
+        if let Some(decay) = self.update.ema_decay.filter(|decay| !(0.0..1.0).contains(decay)) {
+            return Err(Error::option("update.ema_decay", "0 to below 1", decay));
+        }
+        let (from, tokenizer) = (self.model.from.is_some(), self.model.tokenizer.is_some());
+        if !from && !tokenizer {
+            return Err(Error::option("model.tokenizer", "a directory, or a bundle in model.from", "neither"));
+        }
+        Ok(())
+    }
+}
+
+impl ModelChoice {
+    /// The configuration of a fresh model, or that of `base` with this recipe's changes.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for keys and values that no model has.
+    pub fn config(&self, base: Option<&OfaConfig>) -> Result<OfaConfig> {
+        let base = match (base, &self.size) {
+            (Some(base), _) => base.clone(),
+            (None, None) => OfaConfig::default(),
+            (None, Some(name)) => {
+                let size = Size::from_name(name);
+                let names = || Size::ALL.map(Size::name).join(", ");
+                size.ok_or_else(|| Error::option("model.size", names(), name))?.config()
+            }
+        };
+        let failed = |error: serde_json::Error| Error::file("model.config", error);
+        let mut json = serde_json::to_value(base).map_err(failed)?;
+        for (key, value) in &self.config {
+            // Keys that are absent where they have no effect are known all the same.
+            let optional = ["scale_attn", "scale_fc", "resnet_layers", "freeze_resnet"];
+            if json.get(key).is_none() && !optional.contains(&key.as_str()) {
+                return Err(Error::config(key, "a key of config.json", "no such key"));
+            }
+            json[key.as_str()] = serde_json::to_value(value).map_err(failed)?;
+        }
+        OfaConfig::from_json(&json.to_string())
+    }
+}
+
+fn apply(table: &mut Table, set: &str) -> Result<()> {
+    let wrong = |found: &str| Error::option("--set", "key.key=value", found);
+    let (path, text) = set.split_once('=').ok_or_else(|| wrong(set))?;
+    let (path, text) = (path.trim(), text.trim());
+    // A bare word is a text, so that nobody has to quote it twice.
+    let value = toml::from_str::<Table>(&format!("value = {text}")).ok().and_then(|mut table| table.remove("value"));
+    let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
+    let mut keys = path.split('.').peekable();
+    let mut place = table;
+    while let Some(key) = keys.next() {
+        if key.is_empty() {
+            return Err(wrong(set));
+        }
+        if keys.peek().is_none() {
+            place.insert(key.to_owned(), value);
+            return Ok(());
+        }
+        let next = place.entry(key).or_insert_with(|| Value::Table(Table::new()));
+        place = next.as_table_mut().ok_or_else(|| Error::option("--set", format!("`{key}` to be a table"), set))?;
+    }
+    Err(wrong(set))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "model = { tokenizer = 't', image_size = 64 }\ndata = { kind = 'scenes', side = 64 }\n";
+
+    #[test]
+    fn what_is_set_wins_and_the_rest_are_defaults() {
+        let sets = ["update.schedule.lr=3e-4", "data.side=96", "model.config.d_model=128", "model.size=base"];
+        let recipe = Recipe::parse("r", SMALL, &sets.map(String::from)).expect("a recipe");
+        assert_eq!(recipe.update.schedule.lr, 3e-4);
+        assert_eq!(recipe.data.options["side"].as_integer(), Some(96));
+        assert_eq!(recipe.batch, BatchOptions::default());
+        let config = recipe.model.config(None).expect("a config");
+        assert_eq!((config.d_model, config.encoder_layers), (128, 6));
+    }
+
+    #[test]
+    fn a_resolved_recipe_reads_back_as_itself() {
+        let recipe = Recipe::parse("r", SMALL, &[]).expect("a recipe");
+        assert_eq!(Recipe::parse("r", &recipe.to_toml().expect("a text"), &[]).expect("a recipe"), recipe);
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong() {
+        let message = |sets: &[&str]| {
+            let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
+            Recipe::parse("r.toml", SMALL, &sets).expect_err("an error").to_string()
+        };
+        assert!(message(&["update.lr=1"]).contains("lr"), "{}", message(&["update.lr=1"]));
+        assert!(message(&["batch.draws=0"]).contains("batch.draws"));
+        assert!(message(&["seed"]).contains("--set"));
+        let recipe = Recipe::parse("r", SMALL, &["model.config.heads=3".to_owned()]).expect("a recipe");
+        assert!(recipe.model.config(None).expect_err("an error").to_string().contains("heads"));
+    }
+}

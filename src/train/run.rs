@@ -1,0 +1,184 @@
+//! A run: updates one after the other, with batches made ahead, checkpoints, evaluations, and a way to stop.
+
+use super::checkpoint::{Checkpoints, Progress};
+use super::loader::{Loaded, Loader, check_skipped};
+use super::ranks::Ranks;
+use super::recipe::Recipe;
+use super::sample::Draws;
+use super::trainer::{Trainer, Updated};
+use crate::error::{Error, Result};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+/// Updates whose batches are ready before they are needed.
+const AHEAD: usize = 2;
+
+/// What a run tells whoever watches.
+pub enum Event<'a> {
+    Began {
+        /// Updates made before, by earlier parts of the run.
+        updates: u64,
+        total: u64,
+    },
+    Updated {
+        updated: &'a Updated,
+        time: StepTime,
+    },
+    Skipped {
+        draw: u64,
+        reason: &'a Error,
+    },
+    Evaluated {
+        update: u64,
+        evaluation: &'a Evaluation,
+    },
+    Saved {
+        update: u64,
+        path: &'a Path,
+    },
+}
+
+/// Where the time of an update went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct StepTime {
+    /// Seconds waited for data.
+    pub data: f64,
+    /// Seconds of the update itself.
+    pub update: f64,
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Metrics by name, `vqa.accuracy` for instance.
+    pub metrics: BTreeMap<String, f64>,
+    /// What checkpoints are kept by: the larger the better.
+    pub overall: f64,
+    /// A few questions, answered.
+    pub samples: Vec<Answered>,
+}
+
+/// One question of an evaluation and its answer, as a person would look at them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Answered {
+    pub task: String,
+    pub question: String,
+    pub answer: String,
+    pub expected: String,
+    /// The image, as a PNG.
+    #[serde(skip)]
+    pub image: Option<Vec<u8>>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Done,
+    /// After a checkpoint, because it was asked to stop.
+    Interrupted,
+}
+
+/// Judges a model in training.
+pub type Evaluate<'a> = dyn FnMut(&Trainer) -> Result<Evaluation> + 'a;
+
+/// A run and what it works with.
+pub struct Run<'a> {
+    pub recipe: &'a Recipe,
+    pub draws: &'a dyn Draws,
+    pub ranks: &'a dyn Ranks,
+    pub checkpoints: &'a Checkpoints,
+    /// Set to stop after the update at hand.
+    pub interrupted: &'a AtomicBool,
+}
+
+impl Run<'_> {
+    /// Trains until all updates are made, or until it is interrupted. The last thing it does is a checkpoint.
+    ///
+    /// # Errors
+    /// Those of data, updates, evaluation and checkpoints. Checkpoints made before stay as they are.
+    pub fn go(
+        &self,
+        trainer: &mut Trainer,
+        mut progress: Progress,
+        evaluate: &mut Evaluate<'_>,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Ended> {
+        let Recipe { seed, batch, update, run, .. } = self.recipe;
+        let config = trainer.config().clone();
+        let loader = Loader {
+            draws: self.draws,
+            options: batch,
+            config: &config,
+            seed: *seed,
+            rank: (self.ranks.rank(), self.ranks.size()),
+        };
+        let leads = self.ranks.rank() == 0;
+        watch(Event::Began { updates: trainer.updates(), total: update.updates });
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel::<Result<Loaded>>(AHEAD);
+            let (loader, first, left) = (&loader, progress.draws, update.updates.saturating_sub(trainer.updates()));
+            scope.spawn(move || {
+                for ahead in 0..left {
+                    // Nobody listens any more once the run has been interrupted or has failed.
+                    if sender.send(loader.load(first + ahead * loader.options.draws)).is_err() {
+                        break;
+                    }
+                }
+            });
+            while trainer.updates() < update.updates {
+                let waited = Instant::now();
+                let loaded = receiver.recv().map_err(|_| Error::device("the thread that makes batches has ended"))??;
+                let data = waited.elapsed();
+                self.note_skipped(&loaded, &mut progress, watch)?;
+                let started = Instant::now();
+                let updated = pollster::block_on(trainer.update(&loaded.groups, self.ranks))?;
+                progress.draws += batch.draws;
+                watch(Event::Updated { updated: &updated, time: StepTime::new(data, started.elapsed()) });
+
+                let [stop, _] = self.ranks.sum_pair([f64::from(self.interrupted.load(Ordering::Relaxed)), 0.0])?;
+                let ended = stop > 0.0 || updated.update == update.updates;
+                let due = |every: u64| every > 0 && (updated.update.is_multiple_of(every) || ended && stop == 0.0);
+                if leads && due(run.evaluate_every) {
+                    let evaluation = evaluate(trainer)?;
+                    if progress.best.is_none_or(|(best, _)| evaluation.overall > best) {
+                        progress.best = Some((evaluation.overall, updated.update));
+                    }
+                    watch(Event::Evaluated { update: updated.update, evaluation: &evaluation });
+                }
+                let best_is_new = progress.best.is_some_and(|(_, best)| best == updated.update);
+                if leads && (ended || best_is_new || due(run.checkpoint_every)) {
+                    let path = self.checkpoints.save(trainer, &progress)?;
+                    watch(Event::Saved { update: updated.update, path: &path });
+                }
+                if stop > 0.0 && updated.update < update.updates {
+                    return Ok(Ended::Interrupted);
+                }
+            }
+            Ok(Ended::Done)
+        })
+    }
+
+    fn note_skipped(
+        &self,
+        loaded: &Loaded,
+        progress: &mut Progress,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<()> {
+        for (draw, reason) in &loaded.skipped {
+            watch(Event::Skipped { draw: *draw, reason });
+        }
+        let [skipped, _] = self.ranks.sum_pair([loaded.skipped.len() as f64, 0.0])?;
+        progress.skipped += skipped as u64;
+        check_skipped(progress.skipped, progress.draws + self.recipe.batch.draws, &self.recipe.batch)
+    }
+}
+
+impl StepTime {
+    fn new(data: Duration, update: Duration) -> Self {
+        Self { data: data.as_secs_f64(), update: update.as_secs_f64() }
+    }
+}

@@ -1,0 +1,154 @@
+//! A run's directory, and everything that a run needs made from its recipe: begun, or resumed where it stopped.
+
+use super::checkpoint::{Checkpoints, Progress, named, restore};
+use super::parameters::Section;
+use super::recipe::Recipe;
+use super::trainer::{Averages, Trainer};
+use crate::config::{AnswerOptions, GenerationConfig, OfaConfig};
+use crate::error::{Error, Result};
+use crate::model::{Parameters, Random, parameter_shapes};
+use crate::vocab::Vocab;
+use crate::weights::VocabFiles;
+use crate::weights::{BundleFiles, DeviceWeights, Manifest, Precision, read_files, read_tensors, write_bundle};
+use burn::tensor::Device;
+use std::collections::HashMap;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+const RECIPE: &str = "recipe.toml";
+const LOCK: &str = "run.lock";
+const CHECKPOINTS: &str = "checkpoints";
+
+/// A run that is ready to go.
+pub struct Session {
+    pub directory: PathBuf,
+    pub recipe: Recipe,
+    pub files: BundleFiles,
+    pub trainer: Trainer,
+    pub checkpoints: Checkpoints,
+    pub progress: Progress,
+    /// Held as long as the run works in its directory.
+    _lock: Option<File>,
+}
+
+impl Session {
+    /// Begins the run of `recipe` in `directory`, or goes on with the run that is there where `resume` says so. Several
+    /// ranks share a directory; only the first locks and writes it (`leads`).
+    ///
+    /// # Errors
+    /// [`Error::File`] for a directory that is in use, or that holds another run; those of recipe, vocabulary, weights
+    /// and checkpoint.
+    pub fn open(recipe: Recipe, directory: &Path, device: &Device, resume: bool, leads: bool) -> Result<Self> {
+        fs::create_dir_all(directory).map_err(|error| Error::file(directory.display(), error))?;
+        let lock = leads.then(|| lock(directory)).transpose()?;
+        let checkpoints = Checkpoints::open(&directory.join(CHECKPOINTS), recipe.run.keep_last)?;
+        let latest = checkpoints.latest()?;
+        if latest.is_some() && !resume {
+            let reason = "holds a run already: pass --resume to go on with it, or choose another directory";
+            return Err(Error::file(directory.display(), reason));
+        }
+        let (files, mut trainer) = prepare(&recipe, device)?;
+        let progress = match &latest {
+            Some(checkpoint) => restore(checkpoint, &mut trainer)?,
+            None => Progress::default(),
+        };
+        if leads {
+            let path = directory.join(RECIPE);
+            fs::write(&path, recipe.to_toml()?).map_err(|error| Error::file(path.display(), error))?;
+        }
+        Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, _lock: lock })
+    }
+
+    /// The recipe that the run in `directory` was begun with.
+    ///
+    /// # Errors
+    /// Those of [`Recipe::read`].
+    pub fn recipe(directory: &Path, sets: &[String]) -> Result<Recipe> {
+        Recipe::read(&directory.join(RECIPE), sets)
+    }
+
+    pub fn vocab(&self) -> Result<Vocab> {
+        Vocab::from_tokenizer_json(&self.files.tokenizer_json, &self.files.config)
+    }
+
+    /// Writes the trained model, averaged if the run averages, as an f32 bundle.
+    ///
+    /// # Errors
+    /// Those of [`write_bundle`].
+    pub fn export(&self, out: &Path) -> Result<Manifest> {
+        let trainer = &self.trainer;
+        let (parameters, statistics) = match &trainer.state.average {
+            Some(Averages { parameters, statistics }) => (parameters.values.clone(), statistics.values.clone()),
+            None => (trainer.values(Section::Parameters), trainer.values(Section::Statistics)),
+        };
+        let mut tensors: HashMap<_, _> = named(trainer.map(), Section::Parameters, parameters)?.into_iter().collect();
+        tensors.extend(named(trainer.map(), Section::Statistics, statistics)?);
+        let config = &self.files.config;
+        let order = parameter_shapes(config, &trainer.values(Section::Parameters).device())?;
+        let ordered = order.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(Ok);
+        write_bundle(out, &self.files, Precision::F32, ordered)
+    }
+}
+
+/// The lock lives as long as the file is open, so that it goes with its process however that ends.
+fn lock(directory: &Path) -> Result<File> {
+    let path = directory.join(LOCK);
+    let file = File::create(&path).map_err(|error| Error::file(path.display(), error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::file(directory.display(), "another process is training in this directory"))
+        }
+        Err(TryLockError::Error(error)) => Err(Error::file(path.display(), error)),
+    }
+}
+
+/// A bundle's small files for the model to be trained, and the model on its device.
+pub(super) fn prepare(recipe: &Recipe, device: &Device) -> Result<(BundleFiles, Trainer)> {
+    let device = device.clone().autodiff();
+    let generation_config = GenerationConfig::for_all(AnswerOptions {
+        image_size: Some(recipe.model.image_size),
+        ..AnswerOptions::default()
+    })
+    .to_json()?;
+    let trainer = |config: &OfaConfig, parameters: &mut dyn Parameters| {
+        Trainer::new(config.clone(), recipe.update.clone(), recipe.seed, parameters)
+    };
+    let (files, trainer) = match &recipe.model.from {
+        Some(bundle) => {
+            let (manifest, files) = read_files(bundle)?;
+            let config = recipe.model.config(Some(&files.config))?;
+            let mut weights = DeviceWeights::new(&config, device);
+            read_tensors(bundle, &manifest, |name, tensor| weights.insert(&name, &tensor))?;
+            let trainer = trainer(&config, &mut weights)?;
+            weights.finish()?;
+            (BundleFiles { config, generation_config, ..files }, trainer)
+        }
+        None => {
+            let vocabulary = VocabFiles::find(recipe.model.tokenizer.as_deref(), Path::new("."))?;
+            let config = sized(recipe, &vocabulary)?;
+            let tokenizer_json = vocabulary.tokenizer_json(config.num_codes, config.num_bins)?;
+            Vocab::from_tokenizer_json(&tokenizer_json, &config)?;
+            device.seed(recipe.seed);
+            let mut random = Random { device, pad_token_id: config.pad_token_id, gain: 1.0 };
+            let trainer = trainer(&config, &mut random)?;
+            (BundleFiles { config, tokenizer_json, generation_config }, trainer)
+        }
+    };
+    Ok((files, trainer))
+}
+
+/// A fresh model's configuration, its vocabulary as large as the files say unless the recipe says otherwise.
+fn sized(recipe: &Recipe, vocabulary: &VocabFiles) -> Result<OfaConfig> {
+    let mut choice = recipe.model.clone();
+    if let Some(size) = vocabulary.text_size()?
+        && !choice.config.contains_key("vocab_size")
+    {
+        // `<mask>` is the last id before the codes.
+        let plain = OfaConfig { vocab_size: size, ..choice.config(None)? };
+        let whole = size + plain.num_codes + plain.num_bins;
+        choice.config.insert("vocab_size".into(), toml::Value::Integer(whole as i64));
+        choice.config.entry("mask_token_id").or_insert(toml::Value::Integer(size as i64 - 1));
+    }
+    choice.config(None)
+}

@@ -1,0 +1,274 @@
+//! Image codes from nothing: an autoencoder whose codebook follows the vectors that the encoder makes.
+//!
+//! The loss is the original's without its perceptual and adversarial terms, which need other networks: what is drawn
+//! against what was shown, and vectors against their rows. The codebook is a moving average of the vectors that chose
+//! each row; rows that nothing chooses begin anew at one of them.
+
+use super::checkpoint::named;
+use super::optimizer::{Adam, AdamOptions, Schedule, clip};
+use super::parameters::{ParameterMap, Section};
+use super::trainer::{floats, mix};
+use crate::config::{CodeChoice, VqganConfig};
+use crate::error::{Error, Result};
+use crate::image::{Normalization, Pixels, normalize};
+use crate::kernels::indices;
+use crate::model::{Parameters, Quantizer, Stored, Vqgan};
+use crate::weights::Tensors;
+use burn::module::Module;
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+/// How updates are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VqvaeOptions {
+    /// Updates in all.
+    pub updates: u64,
+    pub schedule: Schedule,
+    pub adam: AdamOptions,
+    /// The longest gradient; 0 switches clipping off.
+    pub clip_norm: f64,
+    /// The weight of the vectors' distance from their rows.
+    pub commitment: f64,
+    /// The decay of the codebook's moving average.
+    pub decay: f64,
+    /// A row is dead that is chosen less often than this share of its fair share.
+    pub least_use: f64,
+    /// Updates between two looks for dead rows.
+    pub restart_every: u64,
+}
+
+impl Default for VqvaeOptions {
+    fn default() -> Self {
+        Self {
+            updates: 2000,
+            schedule: Schedule { lr: 1e-3, end_lr: 1e-5, ..Schedule::default() },
+            adam: AdamOptions { betas: [0.9, 0.99], weight_decay: 0.0, ..AdamOptions::default() },
+            clip_norm: 1.0,
+            commitment: 0.25,
+            decay: 0.98,
+            least_use: 0.03,
+            restart_every: 20,
+        }
+    }
+}
+
+/// A model of image codes in training.
+pub struct VqvaeTrainer {
+    config: VqganConfig,
+    options: VqvaeOptions,
+    seed: u64,
+    model: Vqgan,
+    map: ParameterMap,
+    /// The trained weights, `[n]`.
+    values: Tensor<1>,
+    adam: Adam,
+    codebook: MovingCodebook,
+    updates: u64,
+}
+
+/// What an update did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VqvaeUpdated {
+    /// From 1.
+    pub update: u64,
+    pub lr: f64,
+    /// The mean difference between what was shown and what was drawn, of numbers from -1 to 1.
+    pub reconstruction: f64,
+    /// The mean squared distance of a vector's channels from those of its row.
+    pub commitment: f64,
+    /// Different codes among the batch's.
+    pub codes: usize,
+}
+
+impl VqvaeTrainer {
+    /// A fresh model on `device`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a configuration that cannot be used or whose codes are chosen by logits.
+    pub fn new(config: VqganConfig, options: VqvaeOptions, seed: u64, device: &Device) -> Result<Self> {
+        config.validate()?;
+        if config.choice != CodeChoice::VQModel {
+            return Err(Error::config("type", "VQModel, the kind that is trained here", "GumbelVQ"));
+        }
+        device.seed(seed);
+        let mut fresh = Fresh { device: device.clone().autodiff() };
+        let (model, mut map) = ParameterMap::record(&mut fresh, |parameters| Vqgan::new(&config, parameters))?;
+        let model = map.freeze(model, |name| name.starts_with("quantize."));
+        let values = map.values(&model, Section::Parameters);
+        let adam = Adam::new(options.adam.clone(), &values);
+        let codebook = MovingCodebook::new(model.valid().quantize);
+        Ok(Self { config, options, seed, model, map, values, adam, codebook, updates: 0 })
+    }
+
+    pub fn config(&self) -> &VqganConfig {
+        &self.config
+    }
+
+    /// The model as it is now, without gradients.
+    pub fn model(&self) -> Vqgan {
+        let mut model = self.model.valid();
+        model.quantize = self.codebook.quantizer.clone();
+        model
+    }
+
+    /// The model's tensors, in the order in which it runs.
+    ///
+    /// # Errors
+    /// The device's, when they cannot be read back.
+    pub fn tensors(&self) -> Result<Tensors<'static>> {
+        named(&self.map, Section::Parameters, self.map.values(&self.model(), Section::Parameters))
+    }
+
+    /// One update on images of one size.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when the images' sizes differ or are no multiples of the stride; [`Error::Device`] when the
+    /// gradient is not finite.
+    pub async fn update(&mut self, images: &[Pixels]) -> Result<VqvaeUpdated> {
+        let update = self.updates + 1;
+        let lr = self.options.schedule.lr(update, self.options.updates);
+        let images = self.batch(images)?;
+        let features = self.model.features(self.model.encode(images.clone()));
+        let vectors = features.clone().without_autodiff();
+        if self.updates.is_multiple_of(self.options.restart_every.max(1)) {
+            self.codebook.restart(&vectors, self.options.least_use, mix(self.seed, update, 0)).await?;
+        }
+        let codes = self.codebook.quantizer.codes(vectors.clone());
+        let rows = self.codebook.quantizer.look_up(codes.clone());
+        // The decoder sees the rows, and its gradient passes them by to the encoder.
+        let straight_through = features.clone() + (rows.clone() - vectors.clone());
+        let drawn = self.model.decode_features(straight_through);
+        let reconstruction = (drawn - images).abs().mean();
+        let commitment = (features - rows).square().mean();
+        let loss = reconstruction.clone() + commitment.clone() * self.options.commitment;
+
+        let mut gradients = loss.backward();
+        let gradient = self.map.gradient(&self.model, &mut gradients);
+        let norm = gradient.norm().await?;
+        if !norm.is_finite() {
+            return Err(Error::device(format!(
+                "the gradient of update {update} is not finite: lower the learning rate"
+            )));
+        }
+        let gradient = clip(gradient, norm, self.options.clip_norm);
+        let mask = self.map.mask(&gradient.reached, &gradient.values.device());
+        self.values = self.adam.step(self.values.clone(), gradient.values, mask, lr);
+        self.model = self.map.load(self.model.clone(), Section::Parameters, &self.values);
+        let used = self.codebook.follow(codes, vectors, self.options.decay);
+        self.updates = update;
+
+        let read = vec![reconstruction.without_autodiff(), commitment.without_autodiff(), used];
+        let read = floats(Tensor::cat(read, 0)).await?;
+        let number = |at: usize| f64::from(read[at]);
+        Ok(VqvaeUpdated { update, lr, reconstruction: number(0), commitment: number(1), codes: number(2) as usize })
+    }
+
+    /// `[B, 3, height, width]`, from -1 to 1.
+    fn batch(&self, images: &[Pixels]) -> Result<Tensor<4>> {
+        let stride = self.config.stride() as u32;
+        let size @ (width, height) = images.first().map(Pixels::size).unwrap_or_default();
+        if !width.is_multiple_of(stride) || !height.is_multiple_of(stride) || images.is_empty() {
+            return Err(Error::image(format!("{width} x {height} pixels, where multiples of {stride} can be coded")));
+        }
+        if let Some(other) = images.iter().find(|image| image.size() != size) {
+            return Err(Error::image(format!("{other:?} among images of {width} x {height}")));
+        }
+        let values: Vec<f32> = images.iter().flat_map(|image| normalize(image, Normalization::Half)).collect();
+        let shape = [images.len(), 3, height as usize, width as usize];
+        Ok(Tensor::from_data(TensorData::new(values, shape), &self.model.device()))
+    }
+}
+
+/// The codebook and what it is the mean of.
+struct MovingCodebook {
+    quantizer: Quantizer,
+    /// How many vectors of a batch choose each row, averaged over batches, `[K]`.
+    uses: Tensor<1>,
+    /// The sum of those vectors, `[K, C]`.
+    sums: Tensor<2>,
+}
+
+impl MovingCodebook {
+    fn new(quantizer: Quantizer) -> Self {
+        let codebook = quantizer.codebook();
+        let [rows, _] = codebook.dims();
+        Self { quantizer, uses: Tensor::zeros([rows], &codebook.device()), sums: codebook.zeros_like() }
+    }
+
+    /// Moves each row towards the mean of the vectors that chose it; tells how many rows were chosen, `[1]`.
+    ///
+    /// # Shapes
+    /// codes `[B, h, w]`, vectors `[B, C, h, w]`
+    fn follow(&mut self, codes: Tensor<3, Int>, vectors: Tensor<4>, decay: f64) -> Tensor<1> {
+        let [rows, _] = self.sums.dims();
+        let vectors = columns(vectors);
+        let [count, _] = vectors.dims();
+        let chosen = codes.reshape([count]).one_hot::<2>(rows).float();
+        let uses = chosen.clone().sum_dim(0).reshape([rows]);
+        let used = uses.clone().greater_elem(0.5).float().sum();
+        let average = |old: Tensor<2>, new: Tensor<2>| old * decay + new * (1.0 - decay);
+        self.uses = average(self.uses.clone().unsqueeze(), uses.unsqueeze()).reshape([rows]);
+        self.sums = average(self.sums.clone(), chosen.transpose().matmul(vectors));
+        // Uses only shrink by decay between two looks for dead rows, so that none of them is 0.
+        let means = self.sums.clone() / self.uses.clone().reshape([rows, 1]);
+        self.quantizer = self.quantizer.clone().with_codebook(means);
+        used
+    }
+
+    /// Sets rows that are hardly used to vectors drawn by `seed`; at first all are.
+    ///
+    /// # Shapes
+    /// vectors `[B, C, h, w]`
+    async fn restart(&mut self, vectors: &Tensor<4>, least_use: f64, seed: u64) -> Result<()> {
+        let vectors = columns(vectors.clone());
+        let ([count, _], [rows, _]) = (vectors.dims(), self.sums.dims());
+        let fair = count as f64 / rows as f64;
+        let mut uses = floats(self.uses.clone()).await?;
+        let dead: Vec<bool> = uses.iter().map(|uses| f64::from(*uses) < least_use * fair).collect();
+        if !dead.contains(&true) {
+            return Ok(());
+        }
+        let mut random = fastrand::Rng::with_seed(seed);
+        let device = vectors.device();
+        let drawn = vectors.select(0, indices((0..rows).map(|_| random.usize(0..count)), &device));
+        let revived: Vec<f32> = dead.iter().map(|dead| f32::from(*dead)).collect();
+        let revived = Tensor::<2>::from_data(TensorData::new(revived, [rows, 1]), &device);
+        let codebook = self.quantizer.codebook();
+        let codebook = codebook.clone() + (drawn - codebook) * revived;
+        for (uses, _) in uses.iter_mut().zip(&dead).filter(|(_, dead)| **dead) {
+            *uses = fair as f32;
+        }
+        self.uses = Tensor::from_data(TensorData::new(uses, [rows]), &device);
+        self.sums = codebook.clone() * self.uses.clone().reshape([rows, 1]);
+        self.quantizer = self.quantizer.clone().with_codebook(codebook);
+        Ok(())
+    }
+}
+
+/// `[B, C, h, w]` → `[B · h · w, C]`, in the order of codes.
+fn columns(vectors: Tensor<4>) -> Tensor<2> {
+    let [batch, width, height, columns] = vectors.dims();
+    vectors.permute([0, 2, 3, 1]).reshape([batch * height * columns, width])
+}
+
+/// Fresh parameters by the rule of the original's framework: weights uniform within ± fan-in^-0.5, norms 1 and 0. The
+/// codebook begins at the first batch's vectors.
+struct Fresh {
+    device: Device,
+}
+
+impl Parameters for Fresh {
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
+        let count: usize = shape.iter().product();
+        let constant = |value: f32| Tensor::<1>::full([count], value, &self.device);
+        Ok(Stored::Flat(match shape {
+            [_, input, height, width] => {
+                let bound = ((input * height * width) as f64).powf(-0.5);
+                Tensor::random([count], Distribution::Uniform(-bound, bound), &self.device)
+            }
+            [_] if name.ends_with(".weight") => constant(1.0),
+            _ => constant(0.0),
+        }))
+    }
+}

@@ -1,0 +1,114 @@
+//! A run that stops and goes on is the run that never stopped.
+
+use super::{Toy, directory, recipe, session};
+use crate::support::only_drawer;
+use burn::tensor::Tensor;
+use ofa::error::Result;
+use ofa::train::{Alone, Ended, Event, Recipe, Run, Evaluation, Section, Session, Trainer};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Trains until update `stop`, or to the end.
+fn train(session: &mut Session, draws: &Toy, stop: Option<u64>) -> Result<Ended> {
+    let interrupted = AtomicBool::new(false);
+    let Session { recipe, trainer, checkpoints, progress, .. } = session;
+    let run = Run { recipe, draws, ranks: &Alone, checkpoints, interrupted: &interrupted };
+    let mut watch = |event: Event<'_>| {
+        if let Event::Updated { updated, .. } = event
+            && stop == Some(updated.update)
+        {
+            interrupted.store(true, Ordering::Relaxed);
+        }
+    };
+    run.go(trainer, progress.clone(), &mut |_: &Trainer| Ok(Evaluation::default()), &mut watch)
+}
+
+fn bits(values: Tensor<1>) -> Vec<u32> {
+    let values: Vec<f32> = values.into_data().try_into_vec().unwrap();
+    values.into_iter().map(f32::to_bits).collect()
+}
+
+fn everything(trainer: &Trainer) -> [Vec<u32>; 2] {
+    [Section::Parameters, Section::Statistics].map(|section| bits(trainer.values(section)))
+}
+
+fn straight(recipe: &Recipe, draws: &Toy) -> [Vec<u32>; 2] {
+    let (_parent, run) = directory();
+    let mut session = session(recipe, &run, false).unwrap();
+    assert_eq!(train(&mut session, draws, None).unwrap(), Ended::Done);
+    everything(&session.trainer)
+}
+
+#[test]
+fn a_resumed_run_is_the_straight_run_to_the_last_bit() {
+    let _drawing = only_drawer();
+    // Epochs of 10 draws and updates of 4: the run stops in the middle of one.
+    let (recipe, draws) = (recipe(&[]), Toy { rows: Some(10), ..Toy::default() });
+    let expected = straight(&recipe, &draws);
+    let (_parent, run) = directory();
+    for stop in [Some(3), Some(7), None] {
+        let mut session = session(&recipe, &run, true).unwrap();
+        let ended = train(&mut session, &draws, stop).unwrap();
+        assert_eq!(ended, if stop.is_some() { Ended::Interrupted } else { Ended::Done });
+        if stop.is_none() {
+            assert!(everything(&session.trainer) == expected, "the resumed run went another way");
+        }
+    }
+}
+
+#[test]
+fn old_checkpoints_go_and_what_was_cut_off_is_swept_up() {
+    let _drawing = only_drawer();
+    let (recipe, draws) = (recipe(&["run.checkpoint_every=2", "run.keep_last=2"]), Toy::default());
+    let (_parent, run) = directory();
+    train(&mut session(&recipe, &run, false).unwrap(), &draws, None).unwrap();
+    let names = || {
+        let mut names: Vec<_> = std::fs::read_dir(run.join("checkpoints")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(), ["latest", "step-0000000010", "step-0000000012"]);
+    std::fs::create_dir(run.join("checkpoints/step-0000000014.tmp")).unwrap();
+    let session = session(&recipe, &run, true).unwrap();
+    assert_eq!(session.trainer.updates(), 12);
+    assert_eq!(names().len(), 3);
+}
+
+#[test]
+fn the_newest_complete_checkpoint_counts_whatever_the_pointer_says() {
+    let _drawing = only_drawer();
+    let (recipe, draws) = (recipe(&[]), Toy::default());
+    let (_parent, run) = directory();
+    train(&mut session(&recipe, &run, false).unwrap(), &draws, None).unwrap();
+    std::fs::remove_file(run.join("checkpoints/latest")).unwrap();
+    assert_eq!(session(&recipe, &run, true).unwrap().trainer.updates(), 12);
+}
+
+fn message(recipe: &Recipe, run: &Path, resume: bool) -> String {
+    match session(recipe, run, resume) {
+        Ok(_) => panic!("expected an error"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn what_would_spoil_a_run_is_refused() {
+    let _drawing = only_drawer();
+    let (recipe_of_run, draws) = (recipe(&[]), Toy::default());
+    let (_parent, run) = directory();
+    let mut first = session(&recipe_of_run, &run, false).unwrap();
+    train(&mut first, &draws, Some(4)).unwrap();
+    assert!(message(&recipe_of_run, &run, true).contains("another process"), "two runs in one directory");
+    drop(first);
+    assert!(message(&recipe_of_run, &run, false).contains("--resume"), "a new run in a used directory");
+    let wider = recipe(&["model.config.encoder_ffn_dim=64"]);
+    assert!(message(&wider, &run, true).contains("encoder_ffn_dim"), "{}", message(&wider, &run, true));
+
+    let model = run.join("checkpoints/step-0000000004/model.safetensors");
+    let mut bytes = std::fs::read(&model).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&model, bytes).unwrap();
+    let damaged = message(&recipe_of_run, &run, true);
+    assert!(damaged.contains("model.safetensors") && damaged.contains("hash"), "{damaged}");
+}

@@ -1,0 +1,68 @@
+//! Single updates: they learn, and what is no number does no harm.
+
+use super::{Toy, directory, recipe, session};
+use crate::support::only_drawer;
+use ofa::train::{Alone, Batch, Draws, Section, Updated};
+
+/// Some of the toy's draws as one group.
+fn batch(session: &ofa::train::Session, draws: &Toy, first: u64) -> Vec<Vec<Batch>> {
+    let samples: Vec<_> = (first..first + 4).flat_map(|index| draws.draw(0, index).unwrap().main).collect();
+    vec![vec![Batch::new(&samples, session.trainer.config(), None, 0).unwrap()]]
+}
+
+fn update(session: &mut ofa::train::Session, groups: &[Vec<Batch>]) -> ofa::error::Result<Updated> {
+    pollster::block_on(session.trainer.update(groups, &Alone))
+}
+
+#[test]
+fn one_batch_is_learnt_by_heart() {
+    let _drawing = only_drawer();
+    let plain = ["model.config.dropout=0.0", "model.config.encoder_drop_path_rate=0.0",
+        "model.config.decoder_drop_path_rate=0.0", "update.updates=150", "update.loss.label_smoothing=0.0"];
+    let (_parent, run) = directory();
+    let mut session = session(&recipe(&plain), &run, false).unwrap();
+    let groups = batch(&session, &Toy::default(), 0);
+    let losses: Vec<f64> = (0..150).map(|_| update(&mut session, &groups).unwrap().loss).collect();
+    assert!(losses[149] < 0.05 * losses[0], "from {} to {}", losses[0], losses[149]);
+}
+
+#[test]
+fn gradients_that_are_no_numbers_change_nothing_and_end_the_run_if_they_go_on() {
+    let _drawing = only_drawer();
+    let (_parent, run) = directory();
+    let mut session = session(&recipe(&["update.max_bad_updates=3"]), &run, false).unwrap();
+    let good = batch(&session, &Toy::default(), 0);
+    let bad = batch(&session, &Toy { infinite_from: Some(0), ..Toy::default() }, 0);
+    let weights = |session: &ofa::train::Session| -> Vec<f32> {
+        session.trainer.values(Section::Parameters).into_data().try_into_vec().unwrap()
+    };
+    assert!(update(&mut session, &good).unwrap().stepped);
+    let before = weights(&session);
+    assert!(!update(&mut session, &bad).unwrap().stepped);
+    assert!(!update(&mut session, &bad).unwrap().stepped);
+    assert_eq!(weights(&session), before);
+    let error = update(&mut session, &bad).unwrap_err().to_string();
+    assert!(error.contains("3 gradients in a row"), "{error}");
+}
+
+#[test]
+fn what_is_frozen_stays() {
+    let _drawing = only_drawer();
+    let (_parent, run) = directory();
+    let frozen = ["update.freeze=['encoder.embed_images', 'encoder.embed_tokens']"];
+    let mut session = session(&recipe(&frozen), &run, false).unwrap();
+    let values = |session: &ofa::train::Session| -> Vec<f32> {
+        session.trainer.values(Section::Parameters).into_data().try_into_vec().unwrap()
+    };
+    let before = values(&session);
+    let groups = batch(&session, &Toy::default(), 0);
+    update(&mut session, &groups).unwrap();
+    let after = values(&session);
+    for entry in session.trainer.map().entries(Section::Parameters) {
+        let same = before[entry.range.clone()] == after[entry.range.clone()];
+        let frozen = entry.name.starts_with("encoder.embed_images") || entry.name.starts_with("encoder.embed_tokens");
+        assert!(!frozen || same, "{} is frozen and changed", entry.name);
+        assert!(frozen || session.trainer.map().is_trained(&entry.name));
+    }
+    assert!(before != after);
+}
