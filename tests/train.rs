@@ -1,0 +1,5 @@
+//! Training: data, noise, augmentation, objectives.
+
+mod augment;
+mod data;
+mod objectives;

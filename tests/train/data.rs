@@ -1,0 +1,203 @@
+//! Readers, order and loader on small files written here.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ofa::error::{Error, Result};
+use ofa::train::data::*;
+use ofa::train::{Draw, Draws};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A PNG of one colour.
+pub fn png(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let image = image::RgbImage::from_pixel(width, height, image::Rgb([250, 3, 255]));
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+pub fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+pub fn open_kind(path: &Path, kind: &str) -> Box<dyn Records> {
+    let kind = Kind::find(kind).unwrap();
+    open(path, kind, kind.columns).unwrap()
+}
+
+fn says<T>(result: Result<T>, parts: &[&str]) {
+    let error = result.err().expect("an error").to_string();
+    assert!(parts.iter().all(|part| error.contains(part)), "{error} does not say {parts:?}");
+}
+
+#[test]
+fn tsv_rows_are_read_by_position_in_either_base64() {
+    let folder = TempDir::new().unwrap();
+    let (standard, url) = (STANDARD.encode(png(7, 5)), URL_SAFE_NO_PAD.encode(png(6, 4)));
+    let text = format!("u1\ti1\ta cat&&a dog\t\t{standard}\nu2\ti2\ta cow\t\t{url}");
+    let path = write(&folder, "caption.tsv", &text);
+    let file = open_kind(&path, "caption");
+    assert_eq!(file.len(), 2);
+    let second = file.record(1).unwrap();
+    assert_eq!((second.text("id").unwrap(), second.pixels().unwrap().size()), ("u2".into(), (6, 4)));
+    let first = file.record(0).unwrap();
+    assert_eq!((first.texts("caption").unwrap().len(), first.pixels().unwrap().size()), (2, (7, 5)));
+
+    let kind = Kind::find("caption").unwrap();
+    let evaluation = open(&path, kind, kind.evaluation.unwrap()).unwrap();
+    assert_eq!(evaluation.record(0).unwrap().text("id").unwrap(), "i1");
+    assert_eq!(kind.selected("0, 4,2").unwrap(), kind.columns);
+    says(kind.selected("0,4"), &["3 column numbers"]);
+}
+
+#[test]
+fn corrupt_rows_name_file_line_and_reason() {
+    let folder = TempDir::new().unwrap();
+    let image = URL_SAFE_NO_PAD.encode(png(8, 8));
+    let text = format!("1\ti\tphrase\t1,2,x,4\t{image}\n2\ti\n3\ti\tphrase\t5,2,3,4\t***\n4\ti\t\t1,2,3,4\t\n");
+    let path = write(&folder, "refcoco.tsv", &text);
+    let file = open_kind(&path, "grounding");
+    assert_eq!(file.len(), 4);
+    says(file.record(0).unwrap().corners("box"), &["refcoco.tsv:1", "`x`"]);
+    says(file.record(1), &["refcoco.tsv:2", "`image` is column 5"]);
+    let third = file.record(2).unwrap();
+    says(third.pixels(), &["refcoco.tsv:3", "base64"]);
+    says(third.corners("box"), &["refcoco.tsv:3", "left, top, right, bottom"]);
+    let fourth = file.record(3).unwrap();
+    says(fourth.text("text"), &["refcoco.tsv:4", "`text` is missing"]);
+    says(fourth.pixels(), &["refcoco.tsv:4", "`image` is missing"]);
+    says(file.record(4), &["refcoco.tsv:5", "4 lines"]);
+
+    std::fs::write(folder.path().join("latin.tsv"), b"1\ta\xff\n").unwrap();
+    says(open_kind(&folder.path().join("latin.tsv"), "text").record(0), &["latin.tsv:1", "UTF-8"]);
+    let answers = open_kind(&write(&folder, "v.tsv", "1\ti\tq\t7|!+no\t\tx\n1\ti\tq\tz|!+no\t\tx\n"), "vqa");
+    says(answers.record(0).unwrap().answers("answer"), &["v.tsv:1", "from 0 to 1"]);
+    says(answers.record(1).unwrap().answers("answer"), &["v.tsv:2", "`z`"]);
+    let jsonl = open_kind(&write(&folder, "x.jsonl", "{\"text\": 3, \"image\": \"gone.png\"}\n{\n"), "ocr");
+    says(jsonl.record(0).unwrap().pixels(), &["x.jsonl:1", "gone.png"]);
+    says(jsonl.record(1), &["x.jsonl:2", "JSON"]);
+    says(open(&folder.path().join("x.csv"), Kind::find("text").unwrap(), &[0, 1]).map(|_| ()), &["expected a .tsv"]);
+}
+
+#[test]
+fn json_rows_may_be_structured() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("a.png"), png(9, 3)).unwrap();
+    let line =
+        r#"{"image":"a.png","answer":{"no":0.5,"yes":1},"boxes":[{"box":[0,1,2,3],"label":"cat, big"}],"codes":[3,4]}"#;
+    let record = open_kind(&write(&folder, "d.jsonl", line), "vqa").record(0).unwrap();
+    assert_eq!(record.pixels().unwrap().size(), (9, 3));
+    assert_eq!(record.answers("answer").unwrap(), [("no".into(), 0.5), ("yes".into(), 1.0)]);
+    assert_eq!(record.objects("boxes").unwrap(), [([0.0, 1.0, 2.0, 3.0], "cat, big".into())]);
+    assert_eq!(record.numbers("codes").unwrap(), [3, 4]);
+}
+
+fn shard(path: &Path, members: &[(&str, &[u8])]) {
+    let mut tar = tar::Builder::new(std::fs::File::create(path).unwrap());
+    for (name, bytes) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, *bytes).unwrap();
+    }
+    tar.finish().unwrap();
+}
+
+#[test]
+fn shards_group_members_and_a_broken_one_is_a_bad_row() {
+    let folder = TempDir::new().unwrap();
+    let image = png(5, 5);
+    let members: [(&str, &[u8]); 4] =
+        [("d/a.png", &image), ("d/a.txt", b"a cat"), ("d/b.png", &image), ("d/b.json", b"{\"caption\":\"a cow\"}")];
+    shard(&folder.path().join("0.tar"), &members);
+    shard(&folder.path().join("1.tar"), &members[..2]);
+    let file = open_kind(folder.path(), "caption");
+    assert_eq!(file.len(), 3);
+    let captions: Vec<String> = (0..3).map(|row| file.record(row).unwrap().text("caption").unwrap()).collect();
+    assert_eq!(captions, ["a cat", "a cow", "a cat"]);
+    assert_eq!(file.record(1).unwrap().pixels().unwrap().size(), (5, 5));
+    assert_eq!(file.record(1).unwrap().text("id").unwrap(), "d/b");
+
+    // The second sample's image loses its end.
+    let path = folder.path().join("0.tar");
+    let end = 512 + image.len().div_ceil(512) * 512 + 1024 + 512 + 10;
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..end]).unwrap();
+    let file = open_kind(&path, "caption");
+    assert_eq!(file.len(), 2);
+    assert!(file.record(0).is_ok());
+    says(file.record(1), &["0.tar:d/b", "breaks off"]);
+}
+
+#[test]
+fn order_is_a_shuffle_of_its_own_each_epoch() {
+    for len in [1, 2, 3, 5, 64, 1000, 4097] {
+        let rows = |seed, epoch| -> Vec<u64> { (0..len).map(|at| Order::new(len, seed, epoch).at(at)).collect() };
+        let mut sorted = rows(7, 0);
+        sorted.sort_unstable();
+        assert!(sorted.into_iter().eq(0..len), "{len}");
+        assert_eq!(rows(7, 3), rows(7, 3));
+        if len >= 64 {
+            assert_ne!(rows(7, 0), rows(7, 1));
+            assert_ne!(rows(7, 0), rows(8, 0));
+            assert!(rows(7, 0).iter().zip(0..).filter(|(row, at)| **row == *at).count() < 10);
+        }
+    }
+}
+
+#[test]
+fn a_list_gives_each_epoch_its_file_and_keeps_the_last_for_evaluation() {
+    let list = DataList::parse("a.tsv, b.tsv,v.tsv").unwrap();
+    assert_eq!(list.training, [PathBuf::from("a.tsv"), PathBuf::from("b.tsv")]);
+    assert_eq!(list.evaluation, Some(PathBuf::from("v.tsv")));
+    assert_eq!(DataList::parse("a.tsv").unwrap().evaluation, None);
+    assert!(DataList::parse("a,,b").is_err());
+
+    let folder = TempDir::new().unwrap();
+    let paths = [write(&folder, "a.tsv", "1\ta\n"), write(&folder, "b.tsv", "1\tb\n2\tb\n")];
+    let kind = Kind::find("text").unwrap();
+    let files = EpochFiles::open(&paths, kind, kind.columns).unwrap();
+    assert_eq!(files.len(), 2);
+    let texts = |epoch| [0, 1].map(|at| files.drawn(1, epoch, at).unwrap().text("text").unwrap());
+    assert_eq!((texts(0), texts(1), texts(2)), (["a", "a"].map(Into::into), ["b", "b"].map(Into::into), texts(0)));
+}
+
+/// Slow where it matters, wrong at every tenth.
+struct Numbers;
+
+impl Draws for Numbers {
+    fn len(&self) -> Option<u64> {
+        Some(100)
+    }
+
+    fn draw(&self, _epoch: u64, index: u64) -> Result<Draw> {
+        std::thread::sleep(std::time::Duration::from_micros(997 * (index * 31 % 7)));
+        if index % 10 == 9 { Err(Error::file(format!("x.tsv:{index}"), "bad")) } else { Ok(Draw::default()) }
+    }
+}
+
+#[test]
+fn draws_come_in_order_whatever_the_number_of_workers() {
+    let lenient = SkipLimit { share: 0.2, tolerated: 5 };
+    let positions = |workers| -> (Vec<u64>, Skipped) {
+        let mut loader = Loader::new(workers, lenient).unwrap();
+        let drawn = loader.load(&Numbers, 0, 0..100).unwrap();
+        (drawn.iter().map(|drawn| drawn.position).collect(), loader.skipped().clone())
+    };
+    let (order, skipped) = positions(1);
+    assert!(order.iter().copied().eq((0..100).filter(|at| at % 10 != 9)));
+    assert_eq!((skipped.asked, skipped.count, skipped.reasons[0].as_str()), (100, 10, "x.tsv:9: bad"));
+    assert_eq!(positions(5), (order, skipped));
+
+    let mut strict = Loader::new(2, SkipLimit { share: 0.01, tolerated: 3 }).unwrap();
+    says(strict.load(&Numbers, 0, 0..100), &["10 of 100", "x.tsv:9: bad"]);
+}
+
+#[test]
+fn the_cursor_ends_an_epoch_with_a_short_step() {
+    let mut cursor = Cursor::start(1);
+    let steps: Vec<_> = (0..4).map(|_| cursor.advance(4, Some(6))).collect();
+    assert_eq!(steps, [(0, 0..4), (0, 4..6), (1, 0..4), (1, 4..6)]);
+}

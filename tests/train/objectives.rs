@@ -1,0 +1,164 @@
+//! Rows become samples and questions.
+
+use super::data::{open_kind, png, write};
+use crate::vocab::SMALL;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
+use ofa::train::augment::ImageSizes;
+use ofa::train::data::EpochFiles;
+use ofa::train::objectives::*;
+use ofa::train::{Draw, Draws, Reference};
+use std::collections::BTreeSet;
+use tempfile::TempDir;
+
+const SIZES: ImageSizes = ImageSizes { side: 32, short_side: 40, long_side: 56, extra_side: 64 };
+
+/// A draw as text, for comparing and reading.
+fn shown(draw: &Draw) -> Vec<(&'static str, String, String, f32)> {
+    let samples = draw.main.iter().chain(&draw.extra);
+    samples.map(|one| (one.objective, SMALL.decode(&one.source), SMALL.decode(&one.target), one.conf)).collect()
+}
+
+fn files(folder: &TempDir, name: &str, kind: &str, text: &str) -> EpochFiles {
+    EpochFiles::new(vec![open_kind(&write(folder, name, text), kind)]).unwrap()
+}
+
+/// Sixteen rows of all three kinds, and one each of the others.
+fn pretraining(folder: &TempDir, negatives: Negatives) -> Pretraining<'static> {
+    let image = URL_SAFE.encode(png(50, 40));
+    let row = |at: usize| match at % 3 {
+        0 => format!("{at}\t{image}\tA red cat no {at}.\t\t\tcat&&dog\tcoco\tcaption\n"),
+        1 => format!("{at}\t{image}\t\tWhat is it\t0.3|!+a cat&&0.75|!+dog {at}\t\tvqa\tqa\n"),
+        _ => format!("{at}\t{image}\tthe cow\t\t5,5,20,30\t\trefcoco\tvisual_grounding\n"),
+    };
+    let codes = vec!["7"; 16].join(" ");
+    let square = URL_SAFE.encode(png(64, 64));
+    let data = PretrainingData {
+        main: files(folder, "main.tsv", "vision_language", &(0..16).map(row).collect::<String>()),
+        texts: Some(files(folder, "text.tsv", "text", "1\tOne Two three\n2\tfour five six seven\n")),
+        images: Some(files(folder, "image.tsv", "image", &format!("1\t{square}\t{codes}\n"))),
+        detection: Some(files(
+            folder,
+            "box.tsv",
+            "detection",
+            &format!("1\t{image}\t0,0,50,40,3,cat&&1,1,49,39,4,dog\n"),
+        )),
+        negatives,
+    };
+    Pretraining::new(data, &SMALL, SIZES, 7)
+}
+
+#[test]
+fn eight_rows_give_sixteen_samples_and_a_round_of_the_others() {
+    let folder = TempDir::new().unwrap();
+    let source = pretraining(&folder, Negatives::default());
+    assert_eq!(source.len(), Some(16));
+    let draws: Vec<Draw> = (0..8).map(|at| source.draw(0, at).unwrap()).collect();
+    let main: Vec<_> = draws.iter().flat_map(|draw| &draw.main).collect();
+    assert_eq!(main.len(), 16);
+    assert!(main.iter().all(|one| one.image.as_ref().is_some_and(|image| (image.width, image.height) == (32, 32))));
+    let extra: Vec<&str> = draws[0].extra.iter().map(|one| one.objective).collect();
+    assert_eq!(extra, ["text_infilling", "text_infilling", "image_infilling", "detection"]);
+    assert!(draws[1..].iter().all(|draw| draw.extra.is_empty()));
+    assert!(draws[0].extra.iter().all(|one| one.conf == 2.0 && one.codes == (one.objective == "image_infilling")));
+    let texts = shown(&draws[0]);
+    let texts: BTreeSet<&str> =
+        texts.iter().filter(|one| one.0 == "text_infilling").map(|one| one.2.as_str()).collect();
+    assert_eq!(texts, [" one two three", " four five six seven"].into());
+}
+
+#[test]
+fn draws_are_pure_and_every_objective_appears() {
+    let folder = TempDir::new().unwrap();
+    let source = pretraining(&folder, Negatives::default());
+    let mut seen = BTreeSet::new();
+    for epoch in 0..6 {
+        for at in 0..16 {
+            let draw = source.draw(epoch, at).unwrap();
+            assert_eq!(shown(&draw), shown(&source.draw(epoch, at).unwrap()));
+            for (objective, asked, answer, conf) in shown(&draw) {
+                match objective {
+                    "caption" => assert!(answer.starts_with(" a red cat no"), "{answer}"),
+                    "vqa" => assert!(asked == " what is it" && answer.starts_with(" dog") && conf == 0.75),
+                    "answer_match" => {
+                        assert!(asked.starts_with(" what is the answer to question \" what is it \". is \""))
+                    }
+                    "grounding" => assert_eq!(answer.matches("<bin_").count(), 4),
+                    "region_caption" => assert!(answer == " the cow" && asked.starts_with("  what does the region")),
+                    _ => {}
+                }
+                let verdict = if objective.ends_with("match") { answer } else { String::new() };
+                seen.insert((objective, verdict));
+            }
+        }
+    }
+    let count = |name: &str| seen.iter().filter(|(objective, _)| *objective == name).count();
+    assert_eq!((seen.len(), count("match"), count("answer_match")), (11, 2, 2), "{seen:?}");
+}
+
+#[test]
+fn the_originals_files_give_negatives() {
+    let folder = TempDir::new().unwrap();
+    write(&folder, "object.txt", "goat\nhorse\nowl\n");
+    write(&folder, "all_captions.txt", "a stranger\na stranger\n");
+    write(&folder, "type2ans.json", r#"{"other": ["fish", "fish", "fish"]}"#);
+    let source = pretraining(&folder, Negatives::open(folder.path()).unwrap());
+    let mut captions = BTreeSet::new();
+    for epoch in 0..30 {
+        for at in 0..16 {
+            for (objective, asked, answer, _) in shown(&source.draw(epoch, at).unwrap()) {
+                if (objective, answer.as_str()) == ("match", " no") {
+                    captions.insert(asked.split('"').nth(1).unwrap().split(' ').nth(3).map(String::from));
+                } else if (objective, answer.as_str()) == ("answer_match", " no") {
+                    assert!(asked.ends_with("is \" fish \"?"), "{asked}");
+                }
+            }
+        }
+    }
+    for animal in ["goat", "horse"] {
+        assert!(captions.contains(&Some(animal.to_string())), "{captions:?}");
+    }
+}
+
+#[test]
+fn rows_of_each_task_become_questions_and_samples() {
+    let folder = TempDir::new().unwrap();
+    let image = URL_SAFE.encode(png(20, 10));
+    let options = RowOptions { answers: Some(vec!["yes".into(), "no".into()]), ..RowOptions::default() };
+    let rows = |task: &str| Rows::new(task, options.clone()).unwrap();
+    let random = &mut fastrand::Rng::with_seed(1);
+
+    let record =
+        open_kind(&write(&folder, "v.tsv", &format!("9\ti\tis it red\t0.4|!+no&&0.6|!+yes\t\t{image}\n")), "vqa");
+    let record = record.record(0).unwrap();
+    let question = rows("vqa").question(&record).unwrap();
+    assert_eq!(question.id, "9");
+    assert_eq!(question.inputs.answers.as_ref().map(Vec::len), Some(2));
+    assert_eq!(question.reference, Reference::Scored(vec![("no".into(), 0.4), ("yes".into(), 0.6)]));
+    let sample = rows("vqa").sample(&record, &SMALL, 32, random).unwrap();
+    assert_eq!((SMALL.decode(&sample.source).as_str(), SMALL.decode(&sample.target).as_str()), (" is it red?", " yes"));
+    assert_eq!(sample.conf, 0.6);
+
+    let text = format!("9\ti\tthe cow\t5,2,10,8\t{image}\n");
+    let record = open_kind(&write(&folder, "g.tsv", &text), "grounding").record(0).unwrap();
+    let question = rows("grounding").question(&record).unwrap();
+    assert_eq!(question.reference, Reference::Region([0.25, 0.2, 0.5, 0.8]));
+
+    let text = format!("9\ti\t{image}\ta cat\tA dog.\tcontradiction\n8\ti\t{image}\ta cat\tA dog.\tperhaps\n");
+    let file = open_kind(&write(&folder, "e.tsv", &text), "entailment");
+    let entailment = rows("entailment");
+    let found: Vec<_> = entailment.questions(file.as_ref()).collect();
+    assert_eq!(found[0].as_ref().unwrap().reference, Reference::Texts(vec!["no".into()]));
+    let error = found[1].as_ref().unwrap_err().to_string();
+    assert!(error.contains("e.tsv:2") && error.contains("perhaps"), "{error}");
+
+    let record =
+        open_kind(&write(&folder, "c.tsv", &format!("{image}\t3\trugby ball\n")), "classify").record(0).unwrap();
+    assert_eq!(rows("classify").question(&record).unwrap().reference, Reference::Texts(vec!["rugby ball".into()]));
+
+    let text = format!("9\ti\tA cat, here!&&One dog\t\t{image}\n");
+    let files = files(&folder, "k.tsv", "caption", &text);
+    let tuning = FineTuning::new(rows("caption"), files, &SMALL, 32, 3);
+    let learnt: BTreeSet<String> = (0..20).map(|epoch| shown(&tuning.draw(epoch, 0).unwrap())[0].2.clone()).collect();
+    assert_eq!(learnt, [" A cat here".to_string(), " One dog".to_string()].into());
+}
