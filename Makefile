@@ -12,8 +12,13 @@ export XDG_RUNTIME_DIR ?= /tmp
 
 OFA := $(CARGO_TARGET_DIR)/debug/ofa
 VENV := $(CACHE)/venv
-TINY_SEED := 2024
-export OFA_TINY_WEIGHTS ?= $(CACHE)/seeded-tiny-$(TINY_SEED).safetensors
+GOLDENS ?= $(or $(OFA_GOLDENS),tests/golden)
+# Goldens of a real shape name their architecture and seed, of which their weights are a function.
+TINY_MANIFEST := $(shell grep -ls '"arch"' $(GOLDENS)/tiny/manifest.json $(GOLDENS)/manifest.json tests/golden/tiny/manifest.json | head -n 1)
+TINY_ARCH := $(shell grep -o '"arch": *"[a-z_]*"' $(TINY_MANIFEST) | grep -o 'ofa_[a-z]*' | cut -c 5-)
+TINY_SEED := $(shell grep -o '"seed": *[0-9]*' $(TINY_MANIFEST) | head -n 1 | grep -o '[0-9]*')
+TINY_KEYS := $(firstword $(wildcard $(GOLDENS)/keys_$(TINY_ARCH)_fairseq.json) tests/golden/keys_tiny_fairseq.json)
+export OFA_TINY_WEIGHTS ?= $(CACHE)/seeded-$(TINY_ARCH)-$(TINY_SEED).safetensors
 export OFA_KEEP_TINY_BUNDLE ?= $(CACHE)/tiny-bundle
 
 say = printf '\033[1m== %s\033[0m\n'
@@ -24,13 +29,20 @@ help: ## This list
 
 # ---- set-up -------------------------------------------------------------------------------------
 
-.PHONY: wasm-target npm chromium seeded-weights
-wasm-target:
+.PHONY: tools wasm-target npm chromium seeded-weights
+tools:
+	@need() { command -v $$1 >/dev/null || { echo "$$1 is missing: install $$2" >&2; exit 1; }; }; \
+	  need rustup 'Rust from https://rustup.rs'; need cargo 'Rust from https://rustup.rs'; \
+	  need cc 'a C compiler (build-essential, or the Xcode command line tools)'; \
+	  need node 'Node 20 or newer from https://nodejs.org'; need npm 'Node 20 or newer from https://nodejs.org'; \
+	  node -e 'const [major] = process.versions.node.split("."); if (major < 20) { console.error(`Node $${process.version} is too old: install 20 or newer`); process.exit(1); }'
+
+wasm-target: tools
 	@rustup target list --installed | grep -q wasm32-unknown-unknown || \
 	  { $(say) 'Adding the wasm32-unknown-unknown target'; rustup target add wasm32-unknown-unknown; }
 
 npm: www/node_modules/.package-lock.json
-www/node_modules/.package-lock.json: www/package-lock.json
+www/node_modules/.package-lock.json: www/package-lock.json | tools
 	@$(say) 'Installing the npm packages of www'
 	cd www && npm ci --no-audit --no-fund
 	@touch $@
@@ -46,8 +58,16 @@ seeded-weights: ## The weights of the goldens of the real shape (needs Python; s
 	@test -s $(OFA_TINY_WEIGHTS) || { \
 	  $(say) 'Making the seeded OFA-Tiny weights'; mkdir -p $(CACHE); \
 	  { python3 -m venv $(VENV) && $(VENV)/bin/pip install -q --disable-pip-version-check numpy safetensors && \
-	    $(VENV)/bin/python tests/golden/seed_weights.py tests/golden/keys_tiny_fairseq.json $(TINY_SEED) $(OFA_TINY_WEIGHTS); } \
+	    $(VENV)/bin/python tests/golden/seed_weights.py $(TINY_KEYS) $(TINY_SEED) $(OFA_TINY_WEIGHTS); } \
 	  || echo 'Skipped: needs Python 3 with venv, numpy and safetensors; tests of the real shape will say so'; }
+
+STICKERS := $(CACHE)/stickers
+.PHONY: stickers
+stickers: ## The whole sticker sets that scenes are drawn with (without them a subset in assets/stickers is used)
+	@$(say) 'Fetching the sticker sets'
+	npm install --silent --no-audit --no-fund --prefix $(STICKERS) @iconify-json/noto@1.2.9 \
+	  @iconify-json/fluent-emoji-flat@1.2.6 @iconify-json/twemoji@1.2.5 @iconify-json/emojione@1.2.3 \
+	  @iconify-json/openmoji@1.2.29
 
 # ---- building -----------------------------------------------------------------------------------
 
@@ -65,7 +85,7 @@ define wasm
 endef
 
 .PHONY: binary bindgen wasm web
-binary: ## The native binary, as tests use it
+binary: tools ## The native binary, as tests use it
 	@$(say) 'Building the native binary'
 	cargo build --locked
 
@@ -90,7 +110,7 @@ demo: web ## Build everything and open the page in a browser
 .PHONY: test test-native test-web lint parity parity-web
 test: test-native test-web ## Every test, native and in a real browser
 
-test-native: chromium seeded-weights
+test-native: tools chromium seeded-weights
 	@$(say) 'Testing natively'
 	cargo test --locked
 
@@ -105,8 +125,6 @@ test-web: web test-bundle chromium
 	@$(say) 'Testing in Chromium'
 	cd www && npm test
 
-GOLDENS ?= tests/golden
-
 export OFA_BPE ?= $(wildcard $(CURDIR)/../shared/bpe)
 parity: binary seeded-weights ## Goldens of the original: make parity GOLDENS=DIR [DEVICE=cpu|gpu]
 	$(OFA) parity $(GOLDENS) --device $(or $(DEVICE),cpu) $$(test -s $(OFA_TINY_WEIGHTS) && echo --tiny-weights $(OFA_TINY_WEIGHTS)) $(if $(OFA_BPE),--bpe $(OFA_BPE))
@@ -114,12 +132,13 @@ parity: binary seeded-weights ## Goldens of the original: make parity GOLDENS=DI
 parity-web: web chromium ## The same in Chromium, on WebGPU and on the CPU path
 	cd www && npm run --silent parity -- $(abspath $(GOLDENS))
 
-lint: wasm-target ## rustfmt, clippy (native and wasm), docs, types, spelling, licences
+lint: wasm-target npm ## rustfmt, clippy (native and wasm), docs, types, spelling, licences
 	@$(say) 'Linting'
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --lib --target wasm32-unknown-unknown --no-default-features --features cpu,gpu,parity -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	cd www && npm run --silent check
 	@if test -x $(VENV)/bin/typos || { python3 -m venv $(VENV) && $(VENV)/bin/pip install -q --disable-pip-version-check typos; }; \
 	  then $(VENV)/bin/typos; else echo 'Skipped spelling: typos could not be installed'; fi
 	@if command -v cargo-deny >/dev/null; then cargo deny --all-features check licenses bans sources; \

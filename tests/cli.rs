@@ -13,14 +13,14 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Runs and insists on success.
-fn run(args: &[&str]) -> String {
+pub fn run(args: &[&str]) -> String {
     let output = ofa(args);
     assert!(output.status.success(), "ofa {args:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 
 /// Runs and insists on failure with `code`; returns the message.
-fn fail(args: &[&str], code: i32) -> String {
+pub fn fail(args: &[&str], code: i32) -> String {
     let output = ofa(args);
     assert_eq!(output.status.code(), Some(code), "ofa {args:?}: {}", text(&output.stderr));
     text(&output.stderr)
@@ -30,12 +30,12 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-struct Bundle {
+pub struct Bundle {
     _directory: tempfile::TempDir,
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
-fn micro_bundle() -> Bundle {
+pub fn micro_bundle() -> Bundle {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("bundle");
     let checkpoint = goldens().join("micro-fairseq/checkpoint_slim.pt");
@@ -65,6 +65,75 @@ fn a_checkpoint_becomes_a_bundle_that_answers() {
     let found: Vec<_> = answer["alternatives"].as_array().unwrap().iter().map(|one| one["text"].clone()).collect();
     assert_eq!(found.len(), 2);
     assert!(found.iter().all(|text| text == "red" || text == "blue"), "{found:?}");
+}
+
+#[test]
+fn every_task_answers_from_the_command_line() {
+    let bundle = micro_bundle();
+    let image = goldens().join("tiny/raw_0.png");
+    let names = bundle.path.with_file_name("names.txt");
+    std::fs::write(&names, "red\nblue\n").unwrap();
+    for task in ofa::task::TASKS {
+        let mut args = vec!["predict", task.name, "--model", path(&bundle.path), "--device", "cpu", "--json"];
+        if task.image.is_some() {
+            args.extend(["--image", path(&image)]);
+        }
+        for input in task.inputs.iter().filter(|input| input.required) {
+            args.extend(match input.field {
+                ofa::task::Field::Region => ["--region", "0.1,0.1,0.5,0.5"],
+                ofa::task::Field::Text2 => ["--text2", "a"],
+                _ => ["--text", "a"],
+            });
+        }
+        if task.name == "classify" {
+            let message = fail(&args, 1);
+            assert!(message.contains("needs `answers`"), "{message}");
+            args.extend(["--answers", path(&names)]);
+        }
+        let answer: serde_json::Value = serde_json::from_str(&run(&args)).unwrap();
+        let (kind, filled) = match task.answer {
+            ofa::task::AnswerKind::Text | ofa::task::AnswerKind::Caption => ("text", "alternatives"),
+            ofa::task::AnswerKind::Label => ("labels", "alternatives"),
+            ofa::task::AnswerKind::Box => ("boxes", "boxes"),
+            ofa::task::AnswerKind::Codes => ("codes", "codes"),
+            // Untrained weights may name no object.
+            ofa::task::AnswerKind::Objects => ("objects", "tokens"),
+        };
+        assert_eq!(answer["kind"], kind, "{answer}");
+        assert!(!answer[filled].as_array().unwrap().is_empty(), "{answer}");
+    }
+    let drawn = |seed| {
+        let draw = ["predict", "caption", "--image", path(&image), "--top-k", "9", "--seed", seed];
+        run(&[draw.as_slice(), &["--model", path(&bundle.path), "--device", "cpu"]].concat())
+    };
+    assert_eq!(drawn("3"), drawn("3"));
+    assert_ne!(drawn("3"), drawn("4"));
+}
+
+#[test]
+fn an_encoded_image_serves_the_tasks_that_see_it_so() {
+    use ofa::{config::AnswerOptions, device::DeviceChoice, predict::Predictor, task::Inputs, task::find};
+    let bundle = micro_bundle();
+    let pixels = ofa::image::decode(&std::fs::read(goldens().join("tiny/raw_0.png")).unwrap()).unwrap();
+    pollster::block_on(async {
+        let (device, _) = DeviceChoice::Cpu.open().await.unwrap();
+        let model = Predictor::load(&bundle.path, &device).unwrap();
+        let options = AnswerOptions::default();
+        let image = model.encode_image(find("caption").unwrap(), &pixels, &options).await.unwrap();
+        let ask = async |task: &str, inputs: Inputs| {
+            model.answer(find(task).unwrap(), Some(&image), &inputs, &options, async |_| Ok(())).await
+        };
+        let about = |text: &str| Inputs { text: Some(text.into()), ..Inputs::default() };
+        ask("caption", Inputs::default()).await.unwrap();
+        ask("vqa", about("why?")).await.unwrap();
+        ask("grounding", about("a cat")).await.unwrap();
+        let names = Inputs { answers: Some(vec!["cat".into()]), ..Inputs::default() };
+        // Other means and deviations, and a middle that may not be seen.
+        for (task, inputs) in [("classify", names), ("infill_image", Inputs::default())] {
+            let error = ask(task, inputs).await.unwrap_err().to_string();
+            assert!(error.contains("needs an image encoded for it"), "{error}");
+        }
+    });
 }
 
 #[test]
@@ -195,6 +264,10 @@ fn errors_name_what_is_wrong() {
     assert!(message.contains("numBeams") && message.contains("found 0"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--image-size", "9999"], 1);
     assert!(message.contains("imageSize") && message.contains("9999"), "{message}");
+    let message = fail(&["predict", "infill_image", "--model", bundle, "--image", image, "--image-size", "48"], 1);
+    assert!(message.contains("imageSize") && message.contains("expected 64"), "{message}");
+    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--top-p", "1.5"], 1);
+    assert!(message.contains("topP") && message.contains("1.5"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--device", "tpu"], 1);
     assert!(message.contains("auto, gpu or cpu"), "{message}");
     fail(&["predict"], 2);

@@ -250,3 +250,16 @@ fn repair_png(bytes: &mut [u8]) {
         at = end + 4;
     }
 }
+
+#[test]
+fn the_middle_that_is_to_be_drawn_is_hidden() {
+    let side = 256;
+    let mut planes = vec![1.0f32; 3 * side * side];
+    ofa::image::hide_middle(&mut planes, side as u32);
+    // The square of the original's pre-training (reference §5.3).
+    let middle = 64..192;
+    for (at, value) in planes.iter().enumerate() {
+        let hidden = middle.contains(&(at / side % side)) && middle.contains(&(at % side));
+        assert_eq!(*value, if hidden { 0.0 } else { 1.0 });
+    }
+}

@@ -1,7 +1,9 @@
 //! One binary of integration tests; each room of `src` has its file here.
 
+mod answer;
 mod cli;
 mod image;
+mod listing;
 mod model;
 mod parity;
 mod structure;

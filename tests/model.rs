@@ -1,5 +1,6 @@
 //! What holds of the model whatever its weights are.
 
+use crate::support::only_drawer;
 use burn::tensor::{Device, Tensor, TensorData};
 use ofa::config::{OfaConfig, Size};
 use ofa::model::{OfaModel, Random, Source, TokenBatch, parameter_shapes};
@@ -64,6 +65,7 @@ fn the_five_scales_have_the_published_numbers_of_parameters() {
 
 #[test]
 fn padding_changes_nothing_that_is_read() {
+    let _drawing = only_drawer();
     let (config, tokens, answer) = (small(), [0, 7, 9, 2], [0, 12, 30]);
     let model = model(&config);
     let pixels: Vec<f32> = (0..3 * 32 * 48).map(|at| (at % 17) as f32 / 17.0 - 0.5).collect();
@@ -80,6 +82,7 @@ fn padding_changes_nothing_that_is_read() {
 
 #[test]
 fn beams_of_one_sample_share_its_encoder_and_cached_steps_equal_the_whole_pass() {
+    let _drawing = only_drawer();
     let config = small();
     let model = model(&config);
     let encoded = model.encode(&Source::text(TokenBatch::new(1, 4, vec![0, 7, 9, 2])));
@@ -106,6 +109,7 @@ fn beams_of_one_sample_share_its_encoder_and_cached_steps_equal_the_whole_pass()
 
 #[test]
 fn reordered_beams_continue_their_own_past() {
+    let _drawing = only_drawer();
     let config = small();
     let model = model(&config);
     let encoded = model.encode(&Source::text(TokenBatch::new(1, 4, vec![0, 7, 9, 2])));

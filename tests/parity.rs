@@ -4,9 +4,6 @@ use crate::support::{goldens, original_bpe, tiny_weights};
 use ofa::device::DeviceChoice;
 use ofa::parity::{Inputs, Outcome, run_directory};
 
-/// Cases that wait for a later version; whatever else is skipped is a failure.
-const WAITING: [&str; 2] = ["micro/gen_code_top", "tiny/gen_codes_top1_64"];
-
 fn run(choice: DeviceChoice, only: &str) {
     let (device, report) = match pollster::block_on(choice.open()) {
         Ok(opened) => opened,
@@ -23,8 +20,7 @@ fn run(choice: DeviceChoice, only: &str) {
     let each = |name: &str, outcome: &Outcome| match outcome {
         Outcome::Passed { .. } => passed += 1,
         Outcome::Skipped { .. } if name.starts_with("tiny/") && weights.is_none() => {}
-        Outcome::Skipped { .. } if name == "data/tokenization" && bpe.is_none() => {}
-        Outcome::Skipped { .. } if WAITING.iter().any(|waiting| name.starts_with(waiting)) => {}
+        Outcome::Skipped { .. } if name.starts_with("data/") && bpe.is_none() => {}
         other => wrong.push(format!("{name}: {other:?}")),
     };
     pollster::block_on(run_directory(&inputs, &device, each)).unwrap();

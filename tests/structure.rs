@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("image", &["error"]),
     ("task", &["config", "error", "image", "vocab"]),
     ("generate", &["config", "error"]),
-    ("weights", &["config", "error", "kernels", "model"]),
+    ("weights", &["config", "error", "kernels", "model", "vocab"]),
     ("predict", &["config", "error", "generate", "image", "kernels", "model", "task", "vocab", "weights"]),
     ("train", &["config", "error", "generate", "image", "kernels", "model", "predict", "task", "vocab", "weights"]),
     ("wasm", &["config", "device", "error", "image", "parity", "predict", "task", "vocab", "weights"]),

@@ -2,7 +2,8 @@
 
 use crate::config::{AnswerOptions, GenerationConfig, Size};
 use crate::error::{Error, Result};
-use crate::vocab::{Vocab, VocabFiles};
+use crate::vocab::Vocab;
+use crate::weights::VocabFiles;
 use crate::weights::{
     BundleFiles, Checkpoint, Dtype, Precision, RawTensor, Row, Shapes, check_size, compare_keys, dropped_row,
     infer_config, merge_config, read_checkpoint, refuse, to_bundle_names, write_bundle,
@@ -59,6 +60,10 @@ pub fn run(args: Args) -> Result<()> {
     if config.as_ref().is_some_and(|file| file.get("use_ofasys") == Some(&true.into())) {
         let found = "true: an OFASys model, which is another architecture";
         return Err(Error::config("use_ofasys", "false", found));
+    }
+    if config.as_ref().and_then(|file| file.get("quantization")).is_some_and(|packed| !packed.is_null()) {
+        let found = "a quantised bundle, which needs no conversion";
+        return Err(Error::config("quantization", "nothing, as in a checkpoint", found));
     }
 
     let mut shapes: Shapes = skipped.iter().map(|(name, shape)| (name.clone(), shape.clone())).collect();

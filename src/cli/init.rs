@@ -4,7 +4,7 @@ use crate::config::OfaConfig;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::model::{Parameters, Random, Stored, parameter_shapes};
-use crate::vocab::VocabFiles;
+use crate::weights::VocabFiles;
 use crate::weights::{BundleFiles, Precision, RawTensor, SHARD_LIMIT, write_bundle_with_limit};
 use std::path::PathBuf;
 

@@ -2,12 +2,20 @@
 
 mod codes;
 mod convert;
+#[cfg(feature = "train")]
+mod corpus;
+#[cfg(feature = "train")]
+mod evaluate;
 mod export;
 mod init;
 mod parity;
 mod predict;
+#[cfg(feature = "train")]
+mod pretrain;
 mod tasks;
 mod verify;
+#[cfg(feature = "train")]
+mod watch;
 
 use crate::error::Result;
 use clap::{Parser, Subcommand};
@@ -29,7 +37,13 @@ enum Command {
     Convert(convert::Args),
     Export(export::Args),
     Codes(codes::Args),
+    #[cfg(feature = "train")]
+    Pretrain(pretrain::Args),
+    #[cfg(feature = "train")]
+    Corpus(corpus::Args),
     Verify(verify::Args),
+    #[cfg(feature = "train")]
+    Evaluate(evaluate::Args),
     #[command(hide = true)]
     Init(init::Args),
     /// Run the goldens of the original implementation
@@ -45,7 +59,13 @@ pub fn run() -> ExitCode {
         Command::Convert(args) => convert::run(args),
         Command::Export(args) => export::run(args),
         Command::Codes(args) => codes::run(args),
+        #[cfg(feature = "train")]
+        Command::Pretrain(args) => pretrain::run(args),
+        #[cfg(feature = "train")]
+        Command::Corpus(args) => corpus::run(args),
         Command::Verify(args) => verify::run(args),
+        #[cfg(feature = "train")]
+        Command::Evaluate(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
         Command::Parity(args) => parity::run(args),
     };

@@ -1,21 +1,40 @@
 //! `ofa tasks`: the table.
 
 use crate::error::Result;
-use crate::task::TASKS;
+use crate::task::{Constraint, TASKS, markdown};
 
 /// Lists what the model can be asked.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// As a table in Markdown
+    #[arg(long)]
+    markdown: bool,
+}
 
-pub fn run(_: Args) -> Result<()> {
+pub fn run(args: Args) -> Result<()> {
+    if args.markdown {
+        print!("{}", markdown());
+        return Ok(());
+    }
+    let width = TASKS.iter().map(|task| task.name.len()).max().unwrap_or(0);
     for task in TASKS {
-        println!("{:10} {}", task.name, task.doc);
+        println!("{:width$} {}", task.name, task.doc);
         for template in task.templates {
-            println!("{:10}   instruction{template}", "");
+            println!("{:width$}   instruction{template}", "");
+        }
+        if task.image.is_some() {
+            println!("{:width$}   needs an image", "");
         }
         for input in task.inputs {
             let need = if input.required { "needs" } else { "takes" };
-            println!("{:10}   {need} {}: {}", "", input.field.name(), input.doc);
+            println!("{:width$}   {need} {}: {}", "", input.field.name(), input.doc);
+        }
+        match task.constraint {
+            Constraint::Answers => println!("{:width$}   takes answers: the only ones allowed", ""),
+            Constraint::Labels(labels) => println!("{:width$}   answers {}", "", labels.join(", ")),
+            Constraint::Free | Constraint::Bins | Constraint::Codes => {
+                println!("{:width$}   answers with {}", "", task.answer.describe());
+            }
         }
     }
     Ok(())

@@ -31,6 +31,22 @@ pub struct Decoding {
     pub zero_shot: bool,
     /// The answer is a raster of image codes.
     pub gen_code: bool,
+    /// The answer is a box: with a range of bins nothing but bins.
+    pub gen_box: bool,
+    /// Draws instead of searching; then K answers are drawn.
+    pub sampling: Option<Sampling>,
+}
+
+/// From which tokens the next one is drawn (reference §9.6). With neither limit it is any.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sampling {
+    /// The k likeliest.
+    pub top_k: Option<usize>,
+    /// The likeliest that have this probability together.
+    pub top_p: Option<f64>,
+    /// The same seed gives the same answer.
+    pub seed: u64,
 }
 
 impl Default for Decoding {
@@ -48,6 +64,8 @@ impl Default for Decoding {
             constraint_range: None,
             zero_shot: false,
             gen_code: false,
+            gen_box: false,
+            sampling: None,
         }
     }
 }
@@ -71,6 +89,15 @@ pub struct AnswerOptions {
     pub temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_repeat_ngram_size: Option<usize>,
+    /// Draws answers instead of searching for the best: each token is one of the k likeliest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<usize>,
+    /// Draws answers: each token is one of the likeliest that have this probability together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f64>,
+    /// Of draws; the same seed gives the same answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
 }
 
 /// Beams beyond this only waste memory; the original never uses more than 24.
@@ -87,6 +114,12 @@ impl Decoding {
         set(length_penalty, wishes.length_penalty);
         set(temperature, wishes.temperature);
         set(no_repeat_ngram_size, wishes.no_repeat_ngram_size);
+        if wishes.top_k.is_some() || wishes.top_p.is_some() {
+            self.sampling = Some(Sampling { top_k: wishes.top_k, top_p: wishes.top_p, seed: 0 });
+        }
+        if let Some(sampling) = &mut self.sampling {
+            set(&mut sampling.seed, wishes.seed);
+        }
         self
     }
 
@@ -96,12 +129,13 @@ impl Decoding {
     }
 
     /// # Errors
-    /// [`Error::Option`] naming the value that cannot be used. `max_positions` bounds the answer's length.
+    /// [`Error::Option`] naming the value that cannot be used. `max_positions` bounds the answer's length; a raster of
+    /// codes has positions of its own.
     pub fn validate(&self, max_positions: usize) -> Result<()> {
         if !(1..=MAX_BEAMS).contains(&self.num_beams) {
             return Err(Error::option("numBeams", format!("1 to {MAX_BEAMS}"), self.num_beams));
         }
-        if self.max_len_b >= max_positions {
+        if self.max_len_b >= max_positions && !self.gen_code {
             return Err(Error::option("maxLen", format!("below {max_positions}"), self.max_len_b));
         }
         if self.max_len_a == 0.0 && self.min_len > self.max_len_b {
@@ -112,6 +146,13 @@ impl Decoding {
         }
         if !self.length_penalty.is_finite() {
             return Err(Error::option("lengthPenalty", "a finite number", self.length_penalty));
+        }
+        let Sampling { top_k, top_p, .. } = self.sampling.unwrap_or_default();
+        if top_k == Some(0) {
+            return Err(Error::option("topK", "1 or more", 0));
+        }
+        if let Some(p) = top_p.filter(|p| !(*p > 0.0 && *p <= 1.0)) {
+            return Err(Error::option("topP", "above 0, at most 1", p));
         }
         Ok(())
     }
@@ -168,6 +209,9 @@ impl GenerationConfig {
             length_penalty: first(&layers, |options| options.length_penalty),
             temperature: first(&layers, |options| options.temperature),
             no_repeat_ngram_size: first(&layers, |options| options.no_repeat_ngram_size),
+            top_k: first(&layers, |options| options.top_k),
+            top_p: first(&layers, |options| options.top_p),
+            seed: first(&layers, |options| options.seed),
         }
     }
 }

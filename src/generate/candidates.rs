@@ -24,6 +24,10 @@ pub async fn score_candidates<S: Step>(
     for depth in 0.. {
         let children: Vec<BTreeMap<u32, Vec<usize>>> = nodes.iter().map(|node| branch(node, &answers, depth)).collect();
         let allowed: Vec<Vec<u32>> = children.iter().map(|children| children.keys().copied().collect()).collect();
+        if allowed.iter().all(|tokens| *tokens == [eos]) {
+            // Whatever is certain has a log-probability of 0. Answers of one token need a single step (reference §9.5).
+            break;
+        }
         let chosen = step.choose(&tokens, &rows, &allowed).await?;
         let mut next = Vec::new();
         (tokens, rows) = (Vec::new(), Vec::new());

@@ -3,12 +3,15 @@
 mod beam;
 mod candidates;
 mod ngram;
+mod rules;
+mod sample;
 mod trie;
 
 use crate::error::Result;
 
 pub use beam::{SpecialIds, Start, beam_search};
 pub use candidates::score_candidates;
+pub use sample::{Dice, Draw, sample};
 pub use trie::Trie;
 
 /// A candidate for the next token and its log-probability.
@@ -47,6 +50,9 @@ pub struct RowScores {
 pub trait Step {
     /// Decodes one token a row and scores the next.
     async fn step(&mut self, request: StepRequest) -> Result<Vec<RowScores>>;
+
+    /// The `count` best candidates of each row of the step just taken, for who finds that it needs more of them.
+    async fn best(&mut self, count: usize) -> Result<Vec<Vec<Candidate>>>;
 
     /// Decodes `tokens`, as many to each row, and gives for each row the log-probabilities of its `allowed` tokens
     /// after the last one, as if there were no others. `rows` as in [`StepRequest`].

@@ -187,3 +187,17 @@ pub fn resize_aspect((width, height): (u32, u32), size: u32, max_size: Option<u3
     let most = max_size.unwrap_or(u32::MAX);
     (new_width.min(most), new_height.min(most))
 }
+
+/// Sets the middle half of a square image, which the model is to draw, to the middle of its values.
+///
+/// # Shapes
+/// planes `[3, side, side]`, normalised
+pub fn hide_middle(planes: &mut [f32], side: u32) {
+    let side = side as usize;
+    let (start, end) = (side / 4, side / 4 + side / 2);
+    for (row, values) in planes.chunks_mut(side).enumerate() {
+        if (start..end).contains(&(row % side)) {
+            values[start..end].fill(0.0);
+        }
+    }
+}

@@ -42,6 +42,11 @@ impl<'a> Case<'a> {
         self.tensors.get(name).or_else(|| self.shared.get(self.entry["shared"][name].as_str()?))
     }
 
+    /// The case's own tensors whose names begin with `prefix`.
+    pub fn names<'n>(&'n self, prefix: &'n str) -> impl Iterator<Item = &'n str> {
+        self.tensors.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
+    }
+
     pub fn get(&self, name: &str) -> Result<&RawTensor<'_>> {
         self.find(name).ok_or_else(|| Error::tensor(name, format!("to be in case `{}`", self.name), "nothing"))
     }

@@ -1,7 +1,7 @@
-//! What surrounds the model: token ids, cleaned text, prepared images, boxes. All exact.
+//! What surrounds the model: token ids, cleaned text, prepared images, boxes. All exact, but for metrics.
 
-use super::Outcome;
 use super::case::Case;
+use super::{Outcome, metrics};
 use crate::config::Size;
 use crate::error::{Error, Result};
 use crate::image::{Filter, Normalization, Pixels, decode, normalize, resize, resize_aspect, resize_bicubic};
@@ -29,17 +29,34 @@ pub struct DataGoldens<'a> {
 }
 
 impl DataGoldens<'_> {
-    pub const CASES: [&'static str; 5] = ["tokenization", "cleaning", "image_preprocess", "resize_aspect", "boxes"];
+    pub const CASES: [&'static str; 10] = [
+        "tokenization",
+        "cleaning",
+        "image_preprocess",
+        "resize_aspect",
+        "boxes",
+        "iou",
+        "metrics",
+        "infilling",
+        "pretraining",
+        "templates",
+    ];
+    /// Those that compare ids of the original's vocabulary.
+    const NEED_BPE: [&'static str; 4] = ["tokenization", "infilling", "pretraining", "templates"];
 
     pub fn run(&self, name: &str) -> Outcome {
+        if Self::NEED_BPE.contains(&name) && self.bpe.is_none() {
+            return Outcome::Skipped { reason: "the original's BPE files are not here (OFA_BPE)".into() };
+        }
         let checked = match name {
-            "tokenization" => match self.bpe {
-                Some(bpe) => self.tokenization(bpe),
-                None => return Outcome::Skipped { reason: "the original's BPE files are not here (OFA_BPE)".into() },
-            },
+            "tokenization" => self.tokenization(),
+            "infilling" | "pretraining" => self.trained(name, "pretrain"),
+            "templates" => self.trained(name, "templates"),
             "cleaning" => self.cleaning(),
             "image_preprocess" => self.images(),
             "resize_aspect" => self.aspects(),
+            "iou" => return outcome((self.file)("iou.safetensors").and_then(|bytes| metrics::iou(&bytes))),
+            "metrics" => return outcome(self.json("metrics").and_then(|golden| metrics::texts(&golden))),
             _ => self.boxes(),
         };
         match checked {
@@ -54,7 +71,12 @@ impl DataGoldens<'_> {
         serde_json::from_slice(&(self.file)(&name)?).map_err(|error| Error::file(name, error))
     }
 
-    fn tokenization(&self, bpe: &Path) -> Result<usize> {
+    fn trained(&self, name: &str, file: &str) -> Result<usize> {
+        super::pretraining::run(name, &self.json(file)?, &self.vocab()?)
+    }
+
+    fn vocab(&self) -> Result<Vocab> {
+        let bpe = self.bpe.ok_or_else(|| Error::option("bpe", "a directory", "none"))?;
         let config = Size::Tiny.config();
         let text = |name: &str| {
             let path = bpe.join(name);
@@ -62,7 +84,11 @@ impl DataGoldens<'_> {
         };
         let (dict, encoder, merges) = (text("dict.txt")?, text("encoder.json")?, text("vocab.bpe")?);
         let json = tokenizer_json_from_fairseq(&dict, &encoder, &merges, config.num_codes, config.num_bins)?;
-        let vocab = Vocab::from_tokenizer_json(&json, &config)?;
+        Vocab::from_tokenizer_json(&json, &config)
+    }
+
+    fn tokenization(&self) -> Result<usize> {
+        let vocab = self.vocab()?;
         let golden = self.json("tokenization")?;
         let (encode, decode) = (rows(&golden["encode"]), rows(&golden["decode"]));
         for row in encode {
@@ -167,15 +193,22 @@ impl DataGoldens<'_> {
     }
 }
 
-fn rows(value: &Value) -> &[Value] {
+fn outcome(difference: Result<f32>) -> Outcome {
+    match difference {
+        Ok(difference) => Outcome::Passed { difference },
+        Err(error) => Outcome::Failed { reason: error.to_string() },
+    }
+}
+
+pub(super) fn rows(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn read<T: DeserializeOwned>(row: &Value, key: &str) -> Result<T> {
+pub(super) fn read<T: DeserializeOwned>(row: &Value, key: &str) -> Result<T> {
     serde_json::from_value(row[key].clone()).map_err(|error| Error::file(format!("{key} of {row}"), error))
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<()> {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<()> {
     if found == expected {
         return Ok(());
     }

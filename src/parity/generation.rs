@@ -3,9 +3,9 @@
 use super::SCORE_TOLERANCE;
 use super::case::{Case, Differences};
 use super::forward::source;
-use crate::config::{Decoding, OfaConfig};
+use crate::config::{Decoding, OfaConfig, Sampling};
 use crate::error::{Error, Result};
-use crate::generate::{Hypothesis, SpecialIds, Start, Trie, beam_search, score_candidates};
+use crate::generate::{Draw, Hypothesis, SpecialIds, Start, Trie, beam_search, sample, score_candidates};
 use crate::model::{OfaModel, Source};
 use crate::predict::ModelStep;
 use serde_json::Value;
@@ -39,8 +39,37 @@ pub async fn search(
     let ids = SpecialIds::new(config);
     let trie = answers.map(|answers| Trie::new(answers, config.eos_token_id));
     let start = Start { prefixes: &prefixes, trie: trie.as_ref() };
-    let found = beam_search(&mut step, &ids, &options, max_len, start, &mut async |_| Ok(())).await?;
+    let found = if options.sampling.is_some() {
+        let recorded = Recorded::new(case)?;
+        let mut pick = |draw: Draw<'_>| recorded.pick(draw);
+        sample(&mut step, &ids, &options, max_len, start, &mut pick, &mut async |_| Ok(())).await?
+    } else {
+        beam_search(&mut step, &ids, &options, max_len, start, &mut async |_| Ok(())).await?
+    };
     compare(config, case, &found)
+}
+
+/// The draws of the original, made again: each must be one that could be made here, with the same score.
+struct Recorded {
+    tokens: Vec<u32>,
+    slots: usize,
+    len: usize,
+}
+
+impl Recorded {
+    fn new(case: &Case) -> Result<Self> {
+        let [_, slots, len] = case.shape("out.tokens")?;
+        Ok(Self { tokens: case.tokens_3d("out.tokens")?, slots, len })
+    }
+
+    fn pick(&self, Draw { sample, slot, step, kept }: Draw<'_>) -> Result<usize> {
+        let at = (sample * self.slots + slot) * self.len + step;
+        let drawn = self.tokens.get(at).copied().unwrap_or_default();
+        kept.iter().position(|candidate| candidate.token == drawn).ok_or_else(|| {
+            let place = format!("{drawn} among what may be drawn for sample {sample}, slot {slot}, step {step}");
+            Error::tensor("out.tokens", place, format!("{kept:?}"))
+        })
+    }
 }
 
 /// All-candidate scoring, sample by sample.
@@ -93,11 +122,21 @@ pub fn options(args: &Value) -> Result<Decoding> {
                 let bound = |text: &str| text.trim().parse().map_err(|_| wrong());
                 options.constraint_range = Some((bound(start)?, bound(end)?));
             }
-            "strategy" | "constraint_trie" => {}
+            "strategy" => options.sampling = sampling(value.as_str().ok_or_else(wrong)?),
+            "constraint_trie" => {}
             _ => return Err(Error::option(name, "an argument of the original generator", value)),
         }
     }
     Ok(options)
+}
+
+/// `SamplingTopP` stands for 0.9, `SamplingTop5` for five tokens; the others are no sampling.
+fn sampling(strategy: &str) -> Option<Sampling> {
+    let (top_k, top_p) = match strategy.strip_prefix("SamplingTop")? {
+        "P" => (None, Some(0.9)),
+        k => (Some(k.parse().ok()?), None),
+    };
+    Some(Sampling { top_k, top_p, seed: 0 })
 }
 
 fn compare(config: &OfaConfig, case: &Case, found: &[Vec<Hypothesis>]) -> Result<f32> {

@@ -12,6 +12,12 @@ mod forward;
 mod generation;
 #[cfg_attr(not(feature = "train"), path = "no_loss.rs")]
 mod loss;
+#[cfg(feature = "cli")]
+#[cfg_attr(not(feature = "train"), path = "no_metrics.rs")]
+mod metrics;
+#[cfg(feature = "cli")]
+#[cfg_attr(not(feature = "train"), path = "no_pretraining.rs")]
+mod pretraining;
 mod tables;
 #[cfg(feature = "train")]
 mod train;
@@ -90,7 +96,7 @@ impl Goldens {
 
     /// Runs one case on `device`; `bytes` is its safetensors file.
     pub async fn run(&self, name: &str, bytes: &[u8], device: &Device) -> Outcome {
-        if let Some(reason) = self.skip_reason(name) {
+        if let Some(reason) = Self::skip_reason(name) {
             return Outcome::Skipped { reason };
         }
         match self.run_case(name, bytes, device).await {
@@ -99,15 +105,9 @@ impl Goldens {
         }
     }
 
-    fn skip_reason(&self, name: &str) -> Option<String> {
-        let args = &self.manifest["cases"][name]["args"];
-        let sampling = args["strategy"].as_str().is_some_and(|strategy| strategy.starts_with("Sampling"));
-        let reason = match name {
-            "loss" | "train" if !cfg!(feature = "train") => "training is not part of this build",
-            _ if sampling => "sampling is not built yet",
-            _ => return None,
-        };
-        Some(reason.to_string())
+    fn skip_reason(name: &str) -> Option<String> {
+        let training = matches!(name, "loss" | "train");
+        (training && !cfg!(feature = "train")).then(|| "training is not part of this build".to_string())
     }
 
     async fn run_case(&self, name: &str, bytes: &[u8], device: &Device) -> Result<f32> {

@@ -7,11 +7,11 @@ mod step;
 
 use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
-use crate::generate::{Progress, SpecialIds, Start, Trie, beam_search, score_candidates};
-use crate::image::{Pixels, to_patch_image};
+use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, Trie, beam_search, sample, score_candidates};
+use crate::image::{Pixels, hide_middle, to_patch_image};
 use crate::kernels::indices;
 use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
-use crate::task::{Answer, AnswerContext, Hypothesis, ImageRule, Inputs, Task};
+use crate::task::{Answer, AnswerContext, AnswerKind, Hypothesis, ImageRule, Inputs, Prompt, Task};
 use crate::vocab::Vocab;
 use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
@@ -33,7 +33,8 @@ pub struct Predictor {
 pub struct EncodedImage {
     features: ImageFeatures,
     size: (u32, u32),
-    side: u32,
+    /// How it was prepared, with the side that was taken.
+    rule: ImageRule,
     stem_ms: f64,
 }
 
@@ -98,18 +99,34 @@ impl Predictor {
         let started = Instant::now();
         let rule = task.image.ok_or_else(|| Error::task(task.name, "has no use for an image"))?;
         let side = self.image_side(task, rule, options)?;
-        let values = to_patch_image(pixels, side, side, rule.normalization)?;
+        let mut values = to_patch_image(pixels, side, side, rule.normalization)?;
+        if rule.hide_middle {
+            hide_middle(&mut values, side);
+        }
         let device = self.model.device();
         let data = TensorData::new(values, [1, 3, side as usize, side as usize]);
         let features = self.model.encode_image(Tensor::from_data(data, &device));
         // Waits for the device, so that the time is the stem's own.
         touch(features.patches.clone()).await?;
-        Ok(EncodedImage { features, size: pixels.size(), side, stem_ms: milliseconds(started) })
+        let rule = ImageRule { side, ..rule };
+        Ok(EncodedImage { features, size: pixels.size(), rule, stem_ms: milliseconds(started) })
     }
 
     /// The side that `task`'s images are resized to.
     fn image_side(&self, task: &Task, rule: ImageRule, options: &AnswerOptions) -> Result<u32> {
         let largest = (self.config.image_bucket_size * STEM_STRIDE) as u32;
+        if rule.hide_middle {
+            let side = 2 * self.config.code_image_size as u32;
+            return match options.image_size {
+                Some(other) if other != side => {
+                    Err(Error::option("imageSize", format!("{side}, twice the side that the codes stand for"), other))
+                }
+                _ if side > largest => {
+                    Err(Error::config("code_image_size", format!("at most {}", largest / 2), side / 2))
+                }
+                _ => Ok(side),
+            };
+        }
         let asked = self.generation.complete(task.name, options).image_size;
         match asked {
             Some(side) if (1..=largest).contains(&side) => Ok(side),
@@ -119,7 +136,7 @@ impl Predictor {
     }
 
     /// Answers one question. Closed answers are all scored exactly, unless `options` asks for a number of beams, which
-    /// then search among them. `report` is called after every step; its error ends the search.
+    /// then search among them, or for draws. `report` is called after every step; its error ends the search.
     ///
     /// # Errors
     /// [`Error::Task`] for missing or useless inputs, [`Error::Option`] for unusable options, the device's errors,
@@ -133,8 +150,10 @@ impl Predictor {
         mut report: impl AsyncFnMut(Event) -> Result<()>,
     ) -> Result<Answered> {
         let prompt = task.prompt(inputs, &self.vocab)?;
-        let decoding = task.decoding().with(&self.generation.complete(task.name, options));
-        decoding.validate(self.config.max_position_embeddings)?;
+        if task.answer == AnswerKind::Label && prompt.candidates.is_none() {
+            return Err(Error::task(task.name, "needs `answers`: the names to choose from"));
+        }
+        let decoding = self.decoding(task, &prompt, options)?;
         let source = self.source(task, image, &prompt.source)?;
         let started = Instant::now();
         let encoded = self.model.encode(&source);
@@ -143,12 +162,8 @@ impl Predictor {
 
         let started = Instant::now();
         let max_len = decoding.max_len(source.tokens.len) + prompt.prefix.len();
-        if max_len >= self.config.max_position_embeddings {
-            let expected = format!("below {} with the decoder's prompt", self.config.max_position_embeddings);
-            return Err(Error::option("maxLen", expected, max_len));
-        }
         let (hypotheses, steps): (Vec<Hypothesis>, usize) = match &prompt.candidates {
-            Some(candidates) if options.num_beams.is_none() => {
+            Some(candidates) if options.num_beams.is_none() && decoding.sampling.is_none() => {
                 let longest = candidates.iter().map(Vec::len).max().unwrap_or(0);
                 let length = prompt.prefix.len() + longest + 1;
                 let mut step = ModelStep::new(&self.model, &self.config, &encoded, &Decoding::default(), length);
@@ -169,14 +184,22 @@ impl Predictor {
                 };
                 let prefixes = [prompt.prefix.clone()];
                 let start = Start { prefixes: &prefixes, trie: trie.as_ref() };
-                let found = beam_search(&mut step, &ids, &decoding, max_len, start, &mut each).await?;
+                let found = match decoding.sampling {
+                    None => beam_search(&mut step, &ids, &decoding, max_len, start, &mut each).await?,
+                    Some(sampling) => {
+                        let mut dice = Dice::new(sampling.seed);
+                        let mut pick = |draw: Draw<'_>| Ok(dice.pick(draw.kept));
+                        sample(&mut step, &ids, &decoding, max_len, start, &mut pick, &mut each).await?
+                    }
+                };
                 (found.into_iter().flatten().map(Hypothesis::from).collect(), step.steps())
             }
         };
         let context = AnswerContext {
             prefix_len: prompt.prefix.len(),
             image: image.map(|image| image.size),
-            side: image.map(|image| image.side),
+            side: image.map(|image| image.rule.side),
+            phrase: inputs.text.as_deref().unwrap_or_default().trim(),
         };
         Ok(Answered {
             answer: task.answer(&hypotheses, &context, &self.vocab),
@@ -190,6 +213,32 @@ impl Predictor {
         })
     }
 
+    /// The search's options for an answer that must fit into the decoder with its prompt.
+    fn decoding(&self, task: &Task, prompt: &Prompt, options: &AnswerOptions) -> Result<Decoding> {
+        let wishes = self.generation.complete(task.name, options);
+        let positions = self.config.max_position_embeddings;
+        let mut decoding = task.decoding_with(&wishes, &self.config);
+        let longest = positions.saturating_sub(1 + prompt.prefix.len());
+        if wishes.max_len.is_none() && !decoding.gen_code {
+            // The table's lengths are the original's, whose models are not the smallest.
+            decoding.max_len_b = decoding.max_len_b.min(longest);
+        }
+        if let Some(candidates) = &prompt.candidates {
+            let needed = candidates.iter().map(Vec::len).max().unwrap_or(0);
+            decoding.max_len_b = decoding.max_len_b.max(needed);
+        }
+        decoding.validate(positions)?;
+        if decoding.max_len_b > longest && !decoding.gen_code {
+            let expected = format!("at most {longest} behind the decoder's prompt");
+            return Err(Error::option("maxLen", expected, decoding.max_len_b));
+        }
+        if decoding.gen_box {
+            // No EOS before the last bin, wherever the first one stands.
+            decoding.min_len += prompt.prefix.len();
+        }
+        Ok(decoding)
+    }
+
     fn source(&self, task: &Task, image: Option<&EncodedImage>, ids: &[u32]) -> Result<Source> {
         let limit = self.config.max_position_embeddings;
         if ids.len() > limit {
@@ -200,7 +249,12 @@ impl Predictor {
         }
         let source = Source::text(TokenBatch::new(1, ids.len(), ids.to_vec()));
         match (task.image, image) {
-            (Some(_), Some(image)) => Ok(source.with_image(image.features.clone())),
+            (Some(rule), Some(image)) if (ImageRule { side: image.rule.side, ..rule }) == image.rule => {
+                Ok(source.with_image(image.features.clone()))
+            }
+            (Some(_), Some(_)) => {
+                Err(Error::task(task.name, "needs an image encoded for it: others are normalised or cut differently"))
+            }
             (Some(_), None) => Err(Error::task(task.name, "needs an image")),
             (None, None) => Ok(source),
             (None, Some(_)) => Err(Error::task(task.name, "has no use for an image")),

@@ -1,10 +1,11 @@
 //! The model as the search sees it.
 
 use crate::config::{Decoding, OfaConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::generate::{Candidate, RowScores, Step, StepRequest};
-use crate::kernels::{TokenScoring, allowed_range, entries, top_entries};
+use crate::kernels::{Best, TokenScoring, allowed_range, entries, top_entries};
 use crate::model::{DecoderCache, EncoderOutput, OfaModel, TokenBatch};
+use burn::tensor::Tensor;
 
 /// Ids below this stay allowed under every constraint range (reference §9.2).
 const ALWAYS_ALLOWED: u32 = 4;
@@ -14,6 +15,8 @@ pub struct ModelStep<'a> {
     model: &'a OfaModel,
     cache: DecoderCache,
     scoring: TokenScoring,
+    /// Log-probabilities of the step just taken, `[rows, V]`.
+    scores: Option<Tensor<2>>,
     steps: usize,
 }
 
@@ -33,6 +36,7 @@ impl<'a> ModelStep<'a> {
             model,
             cache: model.begin(encoder, &vec![options.gen_code; samples], max_len + 1),
             scoring: TokenScoring { temperature: options.temperature, constraint, constrain_after: options.zero_shot },
+            scores: None,
             steps: 0,
         }
     }
@@ -58,9 +62,8 @@ impl Step for ModelStep<'_> {
         let logits = self.model.logits(hidden);
         let [_, _, vocabulary] = logits.dims();
         let scores = self.scoring.scores(logits.reshape([rows, vocabulary]));
+        self.scores = Some(scores.clone());
         let (best, probed) = top_entries(scores, count, &probes).await?;
-        let candidates =
-            |best: Vec<(u32, f32)>| best.into_iter().map(|(token, score)| Candidate { token, score }).collect();
         Ok(best
             .into_iter()
             .enumerate()
@@ -69,6 +72,12 @@ impl Step for ModelStep<'_> {
                 probes: probed.get(row).cloned().unwrap_or_default(),
             })
             .collect())
+    }
+
+    async fn best(&mut self, count: usize) -> Result<Vec<Vec<Candidate>>> {
+        let scores = self.scores.clone().ok_or_else(|| Error::option("best", "a step taken before", "none"))?;
+        let (best, _) = top_entries(scores, count, &[]).await?;
+        Ok(best.into_iter().map(candidates).collect())
     }
 
     async fn choose(&mut self, tokens: &[u32], rows: &[usize], allowed: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
@@ -90,6 +99,10 @@ impl Step for ModelStep<'_> {
         }
         Ok(chosen)
     }
+}
+
+fn candidates(best: Best) -> Vec<Candidate> {
+    best.into_iter().map(|(token, score)| Candidate { token, score }).collect()
 }
 
 /// Over so few values that the host does it, and exactly 0 for a single one.

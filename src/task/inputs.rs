@@ -70,12 +70,16 @@ pub enum Clean {
     Caption(usize),
     /// [`clean::question`]
     Question(usize),
+    /// [`clean::pre_question`]: no question mark is put at its end.
+    BareQuestion(usize),
     /// [`clean::article`]
     Article(usize),
     /// [`clean::sentence`]
     Sentence(usize),
     /// [`clean::joined_words`]
     Words(usize),
+    /// Lower case, as pre-training reads texts; each `<mask>` in it becomes the mask token.
+    Gaps,
 }
 
 impl Clean {
@@ -84,9 +88,11 @@ impl Clean {
             Self::Raw => text.to_owned(),
             Self::Caption(words) => clean::pre_caption(text, words),
             Self::Question(words) => clean::question(text, words),
+            Self::BareQuestion(words) => clean::pre_question(text, words),
             Self::Article(words) => clean::article(text, words),
             Self::Sentence(words) => clean::sentence(text, words),
             Self::Words(words) => clean::joined_words(text, words),
+            Self::Gaps => text.trim().to_lowercase(),
         }
     }
 }
@@ -162,7 +168,11 @@ impl Task {
         if text.trim().is_empty() {
             return Err(Error::task(self.name, format!("`{}` is empty", field.name())));
         }
-        let rule = self.inputs.iter().find(|input| input.field == field).map_or(Clean::Raw, |input| input.clean);
-        Ok(rule.apply(text))
+        Ok(self.cleaning(field).apply(text))
+    }
+
+    /// How a field's text is cleaned.
+    pub(super) fn cleaning(&self, field: Field) -> Clean {
+        self.inputs.iter().find(|input| input.field == field).map_or(Clean::Raw, |input| input.clean)
     }
 }

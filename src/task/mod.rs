@@ -5,15 +5,19 @@
 
 mod answer;
 mod inputs;
+mod listing;
 mod prompt;
+mod reading;
 mod table;
 
-pub use answer::{Answer, AnswerContext, Hypothesis, Located, Scored};
+pub use answer::{Answer, Likely, Located, Object, Scored};
 pub use inputs::{Clean, Field, Input, Inputs};
+pub use listing::{markdown, typescript};
 pub use prompt::Prompt;
-pub use table::{PLANNED, TASKS};
+pub use reading::{AnswerContext, Hypothesis};
+pub use table::TASKS;
 
-use crate::config::Decoding;
+use crate::config::{AnswerOptions, Decoding, OfaConfig};
 use crate::error::{Error, Result};
 use crate::image::Normalization;
 use serde::{Deserialize, Serialize};
@@ -54,6 +58,10 @@ pub enum AnswerKind {
     Caption,
     /// One box.
     Box,
+    /// Any number of boxes, each followed by what is in it.
+    Objects,
+    /// One of a closed set, with the probability of each.
+    Label,
     /// Image codes.
     Codes,
 }
@@ -80,6 +88,8 @@ pub struct ImageRule {
     pub side: u32,
     /// Mean and deviation.
     pub normalization: Normalization,
+    /// The middle half of the image is what the model has to draw. Its codes then tell the side.
+    pub hide_middle: bool,
 }
 
 /// What may be generated.
@@ -93,7 +103,9 @@ pub enum Constraint {
     /// Always one of these.
     #[serde(skip_deserializing)]
     Labels(&'static [&'static str]),
-    /// Image codes only.
+    /// A box: four location bins and nothing else.
+    Bins,
+    /// A square raster of image codes and nothing else.
     Codes,
 }
 
@@ -109,6 +121,8 @@ pub enum Metric {
     Accuracy,
     /// The share of boxes with an IoU of one half and more.
     AccuracyAtHalf,
+    /// F1 of labelled boxes with an IoU of one half and more.
+    F1AtHalf,
     /// Matthews' correlation.
     Matthews,
     /// ROUGE-1, -2 and -L.
@@ -135,4 +149,25 @@ impl Task {
     pub fn decoding(&self) -> Decoding {
         (self.decoding)()
     }
+
+    /// The search's options with the caller's wishes in them. Where the constraint gives the answer its form, no wish
+    /// can break it.
+    pub fn decoding_with(&self, wishes: &AnswerOptions, config: &OfaConfig) -> Decoding {
+        let mut decoding = self.decoding().with(wishes);
+        let code0 = config.mask_token_id + 1;
+        let bin0 = code0 + config.num_codes as u32;
+        let (range, length) = match self.constraint {
+            Constraint::Bins => ((bin0, bin0 + config.num_bins as u32), BOX_LEN),
+            Constraint::Codes => ((code0, bin0), config.code_grid().pow(2)),
+            Constraint::Free | Constraint::Answers | Constraint::Labels(_) => return decoding,
+        };
+        decoding.constraint_range = Some(range);
+        decoding.gen_box = self.constraint == Constraint::Bins;
+        decoding.gen_code = self.constraint == Constraint::Codes;
+        (decoding.min_len, decoding.max_len_a, decoding.max_len_b) = (length, 0.0, length);
+        decoding
+    }
 }
+
+/// Left, top, right, bottom.
+const BOX_LEN: usize = 4;

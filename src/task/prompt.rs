@@ -1,6 +1,6 @@
 //! From a task's template and the caller's inputs to the ids that the model reads.
 
-use super::{Constraint, Field, ImageRule, Inputs, PromptType, Task};
+use super::{Clean, Constraint, Field, ImageRule, Inputs, PromptType, Task};
 use crate::error::{Error, Result};
 use crate::vocab::Vocab;
 use crate::vocab::boxes::{self, Ratio};
@@ -15,6 +15,9 @@ pub struct Prompt {
     /// The only answers allowed, each without BOS and EOS; none means that anything may be generated.
     pub candidates: Option<Vec<Vec<u32>>>,
 }
+
+/// How a caller writes a gap in a text.
+const GAP: &str = "<mask>";
 
 /// Regions are bins of a square with this side in pre-training, where the region prompt comes from, and in
 /// fine-tuning for grounding.
@@ -39,11 +42,25 @@ impl Task {
                     source.extend(vocab.encode(&std::mem::take(&mut text))?);
                     source.extend(self.region(inputs, vocab)?);
                 }
+                Part::Field(field) if self.cleaning(field) == Clean::Gaps => {
+                    let cleaned = self.cleaned(field, inputs)?;
+                    let mut pieces = cleaned.split(GAP);
+                    text.push_str(pieces.next().unwrap_or_default());
+                    for piece in pieces {
+                        // A gap takes the place of the space before it, too: words carry their own.
+                        source.extend(vocab.encode(std::mem::take(&mut text).trim_end())?);
+                        source.push(layout.mask);
+                        text.push_str(piece);
+                    }
+                }
                 Part::Field(field) => text.push_str(&self.cleaned(field, inputs)?),
             }
         }
         source.extend(vocab.encode(&text)?);
         source.push(layout.eos);
+        if self.constraint == Constraint::Codes && inputs.prompt_type.is_some_and(|given| given != PromptType::None) {
+            return Err(Error::task(self.name, "a raster of codes has no place for a prompt: no `promptType`"));
+        }
         let prefix = match inputs.prompt_type.unwrap_or(self.prompt_type) {
             PromptType::None => &[][..],
             PromptType::Src => &source[1..],

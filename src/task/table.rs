@@ -1,7 +1,7 @@
 //! The table itself.
 
 use super::{AnswerKind, Clean, Constraint, Field, ImageRule, Input, Metric, PromptType, Task};
-use crate::config::Decoding;
+use crate::config::{Decoding, Sampling};
 use crate::image::Normalization;
 
 /// Words that the original's scripts keep of a source text.
@@ -13,11 +13,16 @@ const IMAGE_GEN_WORDS: usize = 64;
 /// Words of the sentences of language-understanding tasks, and of an article, before its ids are cut.
 const LONG_WORDS: usize = 512;
 
-const SQUARE_480: Option<ImageRule> = Some(ImageRule { side: 480, normalization: Normalization::Half });
-const SQUARE_512: Option<ImageRule> = Some(ImageRule { side: 512, normalization: Normalization::Half });
+const SQUARE_256: Option<ImageRule> = square(256);
+const SQUARE_480: Option<ImageRule> = square(480);
+const SQUARE_512: Option<ImageRule> = square(512);
 
 const YES_NO: Constraint = Constraint::Labels(&["no", "yes"]);
 const YES_NO_MAYBE: Constraint = Constraint::Labels(&["no", "yes", "maybe"]);
+
+const fn square(side: u32) -> Option<ImageRule> {
+    Some(ImageRule { side, normalization: Normalization::Half, hide_middle: false })
+}
 
 const fn text(clean: Clean, doc: &'static str) -> Input {
     Input { field: Field::Text, required: true, clean, doc }
@@ -36,7 +41,7 @@ fn unnormalized() -> Decoding {
     Decoding { num_beams: 5, max_len_b: 30, normalize_scores: false, ..Decoding::default() }
 }
 
-/// Tasks that work from end to end.
+/// Everything that the model can be asked.
 pub static TASKS: &[Task] = &[
     Task {
         name: "caption",
@@ -70,10 +75,18 @@ pub static TASKS: &[Task] = &[
         constraint: Constraint::Answers,
         metric: Metric::VqaScore,
     },
-];
-
-/// Tasks whose instructions are known, but whose evaluation or decoding is not finished.
-pub static PLANNED: &[Task] = &[
+    Task {
+        name: "vqa_match",
+        doc: "Says whether an answer to a question about an image is right: yes or no.",
+        templates: &[" what is the answer to question \" {text} \". is \" {text2} \"?"],
+        inputs: &[text(Clean::BareQuestion(SOURCE_WORDS), "the question"), text2(Clean::Raw, "the answer to judge")],
+        answer: AnswerKind::Label,
+        prompt_type: PromptType::None,
+        image: SQUARE_480,
+        decoding: single,
+        constraint: YES_NO,
+        metric: Metric::Accuracy,
+    },
     Task {
         name: "grounding",
         doc: "Finds the region that a phrase describes.",
@@ -82,8 +95,8 @@ pub static PLANNED: &[Task] = &[
         answer: AnswerKind::Box,
         prompt_type: PromptType::None,
         image: SQUARE_512,
-        decoding: || Decoding { min_len: 4, max_len_b: 4, ..Decoding::default() },
-        constraint: Constraint::Free,
+        decoding: Decoding::default,
+        constraint: Constraint::Bins,
         metric: Metric::AccuracyAtHalf,
     },
     Task {
@@ -104,6 +117,19 @@ pub static PLANNED: &[Task] = &[
         metric: Metric::Cider,
     },
     Task {
+        name: "detect",
+        doc: "Lists the objects in an image and where they are.",
+        templates: &[" what are the objects in the image?"],
+        inputs: &[],
+        answer: AnswerKind::Objects,
+        prompt_type: PromptType::None,
+        image: SQUARE_256,
+        // The original never decodes this task. Objects may repeat, and shorter lists must not score higher.
+        decoding: || Decoding { num_beams: 1, max_len_b: 256, normalize_scores: false, ..Decoding::default() },
+        constraint: Constraint::Free,
+        metric: Metric::F1AtHalf,
+    },
+    Task {
         name: "entailment",
         doc: "Says whether an image implies a sentence: yes, no or maybe.",
         templates: &[
@@ -119,7 +145,7 @@ pub static PLANNED: &[Task] = &[
                 doc: "a caption of the image",
             },
         ],
-        answer: AnswerKind::Text,
+        answer: AnswerKind::Label,
         prompt_type: PromptType::PrevOutput,
         image: SQUARE_480,
         decoding: single,
@@ -131,7 +157,7 @@ pub static PLANNED: &[Task] = &[
         doc: "Says whether a caption describes an image: yes or no.",
         templates: &[" does the image describe \" {text} \"?"],
         inputs: &[text(Clean::Caption(SOURCE_WORDS), "the caption")],
-        answer: AnswerKind::Text,
+        answer: AnswerKind::Label,
         prompt_type: PromptType::None,
         image: SQUARE_480,
         decoding: single,
@@ -143,9 +169,9 @@ pub static PLANNED: &[Task] = &[
         doc: "Names what an image shows, out of the answers given.",
         templates: &[" what does the image describe?"],
         inputs: &[],
-        answer: AnswerKind::Text,
+        answer: AnswerKind::Label,
         prompt_type: PromptType::None,
-        image: Some(ImageRule { side: 480, normalization: Normalization::ImageNet }),
+        image: Some(ImageRule { side: 480, normalization: Normalization::ImageNet, hide_middle: false }),
         decoding: unnormalized,
         constraint: Constraint::Answers,
         metric: Metric::Accuracy,
@@ -158,9 +184,37 @@ pub static PLANNED: &[Task] = &[
         answer: AnswerKind::Codes,
         prompt_type: PromptType::None,
         image: None,
-        decoding: || Decoding { num_beams: 24, min_len: 1024, max_len_b: 1024, gen_code: true, ..Decoding::default() },
+        decoding: || Decoding {
+            num_beams: 24,
+            sampling: Some(Sampling { top_k: Some(256), ..Sampling::default() }),
+            ..Decoding::default()
+        },
         constraint: Constraint::Codes,
         metric: Metric::Unmeasured,
+    },
+    Task {
+        name: "infill_image",
+        doc: "Draws the middle of an image, which it does not see.",
+        templates: &[" what is the image in the middle part?"],
+        inputs: &[],
+        answer: AnswerKind::Codes,
+        prompt_type: PromptType::None,
+        image: Some(ImageRule { side: 256, normalization: Normalization::Half, hide_middle: true }),
+        decoding: || Decoding { num_beams: 1, ..Decoding::default() },
+        constraint: Constraint::Codes,
+        metric: Metric::Unmeasured,
+    },
+    Task {
+        name: "infill_text",
+        doc: "Completes a text with gaps.",
+        templates: &[" what is the complete text of \" {text} \"?"],
+        inputs: &[text(Clean::Gaps, "the text, each gap written <mask>")],
+        answer: AnswerKind::Text,
+        prompt_type: PromptType::None,
+        image: None,
+        decoding: Decoding::default,
+        constraint: Constraint::Free,
+        metric: Metric::EditDistance,
     },
     Task {
         name: "ocr",
@@ -272,7 +326,7 @@ const fn sentences(
         doc,
         templates,
         inputs,
-        answer: AnswerKind::Text,
+        answer: AnswerKind::Label,
         prompt_type: PromptType::Src,
         image: None,
         decoding: single,

@@ -79,8 +79,8 @@ impl Journal {
                 (self.time, self.samples, self.tokens) = (StepTime::default(), 0, 0);
                 self.write(&line)
             }
-            Event::Evaluated { update, scores } => {
-                let mut line = serde_json::to_value(scores).map_err(|error| Error::file(self.path.display(), error))?;
+            Event::Evaluated { update, evaluation } => {
+                let mut line = serde_json::to_value(evaluation).map_err(|error| Error::file(self.path.display(), error))?;
                 line["kind"] = "evaluation".into();
                 line["update"] = (*update).into();
                 self.write(&line)

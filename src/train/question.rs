@@ -27,4 +27,6 @@ pub enum Reference {
     Region([f32; 4]),
     /// Regions and what is in them.
     Objects(Vec<([f32; 4], String)>),
+    /// What a description has to mention: for each thing the phrases that name it, any of which will do.
+    Mentions(Vec<Vec<String>>),
 }

@@ -34,7 +34,7 @@ pub enum Event<'a> {
     },
     Evaluated {
         update: u64,
-        scores: &'a Scores,
+        evaluation: &'a Evaluation,
     },
     Saved {
         update: u64,
@@ -53,7 +53,7 @@ pub struct StepTime {
 
 /// What an evaluation found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Scores {
+pub struct Evaluation {
     /// Metrics by name, `vqa.accuracy` for instance.
     pub metrics: BTreeMap<String, f64>,
     /// What checkpoints are kept by: the larger the better.
@@ -83,7 +83,7 @@ pub enum Ended {
 }
 
 /// Judges a model in training.
-pub type Evaluate<'a> = dyn FnMut(&Trainer) -> Result<Scores> + 'a;
+pub type Evaluate<'a> = dyn FnMut(&Trainer) -> Result<Evaluation> + 'a;
 
 /// A run and what it works with.
 pub struct Run<'a> {
@@ -143,11 +143,11 @@ impl Run<'_> {
                 let ended = stop > 0.0 || updated.update == update.updates;
                 let due = |every: u64| every > 0 && (updated.update.is_multiple_of(every) || ended && stop == 0.0);
                 if leads && due(run.evaluate_every) {
-                    let scores = evaluate(trainer)?;
-                    if progress.best.is_none_or(|(best, _)| scores.overall > best) {
-                        progress.best = Some((scores.overall, updated.update));
+                    let evaluation = evaluate(trainer)?;
+                    if progress.best.is_none_or(|(best, _)| evaluation.overall > best) {
+                        progress.best = Some((evaluation.overall, updated.update));
                     }
-                    watch(Event::Evaluated { update: updated.update, scores: &scores });
+                    watch(Event::Evaluated { update: updated.update, evaluation: &evaluation });
                 }
                 let best_is_new = progress.best.is_some_and(|(_, best)| best == updated.update);
                 if leads && (ended || best_is_new || due(run.checkpoint_every)) {

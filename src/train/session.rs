@@ -7,7 +7,8 @@ use super::trainer::{Averages, Trainer};
 use crate::config::{AnswerOptions, GenerationConfig, OfaConfig};
 use crate::error::{Error, Result};
 use crate::model::{Parameters, Random, parameter_shapes};
-use crate::vocab::{Vocab, VocabFiles};
+use crate::vocab::Vocab;
+use crate::weights::VocabFiles;
 use crate::weights::{BundleFiles, DeviceWeights, Manifest, Precision, read_files, read_tensors, write_bundle};
 use burn::tensor::Device;
 use std::collections::HashMap;
@@ -103,7 +104,7 @@ fn lock(directory: &Path) -> Result<File> {
 }
 
 /// A bundle's small files for the model to be trained, and the model on its device.
-fn prepare(recipe: &Recipe, device: &Device) -> Result<(BundleFiles, Trainer)> {
+pub(super) fn prepare(recipe: &Recipe, device: &Device) -> Result<(BundleFiles, Trainer)> {
     let device = device.clone().autodiff();
     let generation_config = GenerationConfig::for_all(AnswerOptions {
         image_size: Some(recipe.model.image_size),

@@ -8,13 +8,9 @@ mod build;
 mod bytes;
 pub mod clean;
 mod file;
-#[cfg(feature = "cli")]
-mod files;
 mod layout;
 
 pub use build::{tokenizer_json_from_fairseq, tokenizer_json_from_hf};
-#[cfg(feature = "cli")]
-pub use files::VocabFiles;
 pub use layout::Layout;
 
 use crate::config::OfaConfig;

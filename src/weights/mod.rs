@@ -30,6 +30,8 @@ mod load;
 mod torch;
 #[cfg(feature = "cli")]
 mod verify;
+#[cfg(feature = "cli")]
+mod vocabulary;
 mod vqgan;
 #[cfg(feature = "cli")]
 mod vqgan_files;
@@ -62,6 +64,8 @@ pub use bundle::{
 pub use checkpoint::{Checkpoint, Settings, read_checkpoint, read_torch_bytes};
 #[cfg(feature = "cli")]
 pub use load::load_model;
+#[cfg(feature = "cli")]
+pub use vocabulary::VocabFiles;
 #[cfg(feature = "cli")]
 pub use verify::{Report, verify, verify_vqgan};
 #[cfg(feature = "cli")]

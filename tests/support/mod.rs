@@ -3,6 +3,13 @@
 pub mod torch;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The CPU backend has one generator of random numbers a process: tests that repeat a seed draw from it one at a time.
+pub fn only_drawer() -> MutexGuard<'static, ()> {
+    static DRAWING: Mutex<()> = Mutex::new(());
+    DRAWING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The directory of goldens: `OFA_GOLDENS`, or the ones in this repository.
 pub fn goldens() -> PathBuf {

@@ -1,6 +1,9 @@
 //! The trainer: what it must keep, whatever happens to it.
 
+mod corpus;
+mod evaluate;
 mod loading;
+mod metrics;
 mod resuming;
 mod updates;
 mod vqvae;

@@ -1,9 +1,10 @@
 //! A run that stops and goes on is the run that never stopped.
 
 use super::{Toy, directory, recipe, session};
+use crate::support::only_drawer;
 use burn::tensor::Tensor;
 use ofa::error::Result;
-use ofa::train::{Alone, Ended, Event, Recipe, Run, Scores, Section, Session, Trainer};
+use ofa::train::{Alone, Ended, Event, Recipe, Run, Evaluation, Section, Session, Trainer};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,7 +20,7 @@ fn train(session: &mut Session, draws: &Toy, stop: Option<u64>) -> Result<Ended>
             interrupted.store(true, Ordering::Relaxed);
         }
     };
-    run.go(trainer, progress.clone(), &mut |_: &Trainer| Ok(Scores::default()), &mut watch)
+    run.go(trainer, progress.clone(), &mut |_: &Trainer| Ok(Evaluation::default()), &mut watch)
 }
 
 fn bits(values: Tensor<1>) -> Vec<u32> {
@@ -40,6 +41,7 @@ fn straight(recipe: &Recipe, draws: &Toy) -> [Vec<u32>; 2] {
 
 #[test]
 fn a_resumed_run_is_the_straight_run_to_the_last_bit() {
+    let _drawing = only_drawer();
     // Epochs of 10 draws and updates of 4: the run stops in the middle of one.
     let (recipe, draws) = (recipe(&[]), Toy { rows: Some(10), ..Toy::default() });
     let expected = straight(&recipe, &draws);
@@ -56,6 +58,7 @@ fn a_resumed_run_is_the_straight_run_to_the_last_bit() {
 
 #[test]
 fn old_checkpoints_go_and_what_was_cut_off_is_swept_up() {
+    let _drawing = only_drawer();
     let (recipe, draws) = (recipe(&["run.checkpoint_every=2", "run.keep_last=2"]), Toy::default());
     let (_parent, run) = directory();
     train(&mut session(&recipe, &run, false).unwrap(), &draws, None).unwrap();
@@ -73,6 +76,7 @@ fn old_checkpoints_go_and_what_was_cut_off_is_swept_up() {
 
 #[test]
 fn the_newest_complete_checkpoint_counts_whatever_the_pointer_says() {
+    let _drawing = only_drawer();
     let (recipe, draws) = (recipe(&[]), Toy::default());
     let (_parent, run) = directory();
     train(&mut session(&recipe, &run, false).unwrap(), &draws, None).unwrap();
@@ -89,6 +93,7 @@ fn message(recipe: &Recipe, run: &Path, resume: bool) -> String {
 
 #[test]
 fn what_would_spoil_a_run_is_refused() {
+    let _drawing = only_drawer();
     let (recipe_of_run, draws) = (recipe(&[]), Toy::default());
     let (_parent, run) = directory();
     let mut first = session(&recipe_of_run, &run, false).unwrap();

@@ -1,6 +1,7 @@
 //! Single updates: they learn, and what is no number does no harm.
 
 use super::{Toy, directory, recipe, session};
+use crate::support::only_drawer;
 use ofa::train::{Alone, Batch, Draws, Section, Updated};
 
 /// Some of the toy's draws as one group.
@@ -15,17 +16,19 @@ fn update(session: &mut ofa::train::Session, groups: &[Vec<Batch>]) -> ofa::erro
 
 #[test]
 fn one_batch_is_learnt_by_heart() {
+    let _drawing = only_drawer();
     let plain = ["model.config.dropout=0.0", "model.config.encoder_drop_path_rate=0.0",
-        "model.config.decoder_drop_path_rate=0.0", "update.updates=60", "update.loss.label_smoothing=0.0"];
+        "model.config.decoder_drop_path_rate=0.0", "update.updates=150", "update.loss.label_smoothing=0.0"];
     let (_parent, run) = directory();
     let mut session = session(&recipe(&plain), &run, false).unwrap();
     let groups = batch(&session, &Toy::default(), 0);
-    let losses: Vec<f64> = (0..60).map(|_| update(&mut session, &groups).unwrap().loss).collect();
-    assert!(losses[59] < 0.05 * losses[0], "from {} to {}", losses[0], losses[59]);
+    let losses: Vec<f64> = (0..150).map(|_| update(&mut session, &groups).unwrap().loss).collect();
+    assert!(losses[149] < 0.05 * losses[0], "from {} to {}", losses[0], losses[149]);
 }
 
 #[test]
 fn gradients_that_are_no_numbers_change_nothing_and_end_the_run_if_they_go_on() {
+    let _drawing = only_drawer();
     let (_parent, run) = directory();
     let mut session = session(&recipe(&["update.max_bad_updates=3"]), &run, false).unwrap();
     let good = batch(&session, &Toy::default(), 0);
@@ -44,6 +47,7 @@ fn gradients_that_are_no_numbers_change_nothing_and_end_the_run_if_they_go_on() 
 
 #[test]
 fn what_is_frozen_stays() {
+    let _drawing = only_drawer();
     let (_parent, run) = directory();
     let frozen = ["update.freeze=['encoder.embed_images', 'encoder.embed_tokens']"];
     let mut session = session(&recipe(&frozen), &run, false).unwrap();

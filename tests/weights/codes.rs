@@ -105,7 +105,7 @@ fn hostile_configurations_are_refused() {
         ("ch", usize::MAX.into()),
         ("ch", 33.into()),
         ("ch_mult", serde_json::json!([])),
-        ("ch_mult", serde_json::json!([1; 40])),
+        ("ch_mult", serde_json::json!(vec![1; 40])),
         ("ch_mult", serde_json::json!([1, usize::MAX])),
         ("ch_mult", serde_json::json!([1, 0])),
         ("z_channels", 0.into()),

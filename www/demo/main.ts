@@ -10,11 +10,15 @@ interface Listed {
 }
 
 const PHASES: Record<Progress["phase"], string> = {
-  compile: "Compiling", download: "Downloading", verify: "Building the model", upload: "Downloading and uploading", ready: "Ready",
+  compile: "Compiling", download: "Downloading", verify: "Building the model", upload: "Uploading", ready: "Ready",
 };
 /** Choices of the picker that are not in the list. */
 const FROM_URL = "url";
 const FROM_FOLDER = "folder";
+const NOTES: Record<string, string> = {
+  [FROM_URL]: "The folder of a bundle on a server that allows other sites to read it (CORS).",
+  [FROM_FOLDER]: "The folder that ofa convert or ofa export wrote. It is read in this tab and not uploaded.",
+};
 
 let ofa: OFA | undefined;
 let loading: AbortController | undefined;
@@ -34,6 +38,8 @@ function fail(error: unknown): void {
   if (code === "aborted") return;
   el("error").textContent = `${message} (${code})`;
   show("error", true);
+  // On a phone it is far above the button that was pressed.
+  el("error").scrollIntoView({ block: "nearest" });
 }
 
 function clearError(): void {
@@ -66,7 +72,7 @@ async function listModels(): Promise<void> {
 function modelChosen(): void {
   show("url-label", model.value === FROM_URL);
   show("folder-label", model.value === FROM_FOLDER);
-  el("model-note").textContent = listed[Number(model.value)]?.note ?? "";
+  el("model-note").textContent = NOTES[model.value] ?? listed[Number(model.value)]?.note ?? "";
 }
 
 function bundle(): BundleInput {
@@ -96,7 +102,7 @@ async function load(): Promise<void> {
     const loaded = await OFA.load(bundle(), {
       device: device.value as DeviceChoice,
       signal: controller.signal,
-      onProgress: showProgress,
+      onProgress: progressShown(),
     });
     ofa = loaded;
     const { device: found, precision, parameters, bytes: size } = loaded.info;
@@ -113,9 +119,16 @@ async function load(): Promise<void> {
   }
 }
 
-function showProgress({ phase, loaded, total, file }: Progress): void {
-  el<HTMLProgressElement>("bar").value = total ? loaded / total : 0;
-  el("progress-text").textContent = `${PHASES[phase]} · ${bytes(loaded)} of ${bytes(total)}${file ? ` · ${file}` : ""}`;
+/** Half of the bar is what arrived, half what reached the device: shards go up while others are on their way. */
+function progressShown(): (progress: Progress) => void {
+  const done = { download: 0, upload: 0 };
+  return ({ phase, loaded, total, file }) => {
+    const moving = phase === "download" || phase === "upload";
+    if (moving) done[phase] = loaded / total;
+    el<HTMLProgressElement>("bar").value = phase === "verify" ? 1 : (done.download + done.upload) / 2;
+    const amount = moving ? `${bytes(loaded)} of ${bytes(total)}` : "";
+    el("progress-text").textContent = [PHASES[phase], amount, file].filter(Boolean).join(" · ");
+  };
 }
 
 // ---- asking -------------------------------------------------------------------------------------
@@ -159,7 +172,8 @@ async function ask(): Promise<void> {
         : await ofa.vqa(image, question.value, { ...options(signal), ...(answers.length && { answers }) });
     showAnswer(answer);
   } catch (error) {
-    if (OfaError.from(error).code === "internal") encoded = undefined;
+    // After a crash the model is loaded again, without this picture.
+    if (["internal", "device"].includes(OfaError.from(error).code)) encoded = undefined;
     el("text").textContent = signal.aborted ? "Cancelled." : "";
     show("answer", signal.aborted);
     fail(error);
@@ -210,7 +224,8 @@ function busy(): void {
   const run = el<HTMLButtonElement>("run");
   run.disabled = !ofa || !picture || Boolean(running) || asksNothing;
   run.textContent = task() === "vqa" ? "Ask" : "Describe";
-  run.title = !ofa ? "Load a model first" : !picture ? "Choose a picture first" : asksNothing ? "Type a question first" : "";
+  const missing = loading ? "The model is loading" : !ofa ? "Load a model first" : !picture ? "Choose a picture first" : asksNothing ? "Type a question first" : "";
+  el("hint").textContent = running ? "" : missing;
   el<HTMLButtonElement>("load").disabled = Boolean(loading);
   for (const id of ["question-label", "answers-label"]) show(id, task() === "vqa");
 }

@@ -12,7 +12,6 @@ export function choosePictures(chosen: (picture: Blob, name: string) => void, fa
     preview.src = URL.createObjectURL(picture);
     preview.alt = name;
     show("preview", true);
-    show("drop-hint", false);
     for (const button of document.querySelectorAll<HTMLButtonElement>("#samples button")) {
       button.setAttribute("aria-pressed", String(button.title === name));
     }

@@ -1,4 +1,4 @@
-import type { Counters } from "./types";
+import type { Counters } from "./types.js";
 
 /** Counts this realm's calls into WebGPU from now on; read and reset with the function it returns. */
 export function countGpuCalls(): () => Counters {

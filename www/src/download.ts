@@ -1,8 +1,8 @@
-import type { ChunkCache } from "./cache";
-import { OfaError, throwIfAborted } from "./errors";
-import { CHUNK, isShard, parseManifest, type FileEntry, type Manifest } from "./manifest";
-import { HttpError, type Source } from "./source";
-import type { Progress } from "./types";
+import type { ChunkCache } from "./cache.js";
+import { OfaError, throwIfAborted } from "./errors.js";
+import { CHUNK, isShard, parseManifest, type FileEntry, type Manifest } from "./manifest.js";
+import { HttpError, type Source } from "./source.js";
+import type { Progress } from "./types.js";
 
 /** Shards on their way at one time: enough to fill the line, few enough that the heap never holds the model. */
 const PARALLEL = 3;

@@ -1,12 +1,12 @@
-import { ChunkCache, type CacheMode } from "./cache";
-import { countGpuCalls } from "./counters";
-import { fetchManifest, fetchShards, fetchSmallFiles } from "./download";
-import { OfaError, throwIfAborted } from "./errors";
-import type { Rgba } from "./image";
-import { probe } from "./probe";
-import { FileSource, UrlSource } from "./source";
-import type { AnswerOptions, Counters, DeviceChoice, ModelInfo, Progress, TaskInputs } from "./types";
-import { loadWasm, type WasmSession } from "./wasm";
+import { ChunkCache, type CacheMode } from "./cache.js";
+import { countGpuCalls } from "./counters.js";
+import { fetchManifest, fetchShards, fetchSmallFiles } from "./download.js";
+import { OfaError, throwIfAborted } from "./errors.js";
+import type { Rgba } from "./image.js";
+import { probe } from "./probe.js";
+import { FileSource, UrlSource } from "./source.js";
+import type { AnswerOptions, Counters, DeviceChoice, LoadTimings, ModelInfo, Progress, TaskInputs } from "./types.js";
+import { abandonModule, loadWasm, type WasmSession } from "./wasm.js";
 
 /** What is loaded and how; it crosses the worker boundary. */
 export interface LoadRequest {
@@ -57,17 +57,24 @@ export class LocalEngine implements Engine {
     onProgress({ phase: "compile", loaded: 0, total });
     const cache = await ChunkCache.open(request.files ? "none" : request.cache);
     const options = { source, cache, signal, onProgress };
+    const lap = stopwatch();
     const [wasm, small] = await Promise.all([loadWasm(device.kind), fetchSmallFiles(manifest, options)]);
     throwIfAborted(signal);
     if (request.counters) this.takeCounters = countGpuCalls();
     const session = await guard(() => wasm.Session.create(small.config, small.tokenizer, small.generation));
+    const loading: LoadTimings = { compileMs: lap(), downloadMs: 0, uploadMs: 0, buildMs: 0 };
     try {
-      await fetchShards(manifest, options, (file, bytes) => guard(() => session.addShard(file.name, bytes)));
+      await fetchShards(manifest, options, async (file, bytes) => {
+        loading.downloadMs += lap();
+        await guard(() => session.addShard(file.name, bytes));
+        loading.uploadMs += lap();
+      });
       onProgress({ phase: "verify", loaded: total, total });
       await guard(() => session.finish());
+      loading.buildMs = lap();
       throwIfAborted(signal);
     } catch (error) {
-      session.free();
+      release(session);
       throw error;
     }
     this.session = session;
@@ -79,6 +86,7 @@ export class LocalEngine implements Engine {
       parameters: manifest.parameters,
       bytes: total,
       vocabSize: own.vocabSize,
+      loading,
     };
     onProgress({ phase: "ready", loaded: total, total });
     return this.info();
@@ -121,7 +129,7 @@ export class LocalEngine implements Engine {
   dispose(): void {
     const session = this.session;
     this.session = undefined;
-    void this.last.catch(() => undefined).then(() => session?.free());
+    void this.last.catch(() => undefined).then(() => session && release(session));
   }
 
   /** One call after the other: the model is one. */
@@ -137,16 +145,53 @@ export class LocalEngine implements Engine {
   }
 }
 
-/** Errors of the model as `OfaError`; a trap leaves it unusable. */
+/** Errors of the model as `OfaError`; a trap or a lost GPU leaves it unusable. */
 async function guard<T>(work: () => T | Promise<T>): Promise<T> {
+  // A trap between two steps of a call settles no promise: only the realm's error event tells of it.
+  let listen: (event: ErrorEvent) => void = () => undefined;
+  const trapped = new Promise<never>((_, reject) => {
+    listen = (event) => {
+      if (!(event.error instanceof WebAssembly.RuntimeError)) return;
+      event.preventDefault();
+      reject(event.error);
+    };
+  });
+  globalThis.addEventListener("error", listen);
   try {
-    return await work();
+    return await Promise.race([work(), trapped]);
   } catch (error) {
     if (error instanceof WebAssembly.RuntimeError) {
+      abandonModule();
       throw new OfaError("internal", `the model stopped: ${error.message}. It will be loaded again`, { cause: error });
     }
-    throw OfaError.from(error);
+    const failure = OfaError.from(error);
+    if (failure.code === "device") {
+      abandonModule();
+      throw new OfaError("device", failure.message.split("\nBacktrace")[0] as string, { cause: error });
+    }
+    throw failure;
+  } finally {
+    globalThis.removeEventListener("error", listen);
   }
+}
+
+function release(session: WasmSession): void {
+  try {
+    session.free();
+  } catch {
+    // A module that trapped cannot clean up; it goes as a whole.
+  }
+}
+
+/** Milliseconds since the last call. */
+function stopwatch(): () => number {
+  let last = performance.now();
+  return () => {
+    const now = performance.now();
+    const lap = now - last;
+    last = now;
+    return lap;
+  };
 }
 
 const channel = new MessageChannel();

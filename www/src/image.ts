@@ -1,4 +1,4 @@
-import { OfaError, throwIfAborted } from "./errors";
+import { OfaError, throwIfAborted } from "./errors.js";
 
 /** Whatever shows a picture. A string is an address. */
 export type ImageInput =
@@ -38,6 +38,8 @@ export async function toRgba(image: ImageInput, signal?: AbortSignal): Promise<R
     return draw(image as VideoFrame, displayWidth, displayHeight);
   }
   if (image instanceof Blob) {
+    const claimed = await headerSize(image);
+    if (claimed) checkSize(claimed.width, claimed.height);
     const bitmap = await createImageBitmap(image, {
       imageOrientation: "from-image",
       premultiplyAlpha: "none",
@@ -69,11 +71,35 @@ async function fetchBlob(url: string, signal: AbortSignal | undefined): Promise<
   }
 }
 
-function draw(source: CanvasImageSource, width: number, height: number): Rgba {
+/** A file of a few bytes can claim any size. `<img>` elements read the header long before they unpack the picture. */
+async function headerSize(blob: Blob): Promise<{ width: number; height: number } | undefined> {
+  if (typeof Image === "undefined") return undefined;
+  const address = URL.createObjectURL(blob);
+  try {
+    const image = new Image();
+    await new Promise((resolve, reject) => {
+      image.onload = resolve;
+      image.onerror = reject;
+      image.src = address;
+    });
+    return { width: image.naturalWidth, height: image.naturalHeight };
+  } catch {
+    // What is wrong with it, whoever decodes it says better.
+    return undefined;
+  } finally {
+    URL.revokeObjectURL(address);
+  }
+}
+
+function checkSize(width: number, height: number): void {
   if (width === 0 || height === 0) throw new OfaError("image", "the picture is empty, or has not been loaded yet");
   if (width * height > MAX_PIXELS) {
     throw new OfaError("image", `${width} × ${height} pixels; at most ${MAX_PIXELS >> 20} million are read: make the picture smaller`);
   }
+}
+
+function draw(source: CanvasImageSource, width: number, height: number): Rgba {
+  checkSize(width, height);
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   if (!context) throw new OfaError("image", `no canvas of ${width} × ${height} pixels to be had`);
   context.drawImage(source, 0, 0);

@@ -1,4 +1,4 @@
-import { OfaError } from "./errors";
+import { OfaError } from "./errors.js";
 
 /** Bytes of a shard that one hash covers. */
 export const CHUNK = 1 << 20;

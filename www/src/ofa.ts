@@ -3,21 +3,21 @@
  *
  * @packageDocumentation
  */
-import { ChunkCache, type CacheMode } from "./cache";
-import { fetchManifest, isCached } from "./download";
-import { LocalEngine, type Engine, type LoadRequest, type TokenEvent } from "./engine";
-import { OfaError, throwIfAborted } from "./errors";
-import { toRgba, type ImageInput } from "./image";
-import { probe } from "./probe";
-import { RemoteEngine } from "./remote";
-import { UrlSource } from "./source";
+import { ChunkCache, type CacheMode } from "./cache.js";
+import { fetchManifest, isCached } from "./download.js";
+import { LocalEngine, type Engine, type LoadRequest, type TokenEvent } from "./engine.js";
+import { OfaError, throwIfAborted } from "./errors.js";
+import { toRgba, type ImageInput } from "./image.js";
+import { probe } from "./probe.js";
+import { RemoteEngine } from "./remote.js";
+import { UrlSource } from "./source.js";
 import type {
   AnswerOptions, DeviceChoice, DeviceInfo, ModelInfo, Progress, StreamEvent, TaskAnswers, TaskInputs, TaskName, TextAnswer,
-} from "./types";
+} from "./types.js";
 
-export { OfaError, type OfaErrorCode } from "./errors";
-export type { ImageInput } from "./image";
-export type * from "./types";
+export { OfaError, type OfaErrorCode } from "./errors.js";
+export type { ImageInput } from "./image.js";
+export type * from "./types.js";
 
 export interface LoadOptions {
   /** Default `auto`. */
@@ -53,17 +53,15 @@ export class EncodedImage {
 
 /** A loaded model. */
 export class OFA {
-  private model: ModelInfo;
   private disposed = false;
 
   private constructor(
-    private engine: Engine,
-    model: ModelInfo,
+    /** Absent between a crash and the next call. */
+    private engine: Promise<Engine> | undefined,
+    private model: ModelInfo,
     private readonly request: LoadRequest,
     private readonly worker: boolean,
-  ) {
-    this.model = model;
-  }
+  ) {}
 
   /**
    * Loads a bundle.
@@ -82,7 +80,7 @@ export class OFA {
       counters,
     };
     const { engine, model } = await start(request, worker, onProgress, signal);
-    return new OFA(engine, model, request, worker);
+    return new OFA(Promise.resolve(engine), model, request, worker);
   }
 
   /** What is loaded, and on which device and why. */
@@ -92,7 +90,7 @@ export class OFA {
 
   /** {@link info} with fresh counters. */
   async refreshInfo(): Promise<ModelInfo> {
-    return (this.model = await this.engine.info());
+    return (this.model = await this.guarded((engine) => engine.info()));
   }
 
   /** Describes an image. */
@@ -106,6 +104,55 @@ export class OFA {
     return this.run("vqa", image, answers ? { text: question, answers } : { text: question }, rest);
   }
 
+  /** Finds the region that a phrase describes. */
+  ground(image: ImageInput | EncodedImage, phrase: string, options: CallOptions = {}): Promise<TaskAnswers["grounding"]> {
+    return this.run("grounding", image, { text: phrase }, options);
+  }
+
+  /** Describes a region: left, top, right, bottom, from 0 to 1. */
+  describeRegion(
+    image: ImageInput | EncodedImage,
+    region: [number, number, number, number],
+    options: CallOptions = {},
+  ): Promise<TaskAnswers["region_caption"]> {
+    return this.run("region_caption", image, { region }, options);
+  }
+
+  /** Says whether a caption describes an image. */
+  match(image: ImageInput | EncodedImage, caption: string, options: CallOptions = {}): Promise<TaskAnswers["match"]> {
+    return this.run("match", image, { text: caption }, options);
+  }
+
+  /** Lists the objects in an image and where they are. */
+  detect(image: ImageInput | EncodedImage, options: CallOptions = {}): Promise<TaskAnswers["detect"]> {
+    return this.run("detect", image, {}, options);
+  }
+
+  /** Says whether an image, and its caption if there is one, implies a sentence. */
+  entail(
+    image: ImageInput | EncodedImage,
+    sentence: string,
+    options: CallOptions & { caption?: string } = {},
+  ): Promise<TaskAnswers["entailment"]> {
+    const { caption, ...rest } = options;
+    return this.run("entailment", image, caption === undefined ? { text: sentence } : { text: sentence, caption }, rest);
+  }
+
+  /** Names what an image shows, out of `names`. */
+  classify(image: ImageInput | EncodedImage, names: string[], options: CallOptions = {}): Promise<TaskAnswers["classify"]> {
+    return this.run("classify", image, { answers: names }, options);
+  }
+
+  /** Reads the text on an image. */
+  readText(image: ImageInput | EncodedImage, options: CallOptions = {}): Promise<TaskAnswers["ocr"]> {
+    return this.run("ocr", image, {}, options);
+  }
+
+  /** Completes a text whose gaps are written `<mask>`. */
+  infillText(text: string, options: CallOptions = {}): Promise<TaskAnswers["infill_text"]> {
+    return this.run("infill_text", undefined, { text }, options);
+  }
+
   /** Any task by its name. */
   async run<T extends TaskName>(
     task: T,
@@ -116,7 +163,9 @@ export class OFA {
     const { signal = new AbortController().signal, onToken = () => undefined, ...answerOptions } = options;
     return this.guarded(async (engine) => {
       if (image === undefined || image instanceof EncodedImage) {
-        if (image && image.owner !== engine) throw new OfaError("option", "the encoded image belongs to another model");
+        if (image && image.owner !== engine) {
+          throw new OfaError("option", "the encoded image belongs to another model, or to this one before it was loaded again");
+        }
         return engine.run(task, image?.handle, inputs, answerOptions, onToken, signal) as Promise<TaskAnswers[T]>;
       }
       const handle = await engine.encodeImage(task, await toRgba(image, signal), size(answerOptions), signal);
@@ -173,10 +222,9 @@ export class OFA {
   }
 
   /** Frees the model and its worker. */
-  dispose(): Promise<void> {
+  async dispose(): Promise<void> {
     this.disposed = true;
-    this.engine.dispose();
-    return Promise.resolve();
+    await this.engine?.then((engine) => engine.dispose(), () => undefined);
   }
 
   /** What the model would run on here; downloads nothing. */
@@ -197,22 +245,26 @@ export class OFA {
     await Promise.all(manifest.files.flatMap((file) => file.chunks).map((hash) => cache.delete(hash)));
   }
 
-  /** After a crash the model is loaded again, once, before the next call. */
+  /** After a crash, or when the GPU was lost, the model is loaded again before the next call. */
   private async guarded<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
     if (this.disposed) throw new OfaError("internal", "the model has been disposed of");
-    const engine = this.engine;
+    const current = (this.engine ??= this.reload());
     try {
-      return await work(engine);
+      return await work(await current);
     } catch (error) {
       const failure = OfaError.from(error);
-      if (failure.code === "internal" && !this.disposed && this.engine === engine) {
-        engine.dispose();
-        const again = await start(this.request, this.worker);
-        this.engine = again.engine;
-        this.model = again.model;
+      if ((failure.code === "internal" || failure.code === "device") && this.engine === current && !this.disposed) {
+        this.engine = undefined;
+        current.then((engine) => engine.dispose(), () => undefined);
       }
       throw failure;
     }
+  }
+
+  private async reload(): Promise<Engine> {
+    const { engine, model } = await start(this.request, this.worker);
+    this.model = model;
+    return engine;
   }
 }
 

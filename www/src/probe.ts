@@ -1,5 +1,5 @@
-import { OfaError } from "./errors";
-import type { DeviceChoice, DeviceInfo } from "./types";
+import { OfaError } from "./errors.js";
+import type { DeviceChoice, DeviceInfo } from "./types.js";
 
 /** WebGPU's default limits, which the model stays within; an adapter below them is broken. */
 const LIMITS = {

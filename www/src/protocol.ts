@@ -1,5 +1,5 @@
-import type { Engine, LoadRequest, TokenEvent } from "./engine";
-import type { ErrorMessage, Progress } from "./types";
+import type { Engine, LoadRequest, TokenEvent } from "./engine.js";
+import type { ErrorMessage, Progress } from "./types.js";
 
 /** The calls that cross into the worker; their arguments are the engine's without callbacks and signals. */
 export interface Calls {

@@ -1,8 +1,8 @@
-import type { Engine, LoadRequest, TokenEvent } from "./engine";
-import { OfaError } from "./errors";
-import type { Rgba } from "./image";
-import type { Calls, FromWorker } from "./protocol";
-import type { AnswerOptions, ModelInfo, Progress, TaskInputs } from "./types";
+import type { Engine, LoadRequest, TokenEvent } from "./engine.js";
+import { OfaError } from "./errors.js";
+import type { Rgba } from "./image.js";
+import type { Calls, FromWorker } from "./protocol.js";
+import type { AnswerOptions, ModelInfo, Progress, TaskInputs } from "./types.js";
 
 interface Pending {
   resolve(value: unknown): void;

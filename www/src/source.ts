@@ -1,4 +1,4 @@
-import { OfaError, throwIfAborted } from "./errors";
+import { OfaError, throwIfAborted } from "./errors.js";
 
 /** Where a bundle's files come from. */
 export interface Source {
@@ -10,7 +10,7 @@ export interface Source {
   readonly retries: number;
 }
 
-/** A bundle below a URL. */
+/** A bundle below a URL: its folder, or its manifest. */
 export class UrlSource implements Source {
   readonly retries = 4;
   private readonly base: URL;
@@ -21,7 +21,7 @@ export class UrlSource implements Source {
     } catch {
       throw new OfaError("fetch", `not an address: ${String(url)}`);
     }
-    if (!this.base.pathname.endsWith("/")) this.base.pathname += "/";
+    this.base.pathname = this.base.pathname.replace(/\/manifest\.json$/, "/").replace(/[^/]$/, "$&/");
   }
 
   describe(name: string): string {

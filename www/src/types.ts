@@ -1,4 +1,5 @@
-import type { OfaErrorCode } from "./errors";
+import type { OfaErrorCode } from "./errors.js";
+import type { TaskAnswers } from "./tasks.gen.js";
 
 /** Where the model runs. `auto` takes WebGPU on a real GPU, else the CPU. */
 export type DeviceChoice = "auto" | "webgpu" | "cpu";
@@ -16,17 +17,34 @@ export interface AnswerOptions {
   temperature?: number;
   /** No n-gram of this size twice; 0 switches it off. */
   noRepeatNgramSize?: number;
+  /** Draws `numBeams` answers instead of searching: each token is one of the k likeliest. */
+  topK?: number;
+  /** Draws: each token is one of the likeliest that have this probability together. */
+  topP?: number;
+  /** Of draws; the same seed gives the same answer. */
+  seed?: number;
 }
 
 /** What a task is given besides the image. */
 export interface TaskInputs {
-  /** The question or phrase. */
+  /** The question, phrase, sentence or article. */
   text?: string;
+  /** The second text of tasks on two. */
+  text2?: string;
+  /** A caption of the image known beforehand. */
+  caption?: string;
+  /** A region of the image: left, top, right, bottom, from 0 to 1. */
+  region?: Corners;
   /** The only answers allowed; each is scored exactly. */
   answers?: string[];
   /** Names of objects known to be in the image. */
   objects?: string[];
+  /** What the decoder reads before it answers, in place of the task's own. */
+  promptType?: "none" | "src" | "prev_output";
 }
+
+/** Left, top, right, bottom. */
+export type Corners = [number, number, number, number];
 
 export interface Timings {
   /** Preparing the image and running the stem. */
@@ -42,8 +60,13 @@ export interface Scored {
   score: number;
 }
 
+interface Answered {
+  tokens: number[];
+  timings: Timings;
+}
+
 /** An answer in words. */
-export interface TextAnswer {
+export interface TextAnswer extends Answered {
   kind: "text";
   text: string;
   /** As generated, before punctuation was removed. */
@@ -51,15 +74,57 @@ export interface TextAnswer {
   score: number;
   /** All hypotheses, best first. */
   alternatives: Scored[];
-  tokens: number[];
-  timings: Timings;
 }
 
-/** The tasks of this version and what they answer. */
-export interface TaskAnswers {
-  caption: TextAnswer;
-  vqa: TextAnswer;
+/** One of a closed set of answers. */
+export interface LabelsAnswer extends Answered {
+  kind: "labels";
+  label: string;
+  /** From 0 to 1. */
+  probability: number;
+  /** All of them, the likeliest first. */
+  alternatives: { label: string; probability: number }[];
 }
+
+/** Where something is. */
+export interface Place {
+  /** In pixels of the image given. */
+  pixels: Corners;
+  /** The same from 0 to 1. */
+  normalized: Corners;
+}
+
+/** Where a phrase is in the image. */
+export interface BoxesAnswer extends Answered {
+  kind: "boxes";
+  phrase: string;
+  /** Best first. */
+  boxes: (Place & { score: number })[];
+  raw: string;
+  /** Why an answer is no box. */
+  malformed?: string;
+}
+
+/** What is in the image, and where. */
+export interface ObjectsAnswer extends Answered {
+  kind: "objects";
+  objects: (Place & { label: string })[];
+  score: number;
+  raw: string;
+  /** What of the answer was no object. */
+  malformed?: string;
+}
+
+/** Image codes in raster order, the best sequence first. */
+export interface CodesAnswer extends Answered {
+  kind: "codes";
+  codes: number[][];
+  scores: number[];
+  /** What of the answer was no code. */
+  malformed?: string;
+}
+
+export type { TaskAnswers };
 
 export type TaskName = keyof TaskAnswers;
 
@@ -97,8 +162,20 @@ export interface ModelInfo {
   /** Bytes of the bundle. */
   bytes: number;
   vocabSize: number;
+  loading: LoadTimings;
   /** GPU work since the last question, if `counters` was asked for. */
   counters?: Counters;
+}
+
+/** Where the time of loading went. */
+export interface LoadTimings {
+  /** Fetching and compiling the wasm and the small files, and opening the device. */
+  compileMs: number;
+  /** Waiting for shards. */
+  downloadMs: number;
+  uploadMs: number;
+  /** Building the model from what was uploaded. */
+  buildMs: number;
 }
 
 /** Calls into WebGPU. */

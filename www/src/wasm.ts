@@ -23,6 +23,13 @@ export interface WasmSession {
   free(): void;
 }
 
+/** How many modules of this realm trapped or lost their GPU. Under another address a fresh one is made of the file. */
+let abandoned = 0;
+
+export function abandonModule(): void {
+  abandoned++;
+}
+
 /** Fetches and compiles the one build that is needed. */
 export async function loadWasm(kind: "webgpu" | "cpu"): Promise<WasmModule> {
   // Bundlers follow literals only.
@@ -30,6 +37,7 @@ export async function loadWasm(kind: "webgpu" | "cpu"): Promise<WasmModule> {
     kind === "webgpu"
       ? [new URL("./wasm/gpu/ofa.js", import.meta.url), new URL("./wasm/gpu/ofa_bg.wasm", import.meta.url)]
       : [new URL("./wasm/cpu/ofa.js", import.meta.url), new URL("./wasm/cpu/ofa_bg.wasm", import.meta.url)];
+  if (abandoned > 0) glue.search = `?again=${abandoned}`;
   const module = (await import(/* @vite-ignore */ glue.href)) as WasmModule;
   await module.default({ module_or_path: binary });
   return module;

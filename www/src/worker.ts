@@ -1,7 +1,7 @@
-import { LocalEngine, type TokenEvent } from "./engine";
-import { OfaError } from "./errors";
-import type { FromWorker, ToWorker } from "./protocol";
-import type { Progress } from "./types";
+import { LocalEngine, type TokenEvent } from "./engine.js";
+import { OfaError } from "./errors.js";
+import type { FromWorker, ToWorker } from "./protocol.js";
+import type { Progress } from "./types.js";
 
 const engine = new LocalEngine();
 const running = new Map<number, AbortController>();

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { goldens, native, openBlank, startBrowser, startServer, testBundle } from "./harness.mjs";
+import { crc32, deflateSync } from "node:zlib";
+import { goldens, native, openBlank, startBrowser, startServer, testBundle, www } from "./harness.mjs";
 
 const PICTURE = "tiny/raw_1.png";
 const QUESTION = "what colour is it?";
@@ -48,6 +49,21 @@ for (const [device, options] of [["cpu", { worker: true }], ["cpu", { worker: fa
       assert.ok(found.counters.readbacks <= steps + 4, `${found.counters.readbacks} readbacks in ${steps} steps`);
       assert.ok(found.counters.dispatches > 0);
     }
+  });
+}
+
+for (const device of ["cpu", "webgpu"]) {
+  test(`quantised weights answer on ${device} as natively`, { timeout: 600_000 }, async () => {
+    const bundle = "models/seeded/";
+    const found = await page.evaluate(async ([bundle, device, picture]) => {
+      const ofa = await OFA.load(`/${bundle}`, { device });
+      const { tokens } = await ofa.caption(`/golden/${picture}`);
+      const { precision } = ofa.info;
+      await ofa.dispose();
+      return { tokens, precision };
+    }, [bundle, device, PICTURE]);
+    const expected = native(["caption", "--model", join(www, "demo", bundle), "--image", join(goldens, PICTURE)]);
+    assert.deepEqual(found, { tokens: expected.tokens, precision: "q8" });
   });
 }
 
@@ -147,6 +163,107 @@ test("pictures in every form give the same answer", async () => {
     return texts;
   }, PICTURE);
   assert.equal(new Set(texts).size, 1, texts.join(" | "));
+});
+
+/** A grey PNG of one bit a pixel, all black: `width` × `height` may be anything, and the file stays small. */
+function png(width, height) {
+  const chunk = (type, data) => {
+    const body = Buffer.concat([Buffer.from(type), data]);
+    const [length, checksum] = [Buffer.alloc(4), Buffer.alloc(4)];
+    length.writeUInt32BE(data.length);
+    checksum.writeUInt32BE(crc32(body));
+    return Buffer.concat([length, body, checksum]);
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header[8] = 1;
+  const rows = deflateSync(Buffer.alloc(height * (Math.ceil(width / 8) + 1)));
+  const parts = [chunk("IHDR", header), chunk("IDAT", rows), chunk("IEND", Buffer.alloc(0))];
+  return [...Buffer.concat([Buffer.from("89504e470d0a1a0a", "hex"), ...parts])];
+}
+
+test("odd pictures are answered, and absurd ones refused before they are unpacked", { timeout: 120_000 }, async () => {
+  const found = await page.evaluate(async (files) => {
+    const ofa = await OFA.load("/bundle/", { device: "cpu" });
+    const ask = (image) => ofa.caption(image, { numBeams: 1, maxLen: 2 }).then(({ kind }) => kind, ({ code, message }) => `${code}: ${message}`);
+    const of = {};
+    for (const [name, bytes] of Object.entries(files)) of[name] = await ask(new Blob([new Uint8Array(bytes)], { type: "image/png" }));
+    of.transparent = await ask(new ImageData(3, 2));
+    of.cut = await ask(new Blob([new Uint8Array(files.dot.slice(0, 40))]));
+    of.canvas = await ask(Object.assign(document.createElement("canvas"), { width: 0, height: 0 }));
+    of.unloaded = await ask(new Image());
+    await ofa.dispose();
+    return of;
+  }, { dot: png(1, 1), line: png(4000, 1), column: png(1, 4000), bomb: png(20_000, 20_000) });
+  for (const answered of ["dot", "line", "column", "transparent"]) assert.equal(found[answered], "text", answered);
+  assert.match(found.bomb, /^image: 20000 × 20000 pixels/);
+  for (const refused of ["cut", "canvas", "unloaded"]) assert.match(found[refused], /^image: /);
+});
+
+test("a thousand answers leave memory flat", { timeout: 600_000 }, async () => {
+  const own = await openBlank(browser, server);
+  const devtools = await own.context().newCDPSession(own);
+  const rounds = (count) => own.evaluate(async (count) => {
+    for (let round = 0; round < count; round++) await window.ask();
+  }, count);
+  const memory = async () => {
+    await devtools.send("HeapProfiler.collectGarbage");
+    const { usedSize } = await devtools.send("Runtime.getHeapUsage");
+    return { heap: usedSize, wasm: await own.evaluate(() => window.wasmMemory.buffer.byteLength) };
+  };
+  await own.evaluate(async (picture) => {
+    const ofa = await OFA.load("/bundle/", { device: "cpu", worker: false });
+    window.wasmMemory = (await (await import("/ofa-web/wasm/cpu/ofa.js")).default()).memory;
+    const image = await (await fetch(`/golden/${picture}`)).blob();
+    window.ask = () => ofa.vqa(image, "what is it?", { numBeams: 2, maxLen: 3, imageSize: 32 });
+  }, PICTURE);
+  await rounds(50);
+  const before = await memory();
+  await rounds(1000);
+  const after = await memory();
+  await own.context().close();
+  assert.equal(after.wasm, before.wasm, "the wasm's memory grew");
+  // Compiled code and caches of the browser itself come and go.
+  assert.ok(after.heap - before.heap < 500_000, `the heap went from ${before.heap} to ${after.heap} bytes`);
+});
+
+for (const worker of [true, false]) {
+  test(`a trap ${worker ? "in the worker" : "in the page"} fails the call, and the next one finds the model loaded again`, async () => {
+    const own = await openBlank(browser, server);
+    await own.evaluate(async (worker) => { window.ofa = await OFA.load("/bundle/", { device: "cpu", worker }); }, worker);
+    const caption = () => own.evaluate((picture) => window.caught(window.ofa.caption(`/golden/${picture}`).then(({ text }) => { window.text = text; })), PICTURE);
+    // The model asks for the time at every stage. That it traps there is as good as anywhere.
+    const realm = worker ? own.workers()[0] : own;
+    await realm.evaluate(() => { performance.now = () => { throw new WebAssembly.RuntimeError("unreachable"); }; });
+    const failed = await caption();
+    if (!worker) await own.evaluate(() => { delete performance.now; });
+    const again = await caption();
+    const text = await own.evaluate(() => window.text);
+    await own.context().close();
+    assert.equal(failed.code, "internal", failed.message);
+    assert.match(failed.message, /unreachable.*loaded again/);
+    assert.equal(again.code, "none", again.message);
+    assert.equal(text, nativeAnswers().caption.text);
+  });
+}
+
+test("a GPU that is lost fails the call, and the next one finds the model loaded again", { timeout: 300_000 }, async () => {
+  const own = await openBlank(browser, server);
+  const found = await own.evaluate(async (picture) => {
+    const request = GPUAdapter.prototype.requestDevice;
+    let gpu;
+    GPUAdapter.prototype.requestDevice = async function (...args) { return (gpu = await request.apply(this, args)); };
+    const ofa = await OFA.load("/models/seeded/", { device: "webgpu", worker: false });
+    const ask = () => ofa.caption(`/golden/${picture}`, { numBeams: 1, maxLen: 2, imageSize: 32 });
+    gpu.destroy();
+    const lost = await window.caught(ask());
+    return { lost, again: (await ask()).kind };
+  }, PICTURE);
+  await own.context().close();
+  assert.match(found.lost.code, /^(device|internal)$/);
+  assert.doesNotMatch(found.lost.message, /[Bb]acktrace/);
+  assert.equal(found.again, "text");
 });
 
 test("a worker that dies fails its calls, and the next one finds the model loaded again", async () => {

@@ -58,6 +58,23 @@ test("the tarball holds what the package needs and nothing else", () => {
   assert.deepEqual(files.filter((file) => /^(src|test|demo|bindgen|scripts)/.test(file)), []);
 });
 
+const TYPED = `
+import { OFA, OfaError, type TextAnswer } from "ofa-web";
+const ofa = await OFA.load("/bundle/", { onProgress: ({ phase, loaded, total }) => console.log(phase, loaded / total) });
+const answer: TextAnswer = await ofa.vqa(new Blob(), "what is it?", { answers: ["a"] });
+for await (const event of ofa.stream("caption", { image: "a.png" })) if (event.event === "answer") console.log(event.answer.text);
+const code = (error: unknown) => (error instanceof OfaError && error.code === "fetch" ? answer.text : "");
+export { code };
+`;
+for (const [module, resolution] of [["es2022", "bundler"], ["nodenext", "nodenext"]]) {
+  test(`its types hold for TypeScript that resolves as ${resolution}`, () => {
+    writeFileSync(join(directory, "app.ts"), TYPED);
+    const options = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2023,dom,dom.asynciterable", "--types", ""];
+    const tsc = join(www, "node_modules/.bin/tsc");
+    execFileSync(tsc, [...options, "--module", module, "--moduleResolution", resolution, "app.ts"], { cwd: directory, encoding: "utf8" });
+  });
+}
+
 test("a Vite app builds with it and captions", { timeout: 180_000 }, async () => {
   const app = join(directory, "vite-app");
   mkdirSync(app);

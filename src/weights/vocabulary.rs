@@ -1,7 +1,7 @@
 //! Vocabulary files on disk, in any of the forms that checkpoints come with.
 
-use super::{tokenizer_json_from_fairseq, tokenizer_json_from_hf};
 use crate::error::{Error, Result};
+use crate::vocab::{tokenizer_json_from_fairseq, tokenizer_json_from_hf};
 use std::path::Path;
 
 /// The vocabulary files that were found, in one of their three forms.

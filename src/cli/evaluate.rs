@@ -1,0 +1,188 @@
+//! `ofa evaluate TASK`: how good a model is, by task and by group.
+
+use super::predict::lines;
+use crate::config::AnswerOptions;
+use crate::device::DeviceChoice;
+use crate::error::{Error, Result};
+use crate::predict::Predictor;
+use crate::train::corpus::{ScenesOptions, World, fetched_folder};
+use crate::train::data::{Kind, Records, open};
+use crate::train::objectives::{RowOptions, Rows};
+use crate::train::results::{Results, results};
+use crate::train::{EvaluateOptions, Measured, Question, Report, Step, evaluate};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// In place of a task: pictures drawn on the fly.
+const SCENES: &str = "scenes";
+
+/// Asks a model the questions of an evaluation set and measures its answers.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A task (see `ofa tasks`), or `scenes`: pictures drawn on the fly, and questions about them
+    task: String,
+    /// Directory of the bundle
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The evaluation set: .tsv in the original's columns, .jsonl beside its images, .tar shards or a folder of them
+    #[arg(long, value_name = "FILE|DIR")]
+    data: Option<PathBuf>,
+    /// Questions to ask at most
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Directory for the answers, in the forms that official tools read, and for the report
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// A file with one allowed answer a line
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
+    /// JSON of the corpus whose n-grams weigh CIDEr-D: {"images": N, "counts": {"a dog": n}} [default: the references]
+    #[arg(long, value_name = "FILE")]
+    frequencies: Option<PathBuf>,
+    #[arg(long, value_name = "K")]
+    num_beams: Option<usize>,
+    /// The side in pixels that images are resized to [default: the bundle's]
+    #[arg(long, value_name = "PIXELS")]
+    image_size: Option<u32>,
+    /// Which scenes
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many scenes
+    #[arg(long, default_value_t = 200)]
+    count: u64,
+    /// Print one JSON object last
+    #[arg(long)]
+    json: bool,
+    /// auto, gpu or cpu
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let options = EvaluateOptions {
+        answer: AnswerOptions { num_beams: args.num_beams, image_size: args.image_size, ..AnswerOptions::default() },
+        frequencies: args.frequencies.as_deref().map(json).transpose()?,
+    };
+    let source = Source::open(&args)?;
+    let limit = args.limit.unwrap_or(u64::MAX);
+    let questions = source.questions().take(usize::try_from(limit).unwrap_or(usize::MAX));
+    let report = pollster::block_on(async {
+        let (device, opened) = DeviceChoice::from_name(&args.device)?.open().await?;
+        if let Some(reason) = &opened.reason {
+            eprintln!("running on the CPU: {reason}");
+        }
+        let predictor = Predictor::load(&args.model, &device)?;
+        let bar = progress(source.len().min(limit));
+        let report = evaluate(&predictor, questions, &options, |step| {
+            if let Step::Skipped(error) = step {
+                bar.suspend(|| eprintln!("left out: {error}"));
+            }
+            bar.inc(1);
+            Ok(())
+        });
+        let report = report.await;
+        bar.finish_and_clear();
+        report
+    })?;
+    if let Some(out) = &args.out {
+        write(out, &report)?;
+    }
+    print_table(&report);
+    if args.json {
+        println!("{}", report.metrics());
+    }
+    Ok(())
+}
+
+/// Where questions come from.
+enum Source {
+    Files { rows: Rows, records: Box<dyn Records> },
+    Scenes { world: Box<World>, seed: u64, count: u64 },
+}
+
+impl Source {
+    fn open(args: &Args) -> Result<Self> {
+        if args.task == SCENES {
+            let options = ScenesOptions { stickers: fetched_folder(), ..ScenesOptions::default() };
+            let world = Box::new(World::new(options)?);
+            world.notes().iter().for_each(|note| eprintln!("{note}"));
+            return Ok(Self::Scenes { world, seed: args.seed, count: args.count });
+        }
+        let answers = args.answers.as_deref().map(lines).transpose()?;
+        let rows = Rows::new(&args.task, RowOptions { answers, ..RowOptions::default() })?;
+        let path = args.data.as_deref().ok_or_else(|| Error::option("data", "the evaluation set's file", "nothing"))?;
+        let kind = Kind::find(&args.task)?;
+        let records = open(path, kind, kind.evaluation.unwrap_or(kind.columns))?;
+        Ok(Self::Files { rows, records })
+    }
+
+    fn questions(&self) -> Box<dyn Iterator<Item = Result<Question>> + '_> {
+        match self {
+            Self::Files { rows, records } => Box::new(rows.questions(records.as_ref())),
+            Self::Scenes { world, seed, count } => Box::new(world.questions(*seed, *count)),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Files { records, .. } => records.len(),
+            Self::Scenes { count, .. } => *count,
+        }
+    }
+}
+
+fn progress(length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{pos}/{len} answers, {per_sec}, {eta} left {wide_bar}");
+    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// A line for each task, and one for each of its groups.
+fn print_table(report: &Report) {
+    let names = report.tasks.iter().flat_map(|(task, measured)| {
+        [task.len()].into_iter().chain(measured.groups.keys().map(|group| group.len() + INDENT.len()))
+    });
+    let width = names.max().unwrap_or(0);
+    for (task, measured) in &report.tasks {
+        print_row(task, width, measured);
+        for (group, measured) in &measured.groups {
+            print_row(&format!("{INDENT}{group}"), width, measured);
+        }
+    }
+    if report.skipped > 0 {
+        println!("{} questions could not be read", report.skipped);
+    }
+    let count: usize = report.tasks.values().map(|measured| measured.count).sum();
+    println!("{count} answers in {:.1} s", report.seconds);
+}
+
+/// What sets groups off from their task.
+const INDENT: &str = "  ";
+
+fn print_row(name: &str, width: usize, measured: &Measured) {
+    let metrics: Vec<String> = measured.metrics.iter().map(|(metric, value)| format!("{metric} {value:.4}")).collect();
+    println!("{name:width$}  {:>7}  {:>8.1} ms  {}", measured.count, measured.mean_ms, metrics.join("  "));
+}
+
+/// `report.json`, and for each task `TASK.json` and, where tools take them, `TASK_references.json`.
+fn write(out: &Path, report: &Report) -> Result<()> {
+    std::fs::create_dir_all(out).map_err(|error| Error::file(out.display(), error))?;
+    let write = |name: String, value: &Value| {
+        let path = out.join(name);
+        std::fs::write(&path, format!("{value}\n")).map_err(|error| Error::file(path.display(), error))
+    };
+    let value = serde_json::to_value(report).map_err(|error| Error::file("report.json", error))?;
+    write("report.json".to_owned(), &value)?;
+    for (task, Results { answers, references }) in results(&report.predictions) {
+        write(format!("{task}.json"), &answers)?;
+        if let Some(references) = references {
+            write(format!("{task}_references.json"), &references)?;
+        }
+    }
+    Ok(())
+}
+
+fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let failed = |error: &dyn std::fmt::Display| Error::file(path.display(), error);
+    serde_json::from_slice(&std::fs::read(path).map_err(|error| failed(&error))?).map_err(|error| failed(&error))
+}

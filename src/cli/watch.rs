@@ -1,0 +1,102 @@
+//! A run as a person sees it: a live line on a terminal, plain lines elsewhere.
+
+use crate::device::DeviceReport;
+use crate::train::assemble::Plan;
+use crate::train::{Event, StepTime, Updated};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Between plain lines; the first update has one at once.
+const QUIET: Duration = Duration::from_secs(10);
+const LIVE: &str = "{bar:30} {pos}/{len} {msg}  {elapsed_precise} of {duration_precise}";
+
+/// Shows what a run tells.
+pub struct Watch {
+    leads: bool,
+    bar: Option<ProgressBar>,
+    said: Option<Instant>,
+}
+
+impl Watch {
+    /// Only the rank that `leads` shows anything.
+    pub fn new(leads: bool) -> Self {
+        Self { leads, bar: None, said: None }
+    }
+
+    /// One line.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            _ if !self.leads => {}
+            Some(bar) => bar.suspend(|| println!("{line}")),
+            None => println!("{line}"),
+        }
+    }
+
+    pub fn event(&mut self, event: &Event<'_>) {
+        if !self.leads {
+            return;
+        }
+        match event {
+            Event::Began { updates, total } => {
+                if *updates > 0 {
+                    self.say(&format!("going on after update {updates}"));
+                }
+                if std::io::stderr().is_terminal() {
+                    let bar = ProgressBar::new(*total).with_position(*updates);
+                    if let Ok(style) = ProgressStyle::with_template(LIVE) {
+                        bar.set_style(style);
+                    }
+                    bar.reset_eta();
+                    self.bar = Some(bar);
+                }
+            }
+            Event::Updated { updated, time } => self.updated(updated, *time),
+            Event::Skipped { draw, reason } => self.say(&format!("skipped row {draw}: {reason}")),
+            Event::Evaluated { update, evaluation } => {
+                self.say(&format!("update {update}: evaluated, {:.4} overall", evaluation.overall));
+                for (name, value) in evaluation.metrics.iter().filter(|(name, _)| !name.contains('/')) {
+                    self.say(&format!("  {name:28} {value:.4}"));
+                }
+            }
+            Event::Saved { update, path } => self.say(&format!("update {update}: saved {}", path.display())),
+        }
+    }
+
+    fn updated(&mut self, updated: &Updated, time: StepTime) {
+        let Updated { update, lr, loss, gradient_norm, stepped, samples, .. } = updated;
+        let rate = *samples as f64 / (time.data + time.update).max(f64::MIN_POSITIVE);
+        let line = format!("loss {loss:.4}  |g| {gradient_norm:.2}  lr {lr:.2e}  {rate:.0} samples/s");
+        if !stepped {
+            self.say(&format!("update {update}: skipped, its gradient is not finite"));
+        }
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(*update);
+                bar.set_message(line);
+            }
+            None if self.said.is_none_or(|said| said.elapsed() > QUIET) => {
+                println!("update {update}  {line}");
+                self.said = Some(Instant::now());
+            }
+            None => {}
+        }
+    }
+
+    /// What a run would do.
+    pub fn plan(&self, plan: &Plan, device: &DeviceReport) {
+        if !self.leads {
+            return;
+        }
+        println!("device       {} ({})", device.kind, device.name);
+        println!("parameters   {} trained, {} frozen", plan.trained, plan.frozen);
+        println!("updates      {} of {} draws each", plan.updates, plan.draws);
+        println!("samples      {:.1} an update, by objective:", plan.samples_per_update);
+        for (objective, share) in &plan.objectives {
+            println!("               {objective:16} {:5.1} %", share * 100.0);
+        }
+        println!("memory       about {:.0} MB for weights, gradients and optimiser", plan.state_bytes as f64 / 1e6);
+        println!("an update    {:.2} s, of which {:.2} s data made ahead", plan.seconds, plan.data_seconds);
+        println!("the run      about {:.1} hours", plan.seconds * plan.updates as f64 / 3600.0);
+    }
+}

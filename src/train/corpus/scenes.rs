@@ -1,0 +1,38 @@
+//! The world as a source of training samples.
+
+use super::tell::{Codes, Told};
+use super::world::World;
+use crate::error::Result;
+use crate::train::sample::{Draw, Draws, samples};
+use crate::vocab::Vocab;
+use std::sync::Arc;
+
+/// Samples about scenes, in ids.
+pub struct Scenes {
+    world: Arc<World>,
+    vocab: Arc<Vocab>,
+    codes: Option<Codes>,
+}
+
+impl Scenes {
+    /// Tasks with image codes are drawn if there is something to make them with.
+    pub fn new(world: Arc<World>, vocab: Arc<Vocab>, codes: Option<Codes>) -> Self {
+        Self { world, vocab, codes }
+    }
+
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+}
+
+impl Draws for Scenes {
+    fn len(&self) -> Option<u64> {
+        self.world.options().epoch
+    }
+
+    fn draw(&self, epoch: u64, index: u64) -> Result<Draw> {
+        let Told { main, extra } = self.world.told(epoch, index, self.codes.as_ref())?;
+        let side = self.world.options().side;
+        Ok(Draw { main: samples(&main, &self.vocab, side)?, extra: samples(&extra, &self.vocab, side)? })
+    }
+}

@@ -1,0 +1,228 @@
+//! Examples of every pre-training task about a scene.
+
+use super::ask::{Asked, Asker, Topic};
+use super::describe::{Description, Hidden, refer};
+use super::nouns::Noun;
+use super::options::{ScenesOptions, TaskWeights};
+use super::scene::{Object, Scene};
+use super::statement::Statement;
+use crate::error::Result;
+use crate::image::Pixels;
+use crate::task::{self, Inputs};
+use crate::train::sample::{Example, Target};
+use fastrand::Rng;
+use std::sync::Arc;
+
+/// Topics tried until one can be asked of the scene.
+const TRIES: usize = 12;
+/// The share of a text's words that are masked.
+const MASKED: f32 = 0.3;
+const MASK: &str = "<mask>";
+/// What a model that fills in the middle of an image sees there: the middle of the channel's range.
+const UNSEEN: u8 = 128;
+
+/// Image codes of a picture, in raster order.
+pub type Codes = Box<dyn Fn(&Pixels) -> Result<Vec<usize>> + Send + Sync>;
+
+/// What training is told of a scene: about the picture, and beside it (reference §6.1).
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    pub main: Vec<Example>,
+    pub extra: Vec<Example>,
+}
+
+/// Who tells.
+pub struct Teller<'a> {
+    pub scene: &'a Scene,
+    /// Goes into the examples; without one they have none.
+    pub image: Option<&'a Arc<Pixels>>,
+    pub nouns: &'a [Noun],
+    /// Whether what training never says may be said.
+    pub held_out: bool,
+    pub codes: Option<&'a Codes>,
+}
+
+impl TaskWeights {
+    fn main(&self) -> [(&'static str, f32); 6] {
+        [
+            ("caption", self.caption),
+            ("vqa", self.vqa),
+            ("grounding", self.grounding),
+            ("region_caption", self.region_caption),
+            ("match", self.matching),
+            ("vqa_match", self.vqa_match),
+        ]
+    }
+
+    fn extra(&self, codes: bool) -> Vec<(&'static str, f32)> {
+        let mut tasks = vec![("detect", self.detect), ("infill_text", self.infill_text)];
+        if codes {
+            tasks.extend([("infill_image", self.infill_image), ("image_gen", self.image_gen)]);
+        }
+        tasks
+    }
+}
+
+/// One by its weight; `None` if all weigh nothing.
+pub fn weighted<T: Copy>(weights: &[(T, f32)], rng: &mut Rng) -> Option<T> {
+    let mut at = rng.f32() * weights.iter().map(|(_, weight)| weight).sum::<f32>();
+    let positive = weights.iter().filter(|(_, weight)| *weight > 0.0);
+    let chosen = positive.clone().find(|(_, weight)| {
+        at -= weight;
+        at < 0.0
+    });
+    chosen.or(positive.last()).map(|(item, _)| *item)
+}
+
+fn text(text: String) -> Inputs {
+    Inputs { text: Some(text), ..Inputs::default() }
+}
+
+impl Teller<'_> {
+    /// Examples as often as the options say, none twice.
+    ///
+    /// # Errors
+    /// Those of the codes.
+    pub fn told(&self, options: &ScenesOptions, rng: &mut Rng) -> Result<Told> {
+        let main = self.several(&options.tasks.main(), options.samples, rng)?;
+        let whole = options.extra_samples.trunc();
+        let number = whole as usize + usize::from(rng.f32() < options.extra_samples - whole);
+        let extra = self.several(&options.tasks.extra(self.codes.is_some()), number, rng)?;
+        Ok(Told { main, extra })
+    }
+
+    fn several(&self, tasks: &[(&'static str, f32)], number: usize, rng: &mut Rng) -> Result<Vec<Example>> {
+        let mut told: Vec<Example> = Vec::new();
+        for _ in 0..number * TRIES {
+            if told.len() == number {
+                break;
+            }
+            let Some(name) = weighted(tasks, rng) else { break };
+            if let Some(example) = self.example(name, rng)? {
+                let same = |other: &Example| other.task.name == name && other.inputs == example.inputs;
+                if !told.iter().any(same) {
+                    told.push(example);
+                }
+            }
+        }
+        Ok(told)
+    }
+
+    /// One example of a task, if the scene has one.
+    ///
+    /// # Errors
+    /// Those of the codes, and of a task that is not in the table.
+    pub fn example(&self, name: &str, rng: &mut Rng) -> Result<Option<Example>> {
+        let task = task::find(name)?;
+        let Some((inputs, target)) = self.posed(name, rng)? else { return Ok(None) };
+        let mut image = self.image.filter(|_| task.image.is_some()).cloned();
+        if name == "infill_image" {
+            image = image.map(|image| without_middle(&image).map(Arc::new)).transpose()?;
+        }
+        Ok(Some(Example { task, inputs, image, target, conf: 1.0 }))
+    }
+
+    fn posed(&self, name: &str, rng: &mut Rng) -> Result<Option<(Inputs, Target)>> {
+        Ok(match name {
+            "caption" => Some((Inputs::default(), Target::Text(self.caption(rng)))),
+            "vqa" => self.asked(rng).map(|asked| (text(asked.question), Target::Text(asked.answer))),
+            "vqa_match" => self.asked(rng).and_then(|asked| judged(asked, rng)),
+            "match" => self.matching(rng),
+            "grounding" => self.phrase(rng).map(|(object, phrase)| (text(phrase), Target::Region(object.region))),
+            "region_caption" => self.region(rng),
+            "detect" => {
+                let objects = self.scene.in_reading_order().into_iter();
+                let objects = objects.map(|object| (object.region, object.label())).collect();
+                Some((Inputs::default(), Target::Objects(objects)))
+            }
+            "infill_text" => {
+                let whole = self.caption(rng);
+                Some((text(masked(&whole, rng)), Target::Text(whole)))
+            }
+            "infill_image" => match (self.codes, self.image) {
+                (Some(codes), Some(image)) => Some((Inputs::default(), Target::Codes(codes(&middle(image)?)?))),
+                _ => None,
+            },
+            "image_gen" => match (self.codes, self.image) {
+                (Some(codes), Some(image)) => Some((text(self.caption(rng)), Target::Codes(codes(image)?))),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// A sentence that names every object.
+    pub fn caption(&self, rng: &mut Rng) -> String {
+        Statement::of(self.scene, self.held_out, rng).text(rng)
+    }
+
+    fn asked(&self, rng: &mut Rng) -> Option<Asked> {
+        let Self { scene, nouns, held_out, .. } = *self;
+        let asker = Asker { scene, nouns, held_out, focus: None };
+        (0..TRIES).find_map(|_| asker.ask(weighted(&Topic::WEIGHTS, rng)?, rng))
+    }
+
+    fn matching(&self, rng: &mut Rng) -> Option<(Inputs, Target)> {
+        let mut statement = Statement::of(self.scene, self.held_out, rng);
+        let matches = rng.bool();
+        if !matches {
+            statement = statement.falsified(self.scene, self.nouns, self.held_out, rng)?;
+        }
+        Some((text(statement.text(rng)), yes(matches)))
+    }
+
+    fn phrase(&self, rng: &mut Rng) -> Option<(&Object, String)> {
+        let index = rng.usize(..self.scene.objects.len());
+        let phrase = refer(self.scene, index, Hidden::Nothing, self.held_out, rng)?.text();
+        let phrase = if rng.bool() { format!("the {phrase}") } else { phrase };
+        Some((&self.scene.objects[index], phrase))
+    }
+
+    fn region(&self, rng: &mut Rng) -> Option<(Inputs, Target)> {
+        let object = rng.choice(&self.scene.objects)?;
+        let inputs = Inputs { region: Some(object.region), ..Inputs::default() };
+        Some((inputs, Target::Text(Description::natural(object, rng).counted(1))))
+    }
+}
+
+fn yes(is: bool) -> Target {
+    Target::Text(if is { "yes" } else { "no" }.to_owned())
+}
+
+/// Whether an answer is right; half of them are not.
+fn judged(asked: Asked, rng: &mut Rng) -> Option<(Inputs, Target)> {
+    let right = rng.bool();
+    let answer = if right { asked.answer } else { rng.choice(asked.wrong)? };
+    Some((Inputs { text2: Some(answer), ..text(asked.question) }, yes(right)))
+}
+
+/// The text with a span of its words in place of which one mask stands.
+fn masked(text: &str, rng: &mut Rng) -> String {
+    let words: Vec<&str> = text.split(' ').collect();
+    let length = ((words.len() as f32 * MASKED).ceil() as usize).min(words.len());
+    let start = rng.usize(..=words.len() - length);
+    let kept = [&words[..start], &[MASK], &words[start + length..]].concat();
+    kept.join(" ")
+}
+
+/// The sides of the middle part: half of the image each way (reference §5.3).
+fn middle_range(side: u32) -> std::ops::Range<usize> {
+    let quarter = side as usize / 4;
+    quarter..side as usize - quarter
+}
+
+fn middle(image: &Pixels) -> Result<Pixels> {
+    let (columns, rows) = (middle_range(image.width()), middle_range(image.height()));
+    let width = image.width() as usize;
+    let rgb = rows.clone().flat_map(|y| &image.rgb()[(y * width + columns.start) * 3..(y * width + columns.end) * 3]);
+    Pixels::from_rgb(columns.len() as u32, rows.len() as u32, rgb.copied().collect())
+}
+
+fn without_middle(image: &Pixels) -> Result<Pixels> {
+    let (columns, rows) = (middle_range(image.width()), middle_range(image.height()));
+    let (width, mut rgb) = (image.width() as usize, image.rgb().to_vec());
+    for y in rows {
+        rgb[(y * width + columns.start) * 3..(y * width + columns.end) * 3].fill(UNSEEN);
+    }
+    Pixels::from_rgb(image.width(), image.height(), rgb)
+}

@@ -1,0 +1,85 @@
+//! The lines of a text file by their number: an index of offsets, built once.
+
+use crate::error::{Error, Result};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// The longest line that is read. Images are lines here; a binary file given by mistake is not.
+const MAX_LINE: u64 = 256 << 20;
+
+/// A text file whose lines are read by their number. Eight bytes a line stay in memory.
+#[derive(Debug)]
+pub struct Lines {
+    path: PathBuf,
+    /// Where each line ends, its line break included.
+    ends: Vec<u64>,
+}
+
+impl Lines {
+    /// Finds the lines of a file. A line break at the very end opens no line.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read.
+    pub fn open(path: &Path) -> Result<Self> {
+        let fail = |error| Error::file(path.display(), error);
+        let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(fail)?);
+        let (mut ends, mut at) = (Vec::new(), 0);
+        loop {
+            let block = reader.fill_buf().map_err(fail)?;
+            if block.is_empty() {
+                break;
+            }
+            let breaks = block.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+            ends.extend(breaks.map(|(offset, _)| at + offset as u64 + 1));
+            let read = block.len();
+            at += read as u64;
+            reader.consume(read);
+        }
+        if ends.last().copied().unwrap_or(0) < at {
+            ends.push(at);
+        }
+        Ok(Self { path: path.to_path_buf(), ends })
+    }
+
+    /// Lines.
+    pub fn len(&self) -> u64 {
+        self.ends.len() as u64
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What errors call a line: people count from 1.
+    pub fn place(&self, line: u64) -> String {
+        format!("{}:{}", self.path.display(), line + 1)
+    }
+
+    /// A line without its break.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming the line, if there is none, if it is no UTF-8, longer than 256 MiB, or gone.
+    pub fn line(&self, line: u64) -> Result<String> {
+        let fail = |reason: String| Error::file(self.place(line), reason);
+        let at = line as usize;
+        let end = *self.ends.get(at).ok_or_else(|| fail(format!("the file has {} lines", self.ends.len())))?;
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        if end - start > MAX_LINE {
+            return Err(fail(format!("a line of {} bytes; at most {MAX_LINE} are read", end - start)));
+        }
+        let mut bytes = vec![0; (end - start) as usize];
+        // Each read opens the file anew, so that workers need not wait for each other's positions.
+        let mut file = File::open(&self.path).map_err(|error| fail(error.to_string()))?;
+        file.seek(SeekFrom::Start(start)).map_err(|error| fail(error.to_string()))?;
+        file.read_exact(&mut bytes).map_err(|_| fail("the file became shorter while it was in use".into()))?;
+        while matches!(bytes.last(), Some(b'\n' | b'\r')) {
+            bytes.pop();
+        }
+        String::from_utf8(bytes).map_err(|error| fail(format!("not UTF-8: {error}")))
+    }
+}

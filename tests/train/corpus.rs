@@ -1,0 +1,381 @@
+//! The corpus: what is told of a scene is true of it, by a reader of the texts that knows only the scene's data.
+
+use ofa::task::Inputs;
+use ofa::train::corpus::words::{Category, Colour, Pattern, Relation, Shape, Size};
+use ofa::train::corpus::{
+    HELD_OUT_COUNT, Kind, Noun, Object, Scene, ScenesOptions, TokenizerFiles, World, held_out_relation,
+    is_held_out_pair,
+};
+use ofa::train::{Example, Reference, Target};
+use std::sync::LazyLock;
+
+/// Scenes whose texts are read; a wrong phrasing shows in far fewer.
+const SCENES: u64 = 1500;
+/// Boxes are measured on a drawing of finite size and the picture is anti-aliased.
+const BOX_TOLERANCE: f32 = 1.5;
+
+static WORLD: LazyLock<World> = LazyLock::new(|| World::new(ScenesOptions::default()).unwrap());
+
+fn told(index: u64) -> (Scene, Vec<Example>) {
+    let (scene, _) = WORLD.scene(0, index).unwrap();
+    let told = WORLD.told(0, index, None).unwrap();
+    (scene, told.main.into_iter().chain(told.extra).collect())
+}
+
+/// What a noun phrase without qualifiers claims of an object.
+fn fits(phrase: &str, object: &Object) -> Option<bool> {
+    let mut words: Vec<&str> = phrase.split(' ').filter(|word| !["a", "an", "the", "any"].contains(word)).collect();
+    let mut fits = true;
+    let colour_pattern = match object.kind {
+        Kind::Shape { colour, pattern, .. } => Some((colour, pattern)),
+        _ => None,
+    };
+    while words.len() > 1 {
+        if let Some(size) = Size::ALL.iter().find(|size| size.word() == words[0]) {
+            fits &= object.size == *size && !matches!(object.kind, Kind::Sign { .. });
+        } else if let Some(pattern) = Pattern::ALL.iter().find(|pattern| pattern.word() == words[0]) {
+            fits &= colour_pattern.is_some_and(|(_, own)| own == *pattern);
+        } else if let Some(colour) = Colour::ALL.iter().find(|colour| colour.word() == words[0]) {
+            fits &= colour_pattern.is_some_and(|(own, _)| own == *colour);
+        } else {
+            break;
+        }
+        words.remove(0);
+    }
+    let noun = words.join(" ");
+    let is = |singular: &str, plural: &str| noun == singular || noun == plural;
+    let known = if is("shape", "shapes") {
+        matches!(object.kind, Kind::Shape { .. })
+    } else if is("sign", "signs") {
+        matches!(object.kind, Kind::Sign { .. })
+    } else if let Some(shape) = Shape::ALL.iter().find(|shape| is(shape.word(), shape.plural())) {
+        matches!(object.kind, Kind::Shape { shape: own, .. } if own == *shape)
+    } else if let Some(named) = Noun::all().find(|named| is(named.word(), named.plural())) {
+        matches!(object.kind, Kind::Sticker { noun: own, .. } if own == named)
+    } else {
+        let is_category = |category: &&Category| is(category.word(), category.plural().unwrap_or(category.word()));
+        let category = Category::ALL.iter().find(is_category)?;
+        matches!(object.kind, Kind::Sticker { noun: own, .. } if own.category() == *category)
+    };
+    Some(fits && known)
+}
+
+fn all(phrase: &str, scene: &Scene) -> Option<Vec<usize>> {
+    scene
+        .objects
+        .iter()
+        .enumerate()
+        .filter_map(|(index, object)| match fits(phrase, object) {
+            None => Some(None),
+            Some(true) => Some(Some(index)),
+            Some(false) => None,
+        })
+        .collect()
+}
+
+fn one(phrase: &str, scene: &Scene) -> Option<usize> {
+    let found = all(phrase, scene)?;
+    assert!(found.len() == 1, "`{phrase}` does not single out an object of {scene:?}");
+    Some(found[0])
+}
+
+/// `THING to the left of ANCHOR`.
+fn split_relation(phrase: &str) -> Option<(&str, Relation, &str)> {
+    Relation::ALL.iter().find_map(|relation| {
+        let (thing, anchor) = phrase.split_once(&format!(" {} ", relation.word()))?;
+        Some((thing, *relation, anchor))
+    })
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    text.strip_prefix(before)?.strip_suffix(after)
+}
+
+/// The answer, read off the scene; `None` for the forms that this reader does not know.
+fn answer(question: &str, scene: &Scene) -> Option<String> {
+    let yes = |is: bool| Some(if is { "yes" } else { "no" }.to_owned());
+    for (before, after) in [
+        ("how many ", " are there?"),
+        ("how many ", " do you see?"),
+        ("what is the number of ", "?"),
+        ("how many ", " are in the picture?"),
+    ] {
+        if let Some(what) = between(question, before, after) {
+            return Some(all(what, scene)?.len().to_string());
+        }
+    }
+    for (word, compare) in [(" more ", 0), (" fewer ", 1), (" as many ", 2)] {
+        let joint = if compare == 2 { " as " } else { " than " };
+        if let Some((a, b)) =
+            between(question, &format!("are there{word}"), "?").and_then(|pair| pair.split_once(joint))
+        {
+            let (a, b) = (all(a, scene)?.len(), all(b, scene)?.len());
+            return yes([a > b, a < b, a == b][compare]);
+        }
+    }
+    if question == "is anything written in the picture?" {
+        return yes(scene.objects.iter().any(|object| matches!(object.kind, Kind::Sign { .. })));
+    }
+    for (before, after) in [("is there no ", "?"), ("is the picture without ", "?")] {
+        if let Some(what) = between(question, before, after) {
+            return yes(all(what, scene)?.is_empty());
+        }
+    }
+    for (before, after) in [
+        ("is there ", " in the picture?"),
+        ("can you see ", "?"),
+        ("does the picture show ", "?"),
+        ("are there any ", "?"),
+    ] {
+        if let Some(what) = between(question, before, after) {
+            return yes(!all(what, scene)?.is_empty());
+        }
+    }
+    if let Some(rest) = between(question, "is there ", "?").or(between(question, "is ", "?")) {
+        if let Some((thing, relation, anchor)) = split_relation(rest)
+            && Colour::ALL.iter().all(|colour| !rest.ends_with(&format!(" {}", colour.word())))
+        {
+            let (thing, anchor) = (one(thing, scene)?, one(anchor, scene)?);
+            return yes(relation.holds(&scene.objects[thing], &scene.objects[anchor]).unwrap());
+        }
+        return yes(!all(rest, scene)?.is_empty());
+    }
+    if let Some((relation, anchor)) = Relation::ALL.iter().find_map(|relation| {
+        let side = relation.word();
+        let anchor = between(question, &format!("what is {side} "), "?");
+        Some((relation, anchor.or(between(question, &format!("what do you see {side} "), "?"))?))
+    }) {
+        let anchor = one(anchor, scene)?;
+        let mut there = (0..scene.objects.len())
+            .filter(|&other| other != anchor)
+            .filter(|&other| relation.holds(&scene.objects[other], &scene.objects[anchor]) != Some(false));
+        let found = there.next().unwrap();
+        assert_eq!(there.next(), None, "{question} has two answers in {scene:?}");
+        return Some(scene.objects[found].label());
+    }
+    None
+}
+
+#[test]
+fn answers_are_those_of_an_independent_reader() {
+    let (mut read, mut questions, mut yes, mut no) = (0, 0, 0, 0);
+    for index in 0..SCENES {
+        let (scene, examples) = told(index);
+        for Example { task, inputs, target, .. } in examples {
+            let (Inputs { text: Some(question), .. }, Target::Text(given), "vqa") = (inputs, target, task.name) else {
+                continue;
+            };
+            questions += 1;
+            yes += usize::from(given == "yes");
+            no += usize::from(given == "no");
+            if let Some(found) = answer(&question, &scene) {
+                assert_eq!(found, given, "{question} of {scene:?}");
+                read += 1;
+            }
+        }
+    }
+    assert!(read * 3 > questions, "{read} of {questions} questions were read");
+    let balance = yes as f32 / (yes + no) as f32;
+    assert!((0.4..0.6).contains(&balance), "{yes} yes, {no} no");
+}
+
+#[test]
+fn phrases_single_out_their_object() {
+    let mut seen = 0;
+    for index in 0..SCENES {
+        let (scene, examples) = told(index);
+        for Example { task, inputs, target, .. } in examples {
+            let (Some(phrase), Target::Region(region), "grounding") = (inputs.text, target, task.name) else {
+                continue;
+            };
+            let named = split_relation(&phrase).map_or(phrase.as_str(), |(thing, _, _)| thing);
+            let Some(found) = all(named, &scene) else { continue };
+            let found: Vec<usize> = match split_relation(&phrase) {
+                Some((_, relation, anchor)) => {
+                    let anchor = one(anchor, &scene).unwrap();
+                    let holds = |&other: &usize| {
+                        other != anchor && relation.holds(&scene.objects[other], &scene.objects[anchor]) != Some(false)
+                    };
+                    found.into_iter().filter(holds).collect()
+                }
+                None => found,
+            };
+            assert_eq!(found.len(), 1, "`{phrase}` in {scene:?}");
+            assert_eq!(scene.objects[found[0]].region, region, "{phrase}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+#[test]
+fn a_draw_depends_on_its_position_alone() {
+    let other = World::new(ScenesOptions::default()).unwrap();
+    for index in [7, 3, 500] {
+        let (here, there) = (WORLD.told(1, index, None).unwrap(), other.told(1, index, None).unwrap());
+        assert_eq!(here.main.len(), there.main.len());
+        for (a, b) in here.main.iter().zip(&there.main) {
+            assert_eq!((a.task.name, &a.inputs, &a.image, &a.target), (b.task.name, &b.inputs, &b.image, &b.target));
+        }
+    }
+    assert_ne!(WORLD.scene(0, 1).unwrap().0, WORLD.scene(0, 2).unwrap().0);
+    assert_ne!(WORLD.scene(0, 1).unwrap().0, WORLD.scene(1, 1).unwrap().0);
+}
+
+#[test]
+fn training_never_shows_nor_says_what_is_held_out() {
+    for index in 0..SCENES {
+        let (scene, examples) = told(index);
+        let mut counted = 0;
+        for object in &scene.objects {
+            match object.kind {
+                Kind::Shape { shape, colour, .. } => assert!(!is_held_out_pair(colour, shape), "{scene:?}"),
+                Kind::Sticker { noun, style } => {
+                    assert_ne!(style.word(), "emojione", "the last style is held out where OpenMoji is not there");
+                    counted += usize::from(noun.category() == HELD_OUT_COUNT.0);
+                }
+                Kind::Sign { .. } => {}
+            }
+        }
+        assert_ne!(counted, HELD_OUT_COUNT.1);
+        for Example { inputs, target, .. } in examples {
+            let answer = if let Target::Text(answer) = target { answer } else { String::new() };
+            let text = format!("{} {answer}", inputs.text.unwrap_or_default());
+            for &shape in Shape::ALL {
+                for &colour in Colour::ALL.iter().filter(|&&colour| is_held_out_pair(colour, shape)) {
+                    assert!(!text.contains(&format!("{} {}", colour.word(), shape.word())), "{text}");
+                }
+            }
+            for noun in Noun::all() {
+                let Some(relation) = held_out_relation(noun) else { continue };
+                for verb in ["", " is"] {
+                    let said = format!(" {}{verb} {} ", noun.word(), relation.word());
+                    assert!(!format!(" {text}").contains(&said), "{text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn boxes_are_as_wide_as_what_is_drawn() {
+    const SIDE: u32 = 128;
+    for index in 0..60 {
+        for object in WORLD.scene(0, index).unwrap().0.objects {
+            let on = |shade: f32| {
+                let mut scene = WORLD.scene(0, index).unwrap().0;
+                scene.objects = vec![Object { shade, ..object }];
+                (scene.noise, scene.light.strength) = (0.0, 0.0);
+                scene
+            };
+            let with = WORLD.painter().render(&on(1.0), SIDE).unwrap();
+            let mut empty = on(1.0);
+            empty.objects.clear();
+            let without = WORLD.painter().render(&empty, SIDE).unwrap();
+            let mut drawn = [f32::MAX, f32::MAX, 0.0, 0.0];
+            for (place, (a, b)) in with.rgb().chunks(3).zip(without.rgb().chunks(3)).enumerate() {
+                if a.iter().zip(b).any(|(a, b)| a.abs_diff(*b) > 40) {
+                    let (x, y) = ((place as u32 % SIDE) as f32, (place as u32 / SIDE) as f32);
+                    drawn = [x.min(drawn[0]), y.min(drawn[1]), (x + 1.0).max(drawn[2]), (y + 1.0).max(drawn[3])];
+                }
+            }
+            // Pale parts of a drawing do not show on a pale ground: what shows lies inside.
+            let region = object.region.map(|at| at * SIDE as f32);
+            let inside = (0..2).all(|axis| {
+                drawn[axis] > region[axis] - BOX_TOLERANCE && drawn[axis + 2] < region[axis + 2] + BOX_TOLERANCE
+            });
+            assert!(inside, "{drawn:?} and {region:?} of {object:?}");
+            if let Kind::Shape { .. } = object.kind {
+                let tight = drawn.iter().zip(region).all(|(a, b)| (a - b).abs() < 2.0 * BOX_TOLERANCE);
+                assert!(tight, "{drawn:?} and {region:?} of {object:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn evaluation_asks_every_group_and_what_is_held_out() {
+    let questions: Vec<_> = WORLD.questions(3, 200).collect::<Result<_, _>>().unwrap();
+    let groups: std::collections::BTreeSet<_> =
+        questions.iter().filter_map(|question| question.group.clone()).collect();
+    let known = ["exist", "colour", "shape", "count", "relation", "name", "where", "written", "caption", "grounding"];
+    let held_out = ["held-out pair", "held-out relation", "held-out count", "held-out style"];
+    for group in known.into_iter().chain(held_out).chain(["match", "detect"]) {
+        assert!(groups.contains(group), "{group} of {groups:?}");
+    }
+    for question in questions {
+        assert!(question.image.is_some());
+        if question.group.as_deref() == Some("held-out count") {
+            assert_eq!(question.reference, Reference::Texts(vec![HELD_OUT_COUNT.1.to_string()]));
+        }
+    }
+}
+
+#[test]
+fn a_small_world_is_small_and_a_scene_survives_json() {
+    let options = ScenesOptions { side: 64, nouns: 30, max_objects: 2, ..ScenesOptions::default() };
+    let world = World::new(options).unwrap();
+    assert_eq!(world.nouns().len(), 30);
+    for index in 0..200 {
+        let (scene, _) = world.scene(0, index).unwrap();
+        assert!((1..=2).contains(&scene.objects.len()));
+        assert_eq!(world.render(&scene).unwrap().size(), (64, 64));
+        let json = serde_json::to_string(&scene).unwrap();
+        assert_eq!(serde_json::from_str::<Scene>(&json).unwrap(), scene);
+    }
+}
+
+#[test]
+fn rows_have_the_columns_of_the_original() {
+    let folder = tempfile::tempdir().unwrap();
+    WORLD.write_tsv(folder.path(), 20).unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let pairs = read("vision_language.tsv");
+    assert!(pairs.lines().count() > 20);
+    for line in pairs.lines() {
+        let cells: Vec<&str> = line.split('\t').collect();
+        assert_eq!(cells.len(), 8, "{line}");
+        let right = match cells[7] {
+            "caption" => !cells[2].is_empty() && cells[3].is_empty(),
+            "qa" => !cells[3].is_empty() && cells[4].starts_with("1.0|!+"),
+            "visual_grounding" => cells[4].split(',').filter(|at| at.parse::<f32>().is_ok()).count() == 4,
+            _ => false,
+        };
+        assert!(right, "{:?}", &cells[2..]);
+    }
+    assert!(read("detection.tsv").lines().all(|line| line.split('\t').count() == 3));
+    assert!(read("text.tsv").lines().all(|line| line.split('\t').count() == 2));
+}
+
+#[test]
+fn the_tokenizer_reads_back_what_the_world_says() {
+    let texts = WORLD.texts(300).unwrap();
+    let files = TokenizerFiles::train(&texts, 800).unwrap();
+    assert_eq!(files, TokenizerFiles::train(&texts, 800).unwrap());
+    let json = files.tokenizer_json(64, 100).unwrap();
+    let tokenizer: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let text_size = tokenizer["model"]["vocab"]["<mask>"].as_u64().unwrap() as usize + 1;
+    assert!((400..=805).contains(&text_size), "{text_size}");
+    let config = format!(r#"{{"vocab_size": {}, "mask_token_id": {}}}"#, text_size + 164, text_size - 1);
+    let config = micro_config(&config);
+    let vocab = ofa::vocab::Vocab::from_tokenizer_json(&json, &config).unwrap();
+    let (mut ids, mut letters) = (0, 0);
+    for text in &texts[..50] {
+        let encoded = vocab.encode(text).unwrap();
+        assert_eq!(vocab.decode(&encoded), *text);
+        ids += encoded.len();
+        letters += text.len();
+    }
+    assert!(ids * 3 < letters, "{ids} ids for {letters} letters");
+}
+
+/// The micro model's configuration with another vocabulary.
+fn micro_config(changes: &str) -> ofa::config::OfaConfig {
+    let path = crate::support::goldens().join("micro/config.json");
+    let mut config: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let changes: serde_json::Value = serde_json::from_str(changes).unwrap();
+    for (key, value) in changes.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    ofa::config::OfaConfig::from_json(&config.to_string()).unwrap()
+}
