@@ -9,7 +9,7 @@ use ofa::train::{Schedule, VqvaeOptions, VqvaeTrainer, VqvaeUpdated};
 const SIDE: u32 = 32;
 const UPDATES: u64 = 120;
 /// What training has to leave of the first updates' mean difference.
-const LEFT: f64 = 0.4;
+const LEFT: f64 = 0.65;
 
 fn config() -> VqganConfig {
     VqganConfig {
