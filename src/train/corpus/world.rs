@@ -128,11 +128,18 @@ impl World {
         if place == HELD_OUT_EVERY - 1 {
             return Probe::HeldOut(offered[round as usize % offered.len()]);
         }
-        let kinds = Topic::WEIGHTS.len() + TASKS.len();
-        let turn = (round * (HELD_OUT_EVERY - 1) + place) as usize % kinds;
-        match Topic::WEIGHTS.get(turn) {
-            Some((topic, _)) => Probe::Topic(*topic),
-            None => Probe::Task(TASKS[turn - Topic::WEIGHTS.len()]),
+        let topics: Vec<Topic> =
+            Topic::WEIGHTS.into_iter().map(|(topic, _)| topic).filter(|topic| self.has(*topic)).collect();
+        let turn = (round * (HELD_OUT_EVERY - 1) + place) as usize % (topics.len() + TASKS.len());
+        topics.get(turn).map_or_else(|| Probe::Task(TASKS[turn - topics.len()]), |topic| Probe::Topic(*topic))
+    }
+
+    /// Whether the options leave what a topic is about.
+    fn has(&self, topic: Topic) -> bool {
+        match topic {
+            Topic::Written => self.options.signs > 0.0,
+            Topic::Name | Topic::Category => !self.composer.nouns.is_empty(),
+            _ => true,
         }
     }
 
