@@ -215,8 +215,9 @@ fn a_bundle_gets_image_codes_and_keeps_them() {
         let message = fail(&[decode.as_slice(), &[path(&half)]].concat(), 1);
         assert!(message.contains(why), "{message}");
     }
-    let message = fail(&[encode.as_slice(), &[path(&half), "--side", "30"]].concat(), 2);
-    assert!(message.contains("--side"), "{message}");
+    let odd = ["codes", "encode", "--image", path(&image), "--side", "30", "--device", "cpu", "--model", path(&half)];
+    let message = fail(&odd, 1);
+    assert!(message.contains("30 x 30") && message.contains("8 x 8"), "{message}");
 }
 
 #[test]

@@ -24,38 +24,40 @@ impl ImageCodes {
         &self.config
     }
 
+    /// The codes of an image as it is, row after row.
+    ///
+    /// # Errors
+    /// [`Error::Image`] unless its sides are multiples of the stride.
+    pub async fn encode(&self, pixels: &Pixels) -> Result<Vec<usize>> {
+        let (stride, (width, height)) = (self.config.stride() as u32, pixels.size());
+        if !width.is_multiple_of(stride) || !height.is_multiple_of(stride) {
+            let reason = format!("{width} x {height} pixels, where each code stands for {stride} x {stride} of them");
+            return Err(Error::image(reason));
+        }
+        let values = normalize(pixels, Normalization::Half);
+        let values = TensorData::new(values, [1, 3, height as usize, width as usize]);
+        let codes = self.model.codes(Tensor::from_data(values, &self.model.device()));
+        let data = codes.into_data_async().await.map_err(Error::device)?;
+        Ok(data.iter::<i64>().map(|code| code as usize).collect())
+    }
+
     /// The codes of the square in an image's middle, its shorter side made `side` pixels long.
     ///
     /// # Errors
-    /// [`Error::Option`] unless `side` is a multiple of the stride.
-    pub async fn encode(&self, pixels: &Pixels, side: u32) -> Result<Vec<usize>> {
+    /// Those of resizing, and of [`Self::encode`].
+    pub async fn encode_square(&self, pixels: &Pixels, side: u32) -> Result<Vec<usize>> {
         let (width, height) = resize_aspect(pixels.size(), side, None);
-        let resized = resize(pixels, width, height, Filter::Lanczos)?;
-        self.encode_part(&resized, side).await
+        self.encode(&centre(&resize(pixels, width, height, Filter::Lanczos)?, side)?).await
     }
 
     /// The codes of the part of an image that image infilling hides: of the image as a square of twice `side` pixels,
     /// whatever its aspect, the `side` pixels in the middle (reference §6.1).
     ///
     /// # Errors
-    /// As [`Self::encode`].
+    /// As [`Self::encode_square`].
     pub async fn encode_middle(&self, pixels: &Pixels, side: u32) -> Result<Vec<usize>> {
         let whole = side.saturating_mul(MIDDLE);
-        self.encode_part(&resize(pixels, whole, whole, Filter::Lanczos)?, side).await
-    }
-
-    async fn encode_part(&self, pixels: &Pixels, side: u32) -> Result<Vec<usize>> {
-        let stride = self.config.stride() as u32;
-        if side == 0 || !side.is_multiple_of(stride) {
-            return Err(Error::option("side", format!("a multiple of {stride} pixels, one code each"), side));
-        }
-        let (width, height) = pixels.size();
-        let part = crop(pixels, ((width - side) / 2, (height - side) / 2), side, side)?;
-        let shape = [1, 3, side as usize, side as usize];
-        let values = TensorData::new(normalize(&part, Normalization::Half), shape);
-        let codes = self.model.codes(Tensor::from_data(values, &self.model.device()));
-        let data = codes.into_data_async().await.map_err(Error::device)?;
-        Ok(data.iter::<i64>().map(|code| code as usize).collect())
+        self.encode(&centre(&resize(pixels, whole, whole, Filter::Lanczos)?, side)?).await
     }
 
     /// The image of codes in raster order, `columns` in a row.
@@ -78,4 +80,9 @@ impl ImageCodes {
         let planes: Vec<f32> = data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))?;
         from_planes(&planes, width as u32, height as u32)
     }
+}
+
+/// The square of `side` pixels in the middle of an image that is at least as large.
+fn centre(pixels: &Pixels, side: u32) -> Result<Pixels> {
+    crop(pixels, ((pixels.width() - side) / 2, (pixels.height() - side) / 2), side, side)
 }

@@ -225,7 +225,7 @@ impl MovingCodebook {
         let ([count, _], [rows, _]) = (vectors.dims(), self.sums.dims());
         let fair = count as f64 / rows as f64;
         let mut uses = floats(self.uses.clone()).await?;
-        let dead: Vec<bool> = uses.iter().map(|uses| f64::from(*uses) < least_use * fair).collect();
+        let dead: Vec<bool> = uses.iter().map(|uses| f64::from(*uses) <= least_use * fair).collect();
         if !dead.contains(&true) {
             return Ok(());
         }

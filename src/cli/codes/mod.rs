@@ -122,7 +122,7 @@ fn encode(args: EncodeArgs) -> Result<()> {
         let codes = open(&args.model, &args.device).await?;
         let raster = match args.middle {
             true => codes.encode_middle(&pixels, args.side).await?,
-            false => codes.encode(&pixels, args.side).await?,
+            false => codes.encode_square(&pixels, args.side).await?,
         };
         Ok::<_, Error>(raster)
     })?;
