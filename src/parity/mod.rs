@@ -19,10 +19,10 @@ mod metrics;
 #[cfg_attr(not(feature = "train"), path = "no_pretraining.rs")]
 mod pretraining;
 mod tables;
-#[cfg(feature = "train")]
-mod train;
 #[cfg(feature = "cli")]
 mod tiny;
+#[cfg(feature = "train")]
+mod train;
 mod vqgan;
 
 use crate::config::OfaConfig;

@@ -41,7 +41,12 @@ pub async fn run<W: Parameters>(
         let lengths: Vec<f32> = names.iter().map(|name| length(&found[*name])).collect();
         let expected = case.floats(&format!("out.grad_norms_{mode}"))?;
         for (index, name) in names.iter().enumerate() {
-            relative(&mut differences, &format!("{mode} gradient of {name}"), &lengths[index..=index], &expected[index..=index])?;
+            relative(
+                &mut differences,
+                &format!("{mode} gradient of {name}"),
+                &lengths[index..=index],
+                &expected[index..=index],
+            )?;
         }
         let prefix = format!("out.grad_{mode}.");
         for (key, tensor) in case.tensors_below(&prefix) {

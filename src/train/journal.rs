@@ -71,7 +71,8 @@ impl Journal {
                     return Ok(());
                 }
                 let seconds = (self.time.data + self.time.update).max(f64::MIN_POSITIVE);
-                let mut line = serde_json::to_value(updated).map_err(|error| Error::file(self.path.display(), error))?;
+                let mut line =
+                    serde_json::to_value(updated).map_err(|error| Error::file(self.path.display(), error))?;
                 line["kind"] = "update".into();
                 line["samples_per_second"] = (self.samples as f64 / seconds).into();
                 line["tokens_per_second"] = (self.tokens as f64 / seconds).into();
@@ -80,7 +81,8 @@ impl Journal {
                 self.write(&line)
             }
             Event::Evaluated { update, evaluation } => {
-                let mut line = serde_json::to_value(evaluation).map_err(|error| Error::file(self.path.display(), error))?;
+                let mut line =
+                    serde_json::to_value(evaluation).map_err(|error| Error::file(self.path.display(), error))?;
                 line["kind"] = "evaluation".into();
                 line["update"] = (*update).into();
                 self.write(&line)

@@ -86,9 +86,10 @@ impl ParameterMap {
 
     /// Whether a parameter is trained.
     pub fn is_trained(&self, name: &str) -> bool {
-        self.entries.iter().zip(&self.frozen).any(|(entry, frozen)| {
-            entry.name == name && entry.section == Section::Parameters && !frozen
-        })
+        self.entries
+            .iter()
+            .zip(&self.frozen)
+            .any(|(entry, frozen)| entry.name == name && entry.section == Section::Parameters && !frozen)
     }
 
     /// A section of the model's numbers, without gradients, `[n]`. Statistics are those of all passes so far.

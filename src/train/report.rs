@@ -84,7 +84,9 @@ fn card(sample: &Answered) -> String {
     let class = if answer == expected { "right" } else { "wrong" };
     let (task, question) = (escape(task), escape(question));
     let (answer, expected) = (escape(answer), escape(expected));
-    format!("<div>{image}<p><b>{task}</b> {question}<p class=\"{class}\">{answer}<p><small>expected: {expected}</small></div>")
+    format!(
+        "<div>{image}<p><b>{task}</b> {question}<p class=\"{class}\">{answer}<p><small>expected: {expected}</small></div>"
+    )
 }
 
 fn points<'a>(lines: &'a [Value], kind: &'a str) -> impl Iterator<Item = (f64, &'a Value)> {

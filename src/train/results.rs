@@ -30,7 +30,9 @@ fn of_task(predictions: &[&Prediction]) -> Results {
     match predictions[0].task.answer {
         AnswerKind::Caption => captions(predictions),
         AnswerKind::Box | AnswerKind::Objects => boxes(predictions),
-        AnswerKind::Text | AnswerKind::Label | AnswerKind::Codes => Results { answers: answers(predictions), references: None },
+        AnswerKind::Text | AnswerKind::Label | AnswerKind::Codes => {
+            Results { answers: answers(predictions), references: None }
+        }
     }
 }
 
@@ -67,7 +69,9 @@ fn captions(predictions: &[&Prediction]) -> Results {
 fn boxes(predictions: &[&Prediction]) -> Results {
     let labels: BTreeSet<&str> = predictions
         .iter()
-        .flat_map(|one| found(one).into_iter().map(|(label, ..)| label).chain(expected(one).into_iter().map(|(label, _)| label)))
+        .flat_map(|one| {
+            found(one).into_iter().map(|(label, ..)| label).chain(expected(one).into_iter().map(|(label, _)| label))
+        })
         .collect();
     // Categories count from 1.
     let category = |label: &str| labels.iter().position(|known| *known == label).map_or(0, |index| index + 1);
@@ -85,8 +89,7 @@ fn boxes(predictions: &[&Prediction]) -> Results {
             annotations.push(annotation(annotations.len() + 1, &one.id, category(label), place));
         }
     }
-    let categories: Vec<Value> =
-        labels.iter().map(|label| json!({ "id": category(label), "name": label })).collect();
+    let categories: Vec<Value> = labels.iter().map(|label| json!({ "id": category(label), "name": label })).collect();
     let references = json!({ "images": images(predictions), "annotations": annotations, "categories": categories });
     Results { answers: Value::Array(answers), references: Some(references) }
 }
@@ -97,7 +100,9 @@ const REGION: &str = "region";
 /// The boxes of an answer: label, place, score. Objects of a list share its score.
 fn found(one: &Prediction) -> Vec<(&str, [f64; 4], f64)> {
     match &one.answer {
-        Answer::Boxes { boxes, .. } => boxes.first().map(|best| (REGION, best.pixels, best.score)).into_iter().collect(),
+        Answer::Boxes { boxes, .. } => {
+            boxes.first().map(|best| (REGION, best.pixels, best.score)).into_iter().collect()
+        }
         Answer::Objects { objects, score, .. } => {
             objects.iter().map(|object| (object.label.as_str(), object.pixels, *score)).collect()
         }
@@ -111,9 +116,7 @@ fn expected(one: &Prediction) -> Vec<(&str, [f64; 4])> {
     let place = |region: &[f32; 4]| super::metrics::boxes::in_pixels(*region, image);
     match &one.reference {
         Reference::Region(region) => vec![(REGION, place(region))],
-        Reference::Objects(objects) => {
-            objects.iter().map(|(region, label)| (label.as_str(), place(region))).collect()
-        }
+        Reference::Objects(objects) => objects.iter().map(|(region, label)| (label.as_str(), place(region))).collect(),
         _ => Vec::new(),
     }
 }

@@ -131,7 +131,8 @@ impl Run<'_> {
             });
             while trainer.updates() < update.updates {
                 let waited = Instant::now();
-                let loaded = receiver.recv().map_err(|_| Error::device("the thread that makes batches has ended"))??;
+                let loaded =
+                    receiver.recv().map_err(|_| Error::device("the thread that makes batches has ended"))??;
                 let data = waited.elapsed();
                 self.note_skipped(&loaded, &mut progress, watch)?;
                 let started = Instant::now();
@@ -162,12 +163,7 @@ impl Run<'_> {
         })
     }
 
-    fn note_skipped(
-        &self,
-        loaded: &Loaded,
-        progress: &mut Progress,
-        watch: &mut dyn FnMut(Event<'_>),
-    ) -> Result<()> {
+    fn note_skipped(&self, loaded: &Loaded, progress: &mut Progress, watch: &mut dyn FnMut(Event<'_>)) -> Result<()> {
         for (draw, reason) in &loaded.skipped {
             watch(Event::Skipped { draw: *draw, reason });
         }

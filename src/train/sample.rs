@@ -83,9 +83,9 @@ pub fn samples(examples: &[Example], vocab: &Vocab, side: u32) -> Result<Vec<Sam
     for example in examples {
         let image = match (example.task.image, &example.image) {
             (Some(rule), Some(pixels)) => {
-                let known = prepared
-                    .iter()
-                    .find(|(known, normalization, _)| Arc::ptr_eq(known, pixels) && *normalization == rule.normalization);
+                let known = prepared.iter().find(|(known, normalization, _)| {
+                    Arc::ptr_eq(known, pixels) && *normalization == rule.normalization
+                });
                 Some(match known {
                     Some((_, _, image)) => image.clone(),
                     None => {

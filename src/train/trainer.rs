@@ -101,12 +101,7 @@ impl Trainer {
     ///
     /// # Errors
     /// Those of the model's construction; [`Error::Config`] for weights that cannot be trained.
-    pub fn new(
-        config: OfaConfig,
-        options: UpdateOptions,
-        seed: u64,
-        parameters: &mut dyn Parameters,
-    ) -> Result<Self> {
+    pub fn new(config: OfaConfig, options: UpdateOptions, seed: u64, parameters: &mut dyn Parameters) -> Result<Self> {
         if config.batch_norm_folded || config.quantization.is_some() {
             let expected = "weights as `ofa convert` writes them";
             return Err(Error::config("batch_norm_folded, quantization", expected, "a bundle exported for answering"));
@@ -197,7 +192,8 @@ impl Trainer {
                 None => mean,
             });
         }
-        let gradient = gradient.ok_or_else(|| Error::option("data", "samples for an update", "none that can be read"))?;
+        let gradient =
+            gradient.ok_or_else(|| Error::option("data", "samples for an update", "none that can be read"))?;
         let gradient = ranks.sum(gradient).await?;
         let norm = gradient.norm().await?;
         ranks.agree("gradient", u64::from(norm.to_bits()))?;

@@ -65,8 +65,8 @@ pub use checkpoint::{Checkpoint, Settings, read_checkpoint, read_torch_bytes};
 #[cfg(feature = "cli")]
 pub use load::load_model;
 #[cfg(feature = "cli")]
-pub use vocabulary::VocabFiles;
-#[cfg(feature = "cli")]
 pub use verify::{Report, verify, verify_vqgan};
+#[cfg(feature = "cli")]
+pub use vocabulary::VocabFiles;
 #[cfg(feature = "cli")]
 pub use vqgan_files::{VQGAN, load_vqgan, read_vqgan, read_vqgan_checkpoint, write_vqgan};

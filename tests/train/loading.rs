@@ -46,5 +46,9 @@ fn unreadable_rows_are_left_out_and_named() {
     let loaded = load(&options, &Toy { corrupt: Some(3), ..Toy::default() }, (0, 1), 0);
     assert_eq!(loaded.skipped.iter().map(|(draw, _)| *draw).collect::<Vec<_>>(), [0, 3]);
     assert!(loaded.skipped[0].1.to_string().contains("toy.tsv"));
-    assert_eq!(loaded.groups[0].iter().map(|batch| batch.len()).sum::<usize>(), 8, "two samples of each of the other four");
+    assert_eq!(
+        loaded.groups[0].iter().map(|batch| batch.len()).sum::<usize>(),
+        8,
+        "two samples of each of the other four"
+    );
 }

@@ -1,9 +1,12 @@
 //! The trainer: what it must keep, whatever happens to it.
 
+mod augment;
 mod corpus;
+mod data;
 mod evaluate;
 mod loading;
 mod metrics;
+mod objectives;
 mod resuming;
 mod updates;
 mod vqvae;
@@ -90,7 +93,10 @@ impl Draws for Toy {
             conf: 1.0,
         };
         Ok(Draw {
-            main: vec![sample("caption", vec![0, 10, 11, 2], Some(image.clone())), sample("vqa", vec![0, 12, 2], Some(image))],
+            main: vec![
+                sample("caption", vec![0, 10, 11, 2], Some(image.clone())),
+                sample("vqa", vec![0, 12, 2], Some(image)),
+            ],
             extra: vec![sample("infill_text", vec![0, answer[0], 2], None)],
         })
     }

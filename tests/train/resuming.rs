@@ -4,7 +4,7 @@ use super::{Toy, directory, recipe, session};
 use crate::support::only_drawer;
 use burn::tensor::Tensor;
 use ofa::error::Result;
-use ofa::train::{Alone, Ended, Event, Recipe, Run, Evaluation, Section, Session, Trainer};
+use ofa::train::{Alone, Ended, Evaluation, Event, Recipe, Run, Section, Session, Trainer};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -63,7 +63,8 @@ fn old_checkpoints_go_and_what_was_cut_off_is_swept_up() {
     let (_parent, run) = directory();
     train(&mut session(&recipe, &run, false).unwrap(), &draws, None).unwrap();
     let names = || {
-        let mut names: Vec<_> = std::fs::read_dir(run.join("checkpoints")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(run.join("checkpoints")).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         names
     };

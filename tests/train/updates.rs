@@ -17,8 +17,13 @@ fn update(session: &mut ofa::train::Session, groups: &[Vec<Batch>]) -> ofa::erro
 #[test]
 fn one_batch_is_learnt_by_heart() {
     let _drawing = only_drawer();
-    let plain = ["model.config.dropout=0.0", "model.config.encoder_drop_path_rate=0.0",
-        "model.config.decoder_drop_path_rate=0.0", "update.updates=150", "update.loss.label_smoothing=0.0"];
+    let plain = [
+        "model.config.dropout=0.0",
+        "model.config.encoder_drop_path_rate=0.0",
+        "model.config.decoder_drop_path_rate=0.0",
+        "update.updates=150",
+        "update.loss.label_smoothing=0.0",
+    ];
     let (_parent, run) = directory();
     let mut session = session(&recipe(&plain), &run, false).unwrap();
     let groups = batch(&session, &Toy::default(), 0);

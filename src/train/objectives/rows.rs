@@ -1,8 +1,8 @@
 //! Rows of one task's files as questions to evaluate with and examples to train on (reference §6.2, §6.3).
 
-use crate::task::find;
 use crate::error::{Error, Result};
 use crate::image::Pixels;
+use crate::task::find;
 use crate::task::{Constraint, Inputs, PromptType, Task};
 use crate::train::data::{Kind, Record, Records};
 use crate::train::{Example, Question, Reference, Sample, Target, samples};

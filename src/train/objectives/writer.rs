@@ -2,9 +2,9 @@
 //!
 //! Instructions that are also asked in use come from the table of tasks; the others exist in training alone.
 
-use crate::task::find;
 use crate::error::Result;
 use crate::task::Inputs;
+use crate::task::find;
 use crate::train::Sample;
 use crate::train::noise::{Chance, WordStarts};
 use crate::vocab::boxes::{self, MAX_IMAGE_SIZE, Ratio};

@@ -1,5 +1,0 @@
-//! Training: data, noise, augmentation, objectives.
-
-mod augment;
-mod data;
-mod objectives;
