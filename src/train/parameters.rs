@@ -150,7 +150,7 @@ impl ParameterMap {
 
 impl Gradient {
     /// Adds what another pass brought.
-    pub fn add(self, other: Gradient) -> Self {
+    pub fn plus(self, other: Gradient) -> Self {
         let reached = self.reached.iter().zip(&other.reached).map(|(a, b)| *a || *b).collect();
         Self { values: self.values + other.values, reached }
     }

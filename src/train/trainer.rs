@@ -188,7 +188,7 @@ impl Trainer {
             totals.loss += loss / size;
             let mean = Gradient { values: sum.values * (1.0 / size), reached: sum.reached };
             gradient = Some(match gradient {
-                Some(gradient) => gradient.add(mean),
+                Some(gradient) => gradient.plus(mean),
                 None => mean,
             });
         }
@@ -225,7 +225,7 @@ impl Trainer {
             let loss = f64::from(floats(loss).await?.first().copied().unwrap_or(f32::NAN));
             totals.note(batch, &rows, &floats(token_nll).await?);
             sum = Some(match sum {
-                Some((past, size, sum)) => (past.add(gradient), size + sample_size, sum + loss),
+                Some((past, size, sum)) => (past.plus(gradient), size + sample_size, sum + loss),
                 None => (gradient, sample_size, loss),
             });
         }

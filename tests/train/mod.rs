@@ -70,7 +70,7 @@ impl Draws for Toy {
     }
 
     fn draw(&self, epoch: u64, index: u64) -> Result<Draw> {
-        if self.corrupt.is_some_and(|every| index % every == 0) {
+        if self.corrupt.is_some_and(|every| index.is_multiple_of(every)) {
             return Err(Error::file("toy.tsv", format!("row {index}: no image")));
         }
         let mut random = fastrand::Rng::with_seed(epoch << 32 | index);

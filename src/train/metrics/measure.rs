@@ -29,7 +29,8 @@ impl Measure {
     /// Takes the frequencies of n-grams from the references themselves, unless `frequencies` are given.
     pub fn new(task: &'static Task, all: &[Judged<'_>], frequencies: Option<cider::DocumentFrequencies>) -> Self {
         let own = || {
-            let captions: Vec<Vec<String>> = all.iter().filter_map(|one| texts(one.reference)).map(joined).collect();
+            let captions: Vec<Vec<String>> =
+                all.iter().filter_map(|one| texts(one.reference)).map(|texts| joined(texts)).collect();
             cider::DocumentFrequencies::of(captions.iter().map(Vec::as_slice))
         };
         let frequencies =
@@ -210,6 +211,6 @@ fn texts(reference: &Reference) -> Option<&Vec<String>> {
 }
 
 /// Captions as CIDEr-D counts them.
-fn joined(texts: &Vec<String>) -> Vec<String> {
+fn joined(texts: &[String]) -> Vec<String> {
     texts.iter().map(|text| caption_words(text).join(" ")).collect()
 }
