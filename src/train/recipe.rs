@@ -192,13 +192,13 @@ mod tests {
 
     #[test]
     fn what_is_set_wins_and_the_rest_are_defaults() {
-        let sets = ["update.schedule.lr=3e-4", "data.side=96", "model.config.d_model=128", "model.size=base"];
+        let sets = ["update.schedule.lr=3e-4", "data.side=96", "model.config.d_model=384", "model.size=base"];
         let recipe = Recipe::parse("r", SMALL, &sets.map(String::from)).expect("a recipe");
         assert_eq!(recipe.update.schedule.lr, 3e-4);
         assert_eq!(recipe.data.options["side"].as_integer(), Some(96));
         assert_eq!(recipe.batch, BatchOptions::default());
         let config = recipe.model.config(None).expect("a config");
-        assert_eq!((config.d_model, config.encoder_layers), (128, 6));
+        assert_eq!((config.d_model, config.encoder_layers), (384, 6));
     }
 
     #[test]
