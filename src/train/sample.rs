@@ -54,6 +54,25 @@ pub struct Sample {
     pub conf: f32,
 }
 
+impl Sample {
+    /// Positions that the decoder runs over.
+    pub fn decoder_len(&self) -> usize {
+        1 + self.prefix.len() + self.target.len()
+    }
+
+    /// What the decoder reads.
+    pub fn previous(&self, bos: u32) -> Vec<u32> {
+        [&[bos], self.prefix.as_slice(), self.target.as_slice()].concat()
+    }
+
+    /// What it should write at each position; pad where it is not judged.
+    pub fn judged(&self, eos: u32, pad: u32) -> Vec<u32> {
+        let unjudged = self.unjudged.min(self.target.len());
+        let skipped = vec![pad; self.prefix.len() + unjudged];
+        [skipped.as_slice(), &self.target[unjudged..], &[eos]].concat()
+    }
+}
+
 /// An image as the stem reads it: `[3, height, width]`, normalised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PatchImage {

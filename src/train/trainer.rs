@@ -219,11 +219,11 @@ impl Trainer {
     async fn group(&self, batches: &[Batch], totals: &mut Totals) -> Result<Option<(Gradient, usize, f64)>> {
         let mut sum: Option<(Gradient, usize, f64)> = None;
         for batch in batches.iter().filter(|batch| !batch.is_empty()) {
-            let Loss { loss, sample_size, token_nll, rows, .. } = self.judge(batch).await?;
+            let Loss { loss, sample_size, token_nll, samples, .. } = self.judge(batch).await?;
             let mut gradients = loss.backward();
             let gradient = self.map.gradient(&self.model, &mut gradients);
             let loss = f64::from(floats(loss).await?.first().copied().unwrap_or(f32::NAN));
-            totals.note(batch, &rows, &floats(token_nll).await?);
+            totals.note(batch, &samples, &floats(token_nll).await?);
             sum = Some(match sum {
                 Some((past, size, sum)) => (past.plus(gradient), size + sample_size, sum + loss),
                 None => (gradient, sample_size, loss),
@@ -279,11 +279,11 @@ struct Totals {
 }
 
 impl Totals {
-    fn note(&mut self, batch: &Batch, rows: &[usize], token_nll: &[f32]) {
+    fn note(&mut self, batch: &Batch, samples: &[usize], token_nll: &[f32]) {
         self.samples += batch.len();
-        self.tokens += rows.len();
-        for (row, nll) in rows.iter().zip(token_nll) {
-            let (sum, count) = self.objectives.entry(batch.objectives[*row]).or_default();
+        self.tokens += samples.len();
+        for (sample, nll) in samples.iter().zip(token_nll) {
+            let (sum, count) = self.objectives.entry(batch.objectives[*sample]).or_default();
             *sum += f64::from(*nll);
             *count += 1;
         }
