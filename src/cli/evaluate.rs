@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::predict::Predictor;
 use crate::train::corpus::{ScenesOptions, World, fetched_folder};
 use crate::train::data::{Kind, Records, open};
+use crate::train::metrics::cider::DocumentFrequencies;
 use crate::train::objectives::{RowOptions, Rows};
 use crate::train::results::{Results, results};
 use crate::train::{EvaluateOptions, Measured, Question, Report, Step, evaluate};
@@ -40,6 +41,15 @@ pub struct Args {
     /// JSON of the corpus whose n-grams weigh CIDEr-D: {"images": N, "counts": {"a dog": n}} [default: the references]
     #[arg(long, value_name = "FILE")]
     frequencies: Option<PathBuf>,
+    /// The TSV columns of the task's fields, such as 0,4,2 [default: the original's]
+    #[arg(long, value_name = "N,…")]
+    columns: Option<String>,
+    /// Put the names of the row's objects behind its question
+    #[arg(long)]
+    with_objects: bool,
+    /// Put the image's caption before the sentence to be judged
+    #[arg(long)]
+    with_caption: bool,
     #[arg(long, value_name = "K")]
     num_beams: Option<usize>,
     /// The side in pixels that images are resized to [default: the bundle's]
@@ -62,7 +72,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let options = EvaluateOptions {
         answer: AnswerOptions { num_beams: args.num_beams, image_size: args.image_size, ..AnswerOptions::default() },
-        frequencies: args.frequencies.as_deref().map(json).transpose()?,
+        frequencies: args.frequencies.as_deref().map(DocumentFrequencies::read).transpose()?,
     };
     let source = Source::open(&args)?;
     let limit = args.limit.unwrap_or(u64::MAX);
@@ -110,10 +120,15 @@ impl Source {
             return Ok(Self::Scenes { world, seed: args.seed, count: args.count });
         }
         let answers = args.answers.as_deref().map(lines).transpose()?;
-        let rows = Rows::new(&args.task, RowOptions { answers, ..RowOptions::default() })?;
+        let (objects, caption) = (args.with_objects, args.with_caption);
+        let rows = Rows::new(&args.task, RowOptions { answers, objects, caption, ..RowOptions::default() })?;
         let path = args.data.as_deref().ok_or_else(|| Error::option("data", "the evaluation set's file", "nothing"))?;
         let kind = Kind::find(&args.task)?;
-        let records = open(path, kind, kind.evaluation.unwrap_or(kind.columns))?;
+        let columns = match &args.columns {
+            Some(columns) => kind.selected(columns)?,
+            None => kind.evaluation.unwrap_or(kind.columns).to_vec(),
+        };
+        let records = open(path, kind, &columns)?;
         Ok(Self::Files { rows, records })
     }
 
@@ -180,9 +195,4 @@ fn write(out: &Path, report: &Report) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let failed = |error: &dyn std::fmt::Display| Error::file(path.display(), error);
-    serde_json::from_slice(&std::fs::read(path).map_err(|error| failed(&error))?).map_err(|error| failed(&error))
 }

@@ -7,19 +7,26 @@ mod corpus;
 #[cfg(feature = "train")]
 mod evaluate;
 mod export;
+#[cfg(feature = "train")]
+mod finetune;
 mod init;
 mod parity;
 mod predict;
 #[cfg(feature = "train")]
 mod pretrain;
 mod tasks;
+#[cfg(feature = "train")]
+mod training;
 mod verify;
 #[cfg(feature = "train")]
 mod watch;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+
+/// The exit code of a command line that cannot be meant, as clap has it.
+const BAD_USAGE: u8 = 2;
 
 /// One For All: caption images, answer questions, convert and export models.
 #[derive(Parser)]
@@ -39,6 +46,8 @@ enum Command {
     Codes(codes::Args),
     #[cfg(feature = "train")]
     Pretrain(pretrain::Args),
+    #[cfg(feature = "train")]
+    Finetune(finetune::Args),
     #[cfg(feature = "train")]
     Corpus(corpus::Args),
     Verify(verify::Args),
@@ -62,6 +71,8 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Pretrain(args) => pretrain::run(args),
         #[cfg(feature = "train")]
+        Command::Finetune(args) => finetune::run(args),
+        #[cfg(feature = "train")]
         Command::Corpus(args) => corpus::run(args),
         Command::Verify(args) => verify::run(args),
         #[cfg(feature = "train")]
@@ -73,7 +84,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            if matches!(error, Error::Option { .. }) { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -121,7 +121,7 @@ async fn updates(
     let warmup = rows.first().map_or(0.0, |[_, _, lr]| (peak / f64::from(*lr)).round());
     let options = UpdateOptions {
         updates: u64::MAX,
-        schedule: Schedule { lr: peak, end_lr: peak, warmup_updates: Some(warmup as u64), warmup_ratio: 0.0 },
+        schedule: Schedule { lr: peak, end_lr: peak, warmup_updates: Some(warmup as u64), ..Schedule::default() },
         clip_norm: CLIP_NORM,
         loss: LossOptions { label_smoothing: LABEL_SMOOTHING, ..LossOptions::default() },
         ..UpdateOptions::default()

@@ -149,6 +149,14 @@ impl Predictor {
         options: &AnswerOptions,
         mut report: impl AsyncFnMut(Event) -> Result<()>,
     ) -> Result<Answered> {
+        let prompted;
+        let inputs = match (inputs.prompt_type, self.generation.complete(task.name, options).prompt_type) {
+            (None, Some(own)) => {
+                prompted = Inputs { prompt_type: Some(own), ..inputs.clone() };
+                &prompted
+            }
+            _ => inputs,
+        };
         let prompt = task.prompt(inputs, &self.vocab)?;
         if task.answer == AnswerKind::Label && prompt.candidates.is_none() {
             return Err(Error::task(task.name, "needs `answers`: the names to choose from"));

@@ -17,6 +17,8 @@ pub use prompt::Prompt;
 pub use reading::{AnswerContext, Hypothesis};
 pub use table::TASKS;
 
+pub use crate::config::PromptType;
+
 use crate::config::{AnswerOptions, Decoding, OfaConfig};
 use crate::error::{Error, Result};
 use crate::image::Normalization;
@@ -64,20 +66,6 @@ pub enum AnswerKind {
     Label,
     /// Image codes.
     Codes,
-}
-
-/// What the decoder reads before its own tokens (reference §6.2). Checkpoints are trained for one of them;
-/// the pre-trained ones for `None`, the original's fine-tuning script of VQA for `PrevOutput`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PromptType {
-    /// BOS alone.
-    #[default]
-    None,
-    /// The whole source, EOS and all.
-    Src,
-    /// The source without its EOS.
-    PrevOutput,
 }
 
 /// How an image becomes the model's input.

@@ -66,7 +66,7 @@ impl Task {
             PromptType::Src => &source[1..],
             PromptType::PrevOutput => &source[1..source.len() - 1],
         };
-        Ok(Prompt { prefix: prefix.to_vec(), candidates: self.candidates(inputs, vocab)?, source })
+        Ok(Prompt { prefix: prefix.to_vec(), candidates: self.candidates(inputs.answers.as_deref(), vocab)?, source })
     }
 
     /// The instruction as text, bins written out, for logs and tests.
@@ -95,10 +95,14 @@ impl Task {
         bins.into_iter().map(|bin| vocab.bin(bin)).collect()
     }
 
-    /// Answers are learnt with a space in front.
-    fn candidates(&self, inputs: &Inputs, vocab: &Vocab) -> Result<Option<Vec<Vec<u32>>>> {
+    /// The ids of the only answers there are, where the task or the caller closes their set. Answers are learnt with a
+    /// space in front.
+    ///
+    /// # Errors
+    /// [`Error::Task`] if the task has its own answers, or one of the caller's is empty; those of [`Vocab::encode`].
+    pub fn candidates(&self, answers: Option<&[String]>, vocab: &Vocab) -> Result<Option<Vec<Vec<u32>>>> {
         let encode = |answer: &str| vocab.encode(&format!(" {answer}"));
-        match (self.constraint, &inputs.answers) {
+        match (self.constraint, answers) {
             (Constraint::Answers, Some(answers)) => {
                 if answers.is_empty() || answers.iter().any(|answer| answer.trim().is_empty()) {
                     return Err(Error::task(self.name, "`answers` is empty or has an empty answer"));

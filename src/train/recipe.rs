@@ -50,6 +50,9 @@ pub struct ModelChoice {
 pub struct DataChoice {
     /// `scenes`, `pretrain`, or the name of a task whose rows are fine-tuned on.
     pub kind: String,
+    /// Passes over the data, which then decide the number of updates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
     #[serde(flatten)]
     pub options: Table,
 }
@@ -106,6 +109,21 @@ impl Recipe {
     /// [`Error::File`] when a value has no place in TOML.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string_pretty(self).map_err(|error| Error::file("recipe.toml", error))
+    }
+
+    /// The recipe with as many updates as its epochs take, each of so many draws; `None` if they never end.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for epochs of endless data, and for none at all.
+    pub fn with_epochs_of(mut self, draws: Option<u64>) -> Result<Self> {
+        let Some(epochs) = self.data.epochs else { return Ok(self) };
+        let endless = || Error::option("data.epochs", "nothing: these data never end", epochs);
+        let updates = (epochs * draws.ok_or_else(endless)? as f64 / self.batch.draws as f64).ceil();
+        if !(updates >= 1.0 && updates.is_finite()) {
+            return Err(Error::option("data.epochs", "above 0", epochs));
+        }
+        self.update.updates = updates as u64;
+        Ok(self)
     }
 
     fn check(&self) -> Result<()> {
@@ -205,6 +223,14 @@ mod tests {
     fn a_resolved_recipe_reads_back_as_itself() {
         let recipe = Recipe::parse("r", SMALL, &[]).expect("a recipe");
         assert_eq!(Recipe::parse("r", &recipe.to_toml().expect("a text"), &[]).expect("a recipe"), recipe);
+    }
+
+    #[test]
+    fn epochs_decide_the_updates() {
+        let sets = ["data.epochs=2.5", "batch.draws=4"].map(String::from);
+        let recipe = Recipe::parse("r", SMALL, &sets).expect("a recipe");
+        assert_eq!(recipe.clone().with_epochs_of(Some(9)).expect("a recipe").update.updates, 6);
+        assert!(recipe.with_epochs_of(None).expect_err("an error").to_string().contains("never end"));
     }
 
     #[test]

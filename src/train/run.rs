@@ -5,6 +5,7 @@ use super::loader::{Loaded, Loader, check_skipped};
 use super::ranks::Ranks;
 use super::recipe::Recipe;
 use super::sample::Draws;
+use super::self_critical::answered;
 use super::trainer::{Trainer, Updated};
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -27,6 +28,8 @@ pub enum Event<'a> {
     Updated {
         updated: &'a Updated,
         time: StepTime,
+        /// What the model's own answers were worth on the average, in self-critical training.
+        reward: Option<f64>,
     },
     Skipped {
         draw: u64,
@@ -136,9 +139,10 @@ impl Run<'_> {
                 let data = waited.elapsed();
                 self.note_skipped(&loaded, &mut progress, watch)?;
                 let started = Instant::now();
-                let updated = pollster::block_on(trainer.update(&loaded.groups, self.ranks))?;
+                let (groups, reward) = pollster::block_on(answered(loaded, trainer, self.draws, batch))?;
+                let updated = pollster::block_on(trainer.update(&groups, self.ranks))?;
                 progress.draws += batch.draws;
-                watch(Event::Updated { updated: &updated, time: StepTime::new(data, started.elapsed()) });
+                watch(Event::Updated { updated: &updated, time: StepTime::new(data, started.elapsed()), reward });
 
                 let [stop, _] = self.ranks.sum_pair([f64::from(self.interrupted.load(Ordering::Relaxed)), 0.0])?;
                 let ended = stop > 0.0 || updated.update == update.updates;

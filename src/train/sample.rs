@@ -3,7 +3,9 @@
 //! `Example` is what a row of data or a scene says, before anything depends on a vocabulary; [`Sample`] is the same in
 //! ids; [`Draws`] is where samples come from.
 
+use super::self_critical::{Rewarded, SelfCritic};
 use crate::error::{Error, Result};
+use crate::generate::Trie;
 use crate::image::{Normalization, Pixels, to_patch_image};
 use crate::task::{Inputs, Task};
 use crate::vocab::Vocab;
@@ -52,6 +54,8 @@ pub struct Sample {
     /// Whether the target is a raster of image codes.
     pub codes: bool,
     pub conf: f32,
+    /// The only targets there are; at every token only those compete that one of them has there.
+    pub answers: Option<Arc<Trie>>,
 }
 
 impl Sample {
@@ -134,6 +138,7 @@ impl Example {
             unjudged: 0,
             codes: matches!(self.target, Target::Codes(_)),
             conf: self.conf,
+            answers: None,
         })
     }
 }
@@ -171,6 +176,8 @@ pub struct Draw {
     pub main: Vec<Sample>,
     /// Samples of text, of pure images, of detection.
     pub extra: Vec<Sample>,
+    /// Samples that the model answers itself.
+    pub rewarded: Vec<Rewarded>,
 }
 
 /// Where samples come from: a pure function of the position, so that a run resumes anywhere and sees the same whatever
@@ -189,4 +196,9 @@ pub trait Draws: Sync {
     /// # Errors
     /// What is wrong with the row: it is skipped, counted and reported.
     fn draw(&self, epoch: u64, index: u64) -> Result<Draw>;
+
+    /// Who tells what the model's own answers are worth, where draws ask for them.
+    fn critic(&self) -> Option<&SelfCritic> {
+        None
+    }
 }

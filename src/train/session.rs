@@ -4,7 +4,7 @@ use super::checkpoint::{Checkpoints, Progress, named, restore};
 use super::parameters::Section;
 use super::recipe::Recipe;
 use super::trainer::{Averages, Trainer};
-use crate::config::{AnswerOptions, GenerationConfig, OfaConfig};
+use crate::config::{AnswerOptions, GenerationConfig, OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
 use crate::model::{Parameters, Random, parameter_shapes};
 use crate::vocab::Vocab;
@@ -46,6 +46,9 @@ impl Session {
         if latest.is_some() && !resume {
             let reason = "holds a run already: pass --resume to go on with it, or choose another directory";
             return Err(Error::file(directory.display(), reason));
+        }
+        if latest.is_some() {
+            same_schedule(&Self::recipe(directory, &[])?, &recipe)?;
         }
         let (files, mut trainer) = prepare(&recipe, device)?;
         let progress = match &latest {
@@ -103,19 +106,39 @@ fn lock(directory: &Path) -> Result<File> {
     }
 }
 
+/// More updates, or fewer, than the run was begun with would bend the fall of its learning rate: whoever wants that has
+/// to say where it ends.
+fn same_schedule(begun: &Recipe, asked: &Recipe) -> Result<()> {
+    let total = |recipe: &Recipe| recipe.update.schedule.total(recipe.update.updates);
+    let (old, new) = (total(begun), total(asked));
+    if old == new || asked.update.schedule.total_updates.is_some() {
+        return Ok(());
+    }
+    let expected = format!("{old}, over which the learning rate of this run falls");
+    let found = format!(
+        "{new}: also set update.schedule.total_updates, to {old} to keep the rate as it was, or to {new} to let it \
+         follow from here on"
+    );
+    Err(Error::option("update.updates", expected, found))
+}
+
 /// A bundle's small files for the model to be trained, and the model on its device.
 pub(super) fn prepare(recipe: &Recipe, device: &Device) -> Result<(BundleFiles, Trainer)> {
     let device = device.clone().autodiff();
-    let generation_config = GenerationConfig::for_all(AnswerOptions {
-        image_size: Some(recipe.model.image_size),
-        ..AnswerOptions::default()
-    })
-    .to_json()?;
+    let generation_config = generation(recipe)?.to_json()?;
     let trainer = |config: &OfaConfig, parameters: &mut dyn Parameters| {
+        let (side, largest) = (recipe.model.image_size, config.image_bucket_size * STEM_STRIDE);
+        if !(1..=largest).contains(&(side as usize)) {
+            return Err(Error::option("model.image_size", format!("1 to {largest} for this model"), side));
+        }
         Trainer::new(config.clone(), recipe.update.clone(), recipe.seed, parameters)
     };
     let (files, trainer) = match &recipe.model.from {
         Some(bundle) => {
+            if bundle.is_file() {
+                let expected = "a bundle's directory; `ofa convert` makes one of a checkpoint";
+                return Err(Error::option("model.from", expected, bundle.display()));
+            }
             let (manifest, files) = read_files(bundle)?;
             let config = recipe.model.config(Some(&files.config))?;
             let mut weights = DeviceWeights::new(&config, device);
@@ -136,6 +159,17 @@ pub(super) fn prepare(recipe: &Recipe, device: &Device) -> Result<(BundleFiles, 
         }
     };
     Ok((files, trainer))
+}
+
+/// How the model wants to be asked once it is trained.
+fn generation(recipe: &Recipe) -> Result<GenerationConfig> {
+    let image_size = Some(recipe.model.image_size);
+    let all = GenerationConfig::for_all(AnswerOptions { image_size, ..AnswerOptions::default() });
+    let prompt_type = recipe.data.options.get("prompt_type");
+    let Some(prompt_type) = prompt_type else { return Ok(all) };
+    let failed = |error: toml::de::Error| Error::file("recipe [data]", error);
+    let prompt_type = Some(prompt_type.clone().try_into().map_err(failed)?);
+    Ok(all.with_task(&recipe.data.kind, AnswerOptions { prompt_type, ..AnswerOptions::default() }))
 }
 
 /// A fresh model's configuration, its vocabulary as large as the files say unless the recipe says otherwise.

@@ -5,6 +5,7 @@ use super::loss::{Loss, LossOptions, cross_entropy, cross_entropy_twice};
 use super::optimizer::{Adam, AdamOptions, Average, Schedule, clip};
 use super::parameters::{Gradient, ParameterMap, Section};
 use super::ranks::Ranks;
+use super::seed::seed_of;
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use crate::model::{OfaModel, Parameters};
@@ -143,9 +144,14 @@ impl Trainer {
         self.state.updates
     }
 
+    /// The model as it is trained, without gradients.
+    pub(super) fn current(&self) -> OfaModel {
+        self.model.valid()
+    }
+
     /// The model for answering: without gradients, and with averaged weights if there are any.
     pub fn model(&self) -> OfaModel {
-        let model = self.model.valid();
+        let model = self.current();
         match &self.state.average {
             None => model,
             Some(Averages { parameters, statistics }) => {
@@ -179,7 +185,7 @@ impl Trainer {
         let update = self.state.updates + 1;
         let lr = self.options.schedule.lr(update, self.options.updates);
         // Dropout is a function of the update, so that a resumed run repeats it.
-        self.model.device().seed(mix(self.seed, update, ranks.rank()));
+        self.model.device().seed(seed_of(&[self.seed, update, ranks.rank() as u64]));
         let mut totals = Totals::default();
         let mut gradient: Option<Gradient> = None;
         for batches in groups {
@@ -259,14 +265,6 @@ impl Trainer {
 fn is_batch_norm(part: &str) -> bool {
     // `downsample.1` is one too: the convolution before it is `downsample.0`.
     part == "1" || part.strip_prefix("bn").is_some_and(|number| number.parse::<u8>().is_ok())
-}
-
-/// A seed of its own for every update and rank (splitmix64).
-pub(super) fn mix(seed: u64, update: u64, rank: usize) -> u64 {
-    let mut z = seed ^ update.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (rank as u64).wrapping_mul(0xD1B5_4A32_D192_ED03);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[derive(Default)]

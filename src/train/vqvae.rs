@@ -7,7 +7,8 @@
 use super::checkpoint::named;
 use super::optimizer::{Adam, AdamOptions, Schedule, clip};
 use super::parameters::{ParameterMap, Section};
-use super::trainer::{floats, mix};
+use super::seed::seed_of;
+use super::trainer::floats;
 use crate::config::{CodeChoice, VqganConfig};
 use crate::error::{Error, Result};
 use crate::image::{Normalization, Pixels, normalize};
@@ -132,7 +133,7 @@ impl VqvaeTrainer {
         let features = self.model.features(self.model.encode(images.clone()));
         let vectors = features.clone().without_autodiff();
         if self.updates.is_multiple_of(self.options.restart_every.max(1)) {
-            self.codebook.restart(&vectors, self.options.least_use, mix(self.seed, update, 0)).await?;
+            self.codebook.restart(&vectors, self.options.least_use, seed_of(&[self.seed, update])).await?;
         }
         let codes = self.codebook.quantizer.codes(vectors.clone());
         let rows = self.codebook.quantizer.look_up(codes.clone());

@@ -58,12 +58,11 @@ fn eight_rows_give_sixteen_samples_and_a_round_of_the_others() {
     assert_eq!(main.len(), 16);
     assert!(main.iter().all(|one| one.image.as_ref().is_some_and(|image| (image.width, image.height) == (32, 32))));
     let extra: Vec<&str> = draws[0].extra.iter().map(|one| one.objective).collect();
-    assert_eq!(extra, ["text_infilling", "text_infilling", "image_infilling", "detection"]);
+    assert_eq!(extra, ["infill_text", "infill_text", "infill_image", "detect"]);
     assert!(draws[1..].iter().all(|draw| draw.extra.is_empty()));
-    assert!(draws[0].extra.iter().all(|one| one.conf == 2.0 && one.codes == (one.objective == "image_infilling")));
+    assert!(draws[0].extra.iter().all(|one| one.conf == 2.0 && one.codes == (one.objective == "infill_image")));
     let texts = shown(&draws[0]);
-    let texts: BTreeSet<&str> =
-        texts.iter().filter(|one| one.0 == "text_infilling").map(|one| one.2.as_str()).collect();
+    let texts: BTreeSet<&str> = texts.iter().filter(|one| one.0 == "infill_text").map(|one| one.2.as_str()).collect();
     assert_eq!(texts, [" one two three", " four five six seven"].into());
 }
 
@@ -80,7 +79,7 @@ fn draws_are_pure_and_every_objective_appears() {
                 match objective {
                     "caption" => assert!(answer.starts_with(" a red cat no"), "{answer}"),
                     "vqa" => assert!(asked == " what is it" && answer.starts_with(" dog") && conf == 0.75),
-                    "answer_match" => {
+                    "vqa_match" => {
                         assert!(asked.starts_with(" what is the answer to question \" what is it \". is \""))
                     }
                     "grounding" => assert_eq!(answer.matches("<bin_").count(), 4),
@@ -93,7 +92,7 @@ fn draws_are_pure_and_every_objective_appears() {
         }
     }
     let count = |name: &str| seen.iter().filter(|(objective, _)| *objective == name).count();
-    assert_eq!((seen.len(), count("match"), count("answer_match")), (11, 2, 2), "{seen:?}");
+    assert_eq!((seen.len(), count("match"), count("vqa_match")), (11, 2, 2), "{seen:?}");
 }
 
 #[test]
@@ -109,7 +108,7 @@ fn the_originals_files_give_negatives() {
             for (objective, asked, answer, _) in shown(&source.draw(epoch, at).unwrap()) {
                 if (objective, answer.as_str()) == ("match", " no") {
                     captions.insert(asked.split('"').nth(1).unwrap().split(' ').nth(3).map(String::from));
-                } else if (objective, answer.as_str()) == ("answer_match", " no") {
+                } else if (objective, answer.as_str()) == ("vqa_match", " no") {
                     assert!(asked.ends_with("is \" fish \"?"), "{asked}");
                 }
             }

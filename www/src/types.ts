@@ -23,6 +23,8 @@ export interface AnswerOptions {
   topP?: number;
   /** Of draws; the same seed gives the same answer. */
   seed?: number;
+  /** What the decoder reads before it answers, where the inputs do not say. */
+  promptType?: "none" | "src" | "prev_output";
 }
 
 /** What a task is given besides the image. */

@@ -16,6 +16,7 @@ use crate::image::Pixels;
 use crate::task::{self, Inputs};
 use crate::train::question::{Question, Reference};
 use crate::train::sample::{Example, Target};
+use crate::train::seed::seed_of;
 use fastrand::Rng;
 use std::sync::Arc;
 
@@ -97,7 +98,7 @@ impl World {
     /// # Errors
     /// [`Error::Option`] if the options leave no scene.
     pub fn scene(&self, epoch: u64, index: u64) -> Result<(Scene, Rng)> {
-        let mut rng = Rng::with_seed(mixed([self.options.seed, epoch, index]));
+        let mut rng = Rng::with_seed(seed_of(&[self.options.seed, epoch, index]));
         let position = epoch.saturating_mul(self.options.epoch.unwrap_or(0)).saturating_add(index);
         let level = Level::draw(position, self.options.curriculum, &mut rng);
         let scene = self.composer.compose(&self.painter, level, Split::Seen, &mut rng)?;
@@ -147,7 +148,7 @@ impl World {
         let probe = self.probe(index);
         for attempt in 0..TRIES {
             // Nothing that is drawn for training is drawn from a seed of three parts that begins so.
-            let mut rng = Rng::with_seed(mixed([!seed, index, attempt]));
+            let mut rng = Rng::with_seed(seed_of(&[!seed, index, attempt]));
             let split = match probe {
                 Probe::HeldOut(what) => Split::HeldOut(what),
                 _ => Split::Seen,
@@ -223,14 +224,4 @@ impl Probe {
 fn posed(name: &str, inputs: Inputs, reference: Reference, group: &str) -> Result<Option<Question>> {
     let (id, image, group) = (String::new(), None, Some(group.to_owned()));
     Ok(Some(Question { id, task: task::find(name)?, image, inputs, reference, group }))
-}
-
-/// One seed of several numbers.
-fn mixed(numbers: [u64; 3]) -> u64 {
-    numbers.into_iter().fold(0x243F_6A88_85A3_08D3, |state: u64, number| {
-        let mut z = (state ^ number).wrapping_add(0x9E37_79B9_7F4A_7C15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    })
 }

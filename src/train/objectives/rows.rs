@@ -5,12 +5,12 @@ use crate::image::Pixels;
 use crate::task::find;
 use crate::task::{Constraint, Inputs, PromptType, Task};
 use crate::train::data::{Kind, Record, Records};
-use crate::train::{Example, Question, Reference, Sample, Target, samples};
+use crate::train::{Example, Question, Reference, Rewarded, Sample, Target, samples};
 use crate::vocab::{Vocab, clean};
 use std::sync::Arc;
 
 /// Words that the original's scripts keep of captions to be learnt.
-const CAPTION_WORDS: usize = 20;
+pub const CAPTION_WORDS: usize = 20;
 /// Words that are kept of a summary, and tokens of an answer.
 const SUMMARY_WORDS: usize = 30;
 const ANSWER_TOKENS: usize = 30;
@@ -55,6 +55,15 @@ impl Rows {
         self.task
     }
 
+    /// The only answers there are, in ids; none if anything may be answered.
+    ///
+    /// # Errors
+    /// Those of [`Task::candidates`].
+    pub fn candidates(&self, vocab: &Vocab) -> Result<Option<Vec<Vec<u32>>>> {
+        let open = self.task.constraint == Constraint::Answers;
+        self.task.candidates(self.options.answers.as_deref().filter(|_| open), vocab)
+    }
+
     /// All questions of a file.
     pub fn questions<'a>(&'a self, records: &'a dyn Records) -> impl Iterator<Item = Result<Question>> + 'a {
         (0..records.len()).map(|row| self.question(&records.record(row)?))
@@ -82,7 +91,11 @@ impl Rows {
     /// # Errors
     /// As [`Rows::question`].
     pub fn example(&self, record: &Record, random: &mut fastrand::Rng) -> Result<Example> {
-        let Question { task, image, inputs, reference, .. } = self.question(record)?;
+        self.learnt(self.question(record)?, record, random)
+    }
+
+    fn learnt(&self, question: Question, record: &Record, random: &mut fastrand::Rng) -> Result<Example> {
+        let Question { task, image, inputs, reference, .. } = question;
         let mut conf = 1.0;
         let target = match reference {
             _ if task.constraint == Constraint::Codes => Target::Codes(record.numbers("codes")?),
@@ -107,7 +120,23 @@ impl Rows {
     /// # Errors
     /// As [`Rows::question`]; those of the prompt name the row too.
     pub fn sample(&self, record: &Record, vocab: &Vocab, side: u32, random: &mut fastrand::Rng) -> Result<Sample> {
-        let mut example = self.example(record, random)?;
+        self.in_ids(self.example(record, random)?, record, vocab, side)
+    }
+
+    /// A row whose texts the model is to match with one of its own.
+    ///
+    /// # Errors
+    /// As [`Rows::sample`], and for rows that have no texts.
+    pub fn rewarded(&self, record: &Record, vocab: &Vocab, side: u32, random: &mut fastrand::Rng) -> Result<Rewarded> {
+        let question = self.question(record)?;
+        let Reference::Texts(references) = question.reference.clone() else {
+            return Err(record.fail("there is no text to compare the model's own with"));
+        };
+        let sample = self.in_ids(self.learnt(question, record, random)?, record, vocab, side)?;
+        Ok(Rewarded { sample, references })
+    }
+
+    fn in_ids(&self, mut example: Example, record: &Record, vocab: &Vocab, side: u32) -> Result<Sample> {
         // Answers to choose from matter to evaluation; encoding thousands of them for each sample would take longer
         // than the rest of it.
         example.inputs.answers = None;
