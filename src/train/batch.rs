@@ -22,6 +22,8 @@ pub struct Batch {
     rectangles: Vec<Rectangle>,
     /// What the model is judged by, rectangle after rectangle.
     tokens: Vec<TargetToken>,
+    /// For each of them the only tokens that compete there; none where all do.
+    allowed: Vec<Option<Vec<u32>>>,
     images: Option<Images>,
 }
 
@@ -72,7 +74,12 @@ impl Batch {
         let rectangles = cut(&sizes).into_iter().map(|chosen| Rectangle::new(samples, chosen, config)).collect();
         let conf = samples.iter().map(|sample| sample.conf).collect();
         let objectives = samples.iter().map(|sample| sample.objective).collect();
-        Ok(Self::of(rectangles, conf, objectives, images))
+        let mut batch = Self::of(rectangles, conf, objectives, images);
+        if samples.iter().any(|sample| sample.answers.is_some()) {
+            let allowed = |token: &TargetToken| samples[token.sample].allowed(token.position);
+            batch.allowed = batch.tokens.iter().map(allowed).collect();
+        }
+        Ok(batch)
     }
 
     /// A batch of what has been put side by side already, `[B, S]`, `[B, T]` and `[B, T]`, pad where it is not judged;
@@ -101,7 +108,7 @@ impl Batch {
             tokens.map(|token| TargetToken { sample: rectangle.samples[token.sample], ..*token }).collect()
         };
         let tokens = rectangles.iter().flat_map(of_batch).collect();
-        Self { conf, objectives, rectangles, tokens, images }
+        Self { conf, objectives, rectangles, tokens, allowed: Vec::new(), images }
     }
 
     /// Samples.
@@ -116,6 +123,21 @@ impl Batch {
     /// Tokens that are judged.
     pub fn tokens(&self) -> &[TargetToken] {
         &self.tokens
+    }
+
+    /// Which tokens of a vocabulary of this size compete at each of [`tokens`](Self::tokens), `[n, V]`; `None` if all do.
+    pub fn constraint_masks(&self, vocabulary: usize) -> Option<Vec<bool>> {
+        if self.allowed.is_empty() {
+            return None;
+        }
+        let mut masks = vec![false; self.allowed.len() * vocabulary];
+        for (row, allowed) in masks.chunks_mut(vocabulary).zip(&self.allowed) {
+            match allowed {
+                Some(ids) => ids.iter().for_each(|id| row[*id as usize] = true),
+                None => row.fill(true),
+            }
+        }
+        Some(masks)
     }
 
     /// Positions of the encoder and of the decoder that a pass runs over, padding and patches included.

@@ -69,6 +69,12 @@ impl Sample {
         [&[bos], self.prefix.as_slice(), self.target.as_slice()].concat()
     }
 
+    /// The only tokens that compete at a judged position; none if all do.
+    pub fn allowed(&self, position: usize) -> Option<Vec<u32>> {
+        let written = self.target.get(..position.checked_sub(self.prefix.len())?)?;
+        self.answers.as_ref().map(|answers| answers.next(written))
+    }
+
     /// What it should write at each position; pad where it is not judged.
     pub fn judged(&self, eos: u32, pad: u32) -> Vec<u32> {
         let unjudged = self.unjudged.min(self.target.len());

@@ -1,7 +1,7 @@
 //! The update: passes over batches, one gradient, one step of the optimiser.
 
 use super::batch::Batch;
-use super::loss::{Loss, LossOptions, cross_entropy, cross_entropy_twice};
+use super::loss::{Judged, Loss, LossOptions, cross_entropy, cross_entropy_twice};
 use super::optimizer::{Adam, AdamOptions, Average, Schedule, clip};
 use super::parameters::{Gradient, ParameterMap, Section};
 use super::ranks::Ranks;
@@ -241,7 +241,8 @@ impl Trainer {
     async fn judge(&self, batch: &Batch) -> Result<Loss> {
         let (options, update) = (&self.options.loss, self.state.updates as usize);
         let logits = batch.logits(&self.model);
-        let judged = batch.judge(logits, &self.config, update);
+        let masks = batch.constraint_masks(self.config.vocab_size);
+        let judged = Judged { constraint_masks: masks.as_deref(), ..batch.judge(logits, &self.config, update) };
         if options.reg_alpha > 0.0 {
             let again = batch.logits(&self.model);
             return cross_entropy_twice(judged, again, options).await;

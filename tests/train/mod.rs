@@ -4,9 +4,12 @@ mod augment;
 mod corpus;
 mod data;
 mod evaluate;
+mod finetuning;
 mod loading;
 mod metrics;
 mod objectives;
+mod pretraining;
+mod recipes;
 mod resuming;
 mod updates;
 mod vqvae;
@@ -91,6 +94,7 @@ impl Draws for Toy {
             unjudged: 0,
             codes: false,
             conf: 1.0,
+            answers: None,
         };
         Ok(Draw {
             main: vec![
@@ -98,6 +102,7 @@ impl Draws for Toy {
                 sample("vqa", vec![0, 12, 2], Some(image)),
             ],
             extra: vec![sample("infill_text", vec![0, answer[0], 2], None)],
+            ..Draw::default()
         })
     }
 }

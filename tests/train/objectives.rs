@@ -1,17 +1,24 @@
 //! Rows become samples and questions.
 
-use super::data::{open_kind, png, write};
-use crate::vocab::SMALL;
+use super::data::{open_kind, png, shard, write};
+use crate::vocab::{SMALL, SMALL_JSON, small_config};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
+use ofa::task::PromptType;
 use ofa::train::augment::ImageSizes;
 use ofa::train::data::EpochFiles;
 use ofa::train::objectives::*;
-use ofa::train::{Draw, Draws, Reference};
+use ofa::train::{Batch, Draw, Draws, Reference};
+use ofa::vocab::Vocab;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 const SIZES: ImageSizes = ImageSizes { side: 32, short_side: 40, long_side: 56, extra_side: 64 };
+
+fn small() -> Arc<Vocab> {
+    Arc::new(Vocab::from_tokenizer_json(&SMALL_JSON, &small_config()).unwrap())
+}
 
 /// A draw as text, for comparing and reading.
 fn shown(draw: &Draw) -> Vec<(&'static str, String, String, f32)> {
@@ -24,7 +31,7 @@ fn files(folder: &TempDir, name: &str, kind: &str, text: &str) -> EpochFiles {
 }
 
 /// Sixteen rows of all three kinds, and one each of the others.
-fn pretraining(folder: &TempDir, negatives: Negatives) -> Pretraining<'static> {
+fn pretraining(folder: &TempDir, negatives: Negatives) -> Pretraining {
     let image = URL_SAFE.encode(png(50, 40));
     let row = |at: usize| match at % 3 {
         0 => format!("{at}\t{image}\tA red cat no {at}.\t\t\tcat&&dog\tcoco\tcaption\n"),
@@ -45,7 +52,7 @@ fn pretraining(folder: &TempDir, negatives: Negatives) -> Pretraining<'static> {
         )),
         negatives,
     };
-    Pretraining::new(data, &SMALL, SIZES, 7)
+    Pretraining::new(data, small(), SIZES, 7)
 }
 
 #[test]
@@ -157,7 +164,75 @@ fn rows_of_each_task_become_questions_and_samples() {
 
     let text = format!("9\ti\tA cat, here!&&One dog\t\t{image}\n");
     let files = files(&folder, "k.tsv", "caption", &text);
-    let tuning = FineTuning::new(rows("caption"), files, &SMALL, 32, 3);
+    let tuning = FineTuning::new(rows("caption"), files, small(), 32, 3, None).unwrap();
     let learnt: BTreeSet<String> = (0..20).map(|epoch| shown(&tuning.draw(epoch, 0).unwrap())[0].2.clone()).collect();
     assert_eq!(learnt, [" A cat here".to_string(), " One dog".to_string()].into());
+}
+
+#[test]
+fn the_same_rows_in_any_form_are_the_same_samples() {
+    let folder = TempDir::new().unwrap();
+    let questions = ["what is it", "is it red", "how many cats"];
+    let image = |row: usize| png(20 + row as u32, 30);
+    let answer = |row: usize| format!("0.25|!+no&&0.5|!+cat {row}");
+    let (mut tsv, mut jsonl) = (String::new(), String::new());
+    let mut members: Vec<(String, Vec<u8>)> = Vec::new();
+    for (row, question) in questions.iter().enumerate() {
+        tsv += &format!("{row}\ti\t{question}\t{}\tcat&&dog\t{}\n", answer(row), URL_SAFE.encode(image(row)));
+        std::fs::write(folder.path().join(format!("{row}.png")), image(row)).unwrap();
+        let mut fields = serde_json::json!({
+            "id": row.to_string(), "question": question, "answer": answer(row), "objects": ["cat", "dog"],
+        });
+        members.push((format!("{row}.png"), image(row)));
+        members.push((format!("{row}.json"), fields.to_string().into_bytes()));
+        fields["image"] = format!("{row}.png").into();
+        jsonl += &format!("{fields}\n");
+    }
+    let members: Vec<(&str, &[u8])> = members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    shard(&folder.path().join("q.tar"), &members);
+    let paths = [write(&folder, "q.tsv", &tsv), write(&folder, "q.jsonl", &jsonl), folder.path().join("q.tar")];
+    let [tsv, jsonl, tar] = paths.map(|path| {
+        let options = RowOptions { objects: true, ..RowOptions::default() };
+        let files = EpochFiles::new(vec![open_kind(&path, "vqa")]).unwrap();
+        let tuning = FineTuning::new(Rows::new("vqa", options).unwrap(), files, small(), 32, 3, None).unwrap();
+        let draws: Vec<Draw> = (0..5).map(|at| tuning.draw(at / 3, at % 3).unwrap()).collect();
+        let images: Vec<_> = draws.iter().map(|draw| draw.main[0].image.clone().unwrap()).collect();
+        (draws.iter().flat_map(shown).collect::<Vec<_>>(), images)
+    });
+    assert!(tsv.0[0].1.contains(" object: cat dog"), "{:?}", tsv.0);
+    assert!(tsv == jsonl && jsonl == tar, "{:?}\n{:?}\n{:?}", tsv.0, jsonl.0, tar.0);
+}
+
+#[test]
+fn a_closed_set_of_answers_leaves_only_their_tokens() {
+    let folder = TempDir::new().unwrap();
+    let image = URL_SAFE.encode(png(20, 10));
+    let text = format!("1\ti\twhat\t1.0|!+red cat\t\t{image}\n2\ti\twhat\t1.0|!+owl\t\t{image}\n");
+    let files = files(&folder, "q.tsv", "vqa", &text);
+    let answers = ["red cat", "red dog", "blue"].map(String::from).to_vec();
+    let options =
+        RowOptions { answers: Some(answers), prompt_type: Some(PromptType::PrevOutput), ..RowOptions::default() };
+    let tuning = FineTuning::new(Rows::new("vqa", options).unwrap(), files, small(), 32, 3, None).unwrap();
+    let drawn: Vec<_> = (0..2).map(|at| tuning.draw(0, at)).collect();
+    let error = drawn.iter().find_map(|draw| draw.as_ref().err()).expect("owl is no answer").to_string();
+    assert!(error.contains("q.tsv:2") && error.contains("`owl` is not among the answers"), "{error}");
+
+    let draw = drawn.into_iter().find_map(Result::ok).unwrap();
+    let config = small_config();
+    let batch = Batch::new(&draw.main, &config, None, 0).unwrap();
+    let masks = batch.constraint_masks(config.vocab_size).unwrap();
+    let [red, blue] = [" red", " blue"].map(|word| SMALL.encode(word).unwrap());
+    let rows: Vec<Vec<u32>> = masks
+        .chunks(config.vocab_size)
+        .map(|row| (0..).zip(row).filter(|(_, allowed)| **allowed).map(|(id, _)| id).collect())
+        .collect();
+    assert_eq!(rows.len(), batch.tokens().len());
+    let mut first = vec![red[0], blue[0]];
+    first.sort_unstable();
+    first.dedup();
+    assert_eq!(rows[0], first);
+    assert_eq!(rows.last().unwrap(), &[config.eos_token_id]);
+    for (row, token) in rows.iter().zip(batch.tokens()) {
+        assert!(row.contains(&token.id), "{row:?} and {token:?}");
+    }
 }
