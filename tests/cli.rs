@@ -212,9 +212,10 @@ fn a_bundle_gets_image_codes_and_keeps_them() {
     let decode = ["codes", "decode", "--codes", path(&raster), "--out", path(&drawn), "--device", "cpu", "--model"];
     run(&[decode.as_slice(), &[path(&half)]].concat());
     assert_eq!(ofa::image::decode(&std::fs::read(&drawn).unwrap()).unwrap().size(), (24, 16));
-    for (wrong, why) in [("1 2\n3", "row 2 has 1"), ("1 x", "`x`"), ("99999", "below"), ("", "codes")] {
+    for (wrong, why, code) in [("1 2\n3", "row 2 has 1", 1), ("1 x", "`x`", 1), ("99999", "below", 2), ("", "codes", 2)]
+    {
         std::fs::write(&raster, wrong).unwrap();
-        let message = fail(&[decode.as_slice(), &[path(&half)]].concat(), 1);
+        let message = fail(&[decode.as_slice(), &[path(&half)]].concat(), code);
         assert!(message.contains(why), "{message}");
     }
     let odd = ["codes", "encode", "--image", path(&image), "--side", "30", "--device", "cpu", "--model", path(&half)];

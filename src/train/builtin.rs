@@ -27,6 +27,7 @@ pub static FINETUNING: &[(&str, &str)] = recipes![
     "qqp",
     "rte",
     "sst2",
+    "summary",
     "vqa-base",
     "vqa-large",
 ];

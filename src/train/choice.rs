@@ -81,6 +81,8 @@ pub struct FineTuningOptions {
     pub caption: bool,
     /// Words kept of captions to be learnt.
     pub caption_words: usize,
+    /// The share of tokens that the decoder reads wrong in training.
+    pub noise: f64,
     /// Beams of evaluations; by default the task's, or every allowed answer scored.
     pub num_beams: Option<usize>,
     /// Learn from the model's own answers, by how good they are.
@@ -100,6 +102,7 @@ impl Default for FineTuningOptions {
             objects: false,
             caption: false,
             caption_words: super::objectives::CAPTION_WORDS,
+            noise: 0.0,
             num_beams: None,
             self_critical: false,
             frequencies: None,

@@ -56,9 +56,18 @@ pub struct Sample {
     pub conf: f32,
     /// The only targets there are; at every token only those compete that one of them has there.
     pub answers: Option<Arc<Trie>>,
+    /// What the decoder reads in place of the target, of the same length: noise makes it rely on the source.
+    pub misread: Option<Vec<u32>>,
 }
 
 impl Sample {
+    /// A text, and what is to be written of it.
+    pub fn new(objective: &'static str, source: Vec<u32>, target: Vec<u32>) -> Self {
+        let (image, answers, misread) = (None, None, None);
+        let (prefix, unjudged, codes, conf) = (Vec::new(), 0, false, 1.0);
+        Self { objective, image, source, prefix, target, unjudged, codes, conf, answers, misread }
+    }
+
     /// Positions that the decoder runs over.
     pub fn decoder_len(&self) -> usize {
         1 + self.prefix.len() + self.target.len()
@@ -66,7 +75,7 @@ impl Sample {
 
     /// What the decoder reads.
     pub fn previous(&self, bos: u32) -> Vec<u32> {
-        [&[bos], self.prefix.as_slice(), self.target.as_slice()].concat()
+        [&[bos], self.prefix.as_slice(), self.misread.as_deref().unwrap_or(&self.target)].concat()
     }
 
     /// The only tokens that compete at a judged position; none if all do.
@@ -136,15 +145,11 @@ impl Example {
     fn sample(&self, image: Option<Arc<PatchImage>>, vocab: &Vocab, side: u32) -> Result<Sample> {
         let prompt = self.task.prompt(&self.inputs, vocab)?;
         Ok(Sample {
-            objective: self.task.name,
             image,
-            source: prompt.source,
             prefix: prompt.prefix,
-            target: self.target.ids(vocab, side)?,
-            unjudged: 0,
             codes: matches!(self.target, Target::Codes(_)),
             conf: self.conf,
-            answers: None,
+            ..Sample::new(self.task.name, prompt.source, self.target.ids(vocab, side)?)
         })
     }
 }

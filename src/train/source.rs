@@ -111,6 +111,7 @@ fn finetuning(task: &'static Task, options: &FineTuningOptions, recipe: &Recipe,
         objects: options.objects,
         caption: options.caption,
         caption_words: options.caption_words,
+        noise: options.noise,
     };
     let rows = || Rows::new(task.name, row_options.clone());
     let training = training_files(task, options)?;

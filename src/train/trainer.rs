@@ -189,9 +189,15 @@ impl Trainer {
         let mut totals = Totals::default();
         let mut gradient: Option<Gradient> = None;
         for batches in groups {
-            let Some((sum, size, loss)) = self.group(batches, &mut totals).await? else { continue };
-            let [size, loss] = ranks.sum_pair([size as f64, loss])?;
+            let own = self.group(batches, &mut totals).await?;
+            // Ranks on which nothing of the group fell add up with the others all the same.
+            let summed = own.as_ref().map_or([0.0; 2], |(_, size, loss)| [*size as f64, *loss]);
+            let [size, loss] = ranks.sum_pair(summed)?;
+            if size == 0.0 {
+                continue;
+            }
             totals.loss += loss / size;
+            let sum = own.map_or_else(|| self.map.no_gradient(&self.model), |(sum, _, _)| sum);
             let mean = Gradient { values: sum.values * (1.0 / size), reached: sum.reached };
             gradient = Some(match gradient {
                 Some(gradient) => gradient.plus(mean),

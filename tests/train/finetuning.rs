@@ -99,14 +99,17 @@ fn a_model_remembers_how_it_was_trained_to_be_asked() {
     assert!(!answer(Some(ofa::task::PromptType::None)).starts_with(&source[1..source.len() - 1]));
 }
 
-/// One image that has been called two things.
-fn ambiguous(captions: &str) -> String {
+/// One image that is called by these names.
+fn named(captions: &str) -> String {
     format!("1\ti1\t{captions}\t\t{}\n", URL_SAFE.encode(png(32, 32)))
 }
 
 #[test]
-fn rewards_teach_a_model_which_of_its_captions_is_better() {
-    /// The first updates let the model say either caption, so about half of its beams are worth something.
+fn rewards_teach_a_model_to_prefer_the_better_of_its_captions() {
+    /// ROUGE-L of another caption, which shares no word with the right one, and of the right one.
+    const WRONG: f64 = 0.2;
+    const RIGHT: f64 = 0.9;
+    /// The share of right words in the beams' captions becomes larger than by chance: of 10, at most.
     const CLEARLY: f64 = 1.0;
     let _drawing = only_drawer();
     let folder = tempfile::tempdir().unwrap();
@@ -115,16 +118,18 @@ fn rewards_teach_a_model_which_of_its_captions_is_better() {
         "model.config.encoder_drop_path_rate=0.0",
         "model.config.decoder_drop_path_rate=0.0",
         "update.loss.label_smoothing=0.0",
+        "update.ema_decay=0.0",
         "update.schedule.warmup_updates=1",
-        "run.evaluate_every=0",
-        "batch.draws=2",
+        "update.schedule.end_lr=0.002",
+        "batch.draws=4",
     ];
+    // Cross-entropy first: the model says the frequent thing and knows the rare one.
     let (_parent, run) = directory();
-    let both = [plain.as_slice(), &["update.updates=60", "update.schedule.end_lr=0.01"]].concat();
-    let recipe = finetuning("caption", &ambiguous("a red cat sits&&the blue dog runs"), folder.path(), &both);
-    let mut told = session(&recipe, &run, false).unwrap();
-    go(&mut told, None);
-    told.export(&run.join("model")).unwrap();
+    let both = [plain.as_slice(), &["update.updates=80", "run.evaluate_every=0"]].concat();
+    let often = "the image there&&what maybe are&&what maybe are";
+    let mut first = session(&finetuning("caption", &named(often), folder.path(), &both), &run, false).unwrap();
+    go(&mut first, None);
+    first.export(&run.join("model")).unwrap();
 
     let frequencies = folder.path().join("frequencies.json");
     std::fs::write(&frequencies, r#"{"images": 20, "counts": {}}"#).unwrap();
@@ -132,16 +137,17 @@ fn rewards_teach_a_model_which_of_its_captions_is_better() {
         format!("model.from={:?}", run.join("model")),
         format!("data.frequencies={frequencies:?}"),
         "data.self_critical=true".to_owned(),
-        "update.updates=12".to_owned(),
+        "update.updates=16".to_owned(),
         "update.schedule.lr=0.002".to_owned(),
-        "update.schedule.end_lr=0.002".to_owned(),
+        "run.evaluate_every=2".to_owned(),
     ];
     let critical: Vec<&str> = plain.iter().copied().chain(critical.iter().map(String::as_str)).collect();
-    let recipe = finetuning("caption", &ambiguous("a red cat sits"), folder.path(), &critical);
-    let told = resumes(&recipe, 5);
+    let told = resumes(&finetuning("caption", &named("the image there"), folder.path(), &critical), 5);
     assert_eq!(told.objectives(), ["self_critical"].into());
-    let rewards = &told.rewards;
-    assert!(rewards[11] > rewards[0] + CLEARLY, "{rewards:?}");
+    assert_eq!(told.rewards.len(), 16);
+    let rouge: Vec<f64> = told.evaluations.iter().map(|evaluation| evaluation.metrics["caption.rouge_l"]).collect();
+    assert!(rouge[0] < WRONG && rouge[7] > RIGHT, "{rouge:?}");
+    assert!(told.rewards[15] > told.rewards[0] + CLEARLY, "{:?}", told.rewards);
 }
 
 #[test]

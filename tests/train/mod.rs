@@ -85,17 +85,8 @@ impl Draws for Toy {
         }
         let image = Arc::new(PatchImage { width: 32, height: 32, values });
         let answer = if bright { vec![40, 41] } else { vec![50] };
-        let sample = |objective, source: Vec<u32>, image| Sample {
-            objective,
-            image,
-            source,
-            prefix: Vec::new(),
-            target: answer.clone(),
-            unjudged: 0,
-            codes: false,
-            conf: 1.0,
-            answers: None,
-        };
+        let sample =
+            |objective, source: Vec<u32>, image| Sample { image, ..Sample::new(objective, source, answer.clone()) };
         Ok(Draw {
             main: vec![
                 sample("caption", vec![0, 10, 11, 2], Some(image.clone())),

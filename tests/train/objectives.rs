@@ -236,3 +236,21 @@ fn a_closed_set_of_answers_leaves_only_their_tokens() {
         assert!(row.contains(&token.id), "{row:?} and {token:?}");
     }
 }
+
+#[test]
+fn noise_changes_what_the_decoder_reads_and_not_what_it_writes() {
+    let folder = TempDir::new().unwrap();
+    let record = open_kind(&write(&folder, "s.tsv", "a red cat is here\tred cat on the mat\n"), "summary");
+    let record = record.record(0).unwrap();
+    let sample = |noise| {
+        let rows = Rows::new("summary", RowOptions { noise, ..RowOptions::default() }).unwrap();
+        rows.sample(&record, &SMALL, 32, &mut fastrand::Rng::with_seed(1)).unwrap()
+    };
+    let (clean, noisy) = (sample(0.0), sample(0.5));
+    assert_eq!(clean.target, noisy.target);
+    let (clean, noisy) = (clean.previous(0), noisy.previous(0));
+    assert_eq!((clean.len(), clean[0]), (noisy.len(), noisy[0]));
+    let wrong = clean.iter().zip(&noisy).filter(|(right, read)| right != read).count();
+    assert!(0 < wrong && wrong < clean.len() - 1, "{clean:?} {noisy:?}");
+    assert!(noisy[1..].iter().all(|id| (4..SMALL.layout().mask).contains(id)));
+}

@@ -14,6 +14,8 @@ pub const CAPTION_WORDS: usize = 20;
 /// Words that are kept of a summary, and tokens of an answer.
 const SUMMARY_WORDS: usize = 30;
 const ANSWER_TOKENS: usize = 30;
+/// Ids below this are no text.
+const SPECIALS: u32 = 4;
 
 /// How rows are read.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,11 +30,20 @@ pub struct RowOptions {
     pub caption: bool,
     /// Words kept of captions.
     pub caption_words: usize,
+    /// The share of tokens that the decoder reads wrong in training.
+    pub noise: f64,
 }
 
 impl Default for RowOptions {
     fn default() -> Self {
-        Self { prompt_type: None, answers: None, objects: false, caption: false, caption_words: CAPTION_WORDS }
+        Self {
+            prompt_type: None,
+            answers: None,
+            objects: false,
+            caption: false,
+            caption_words: CAPTION_WORDS,
+            noise: 0.0,
+        }
     }
 }
 
@@ -120,7 +131,13 @@ impl Rows {
     /// # Errors
     /// As [`Rows::question`]; those of the prompt name the row too.
     pub fn sample(&self, record: &Record, vocab: &Vocab, side: u32, random: &mut fastrand::Rng) -> Result<Sample> {
-        self.in_ids(self.example(record, random)?, record, vocab, side)
+        let mut sample = self.in_ids(self.example(record, random)?, record, vocab, side)?;
+        if self.options.noise > 0.0 {
+            let texts = SPECIALS..vocab.layout().mask;
+            let mut read = |id: &u32| if random.f64() < self.options.noise { random.u32(texts.clone()) } else { *id };
+            sample.misread = Some(sample.target.iter().map(&mut read).collect());
+        }
+        Ok(sample)
     }
 
     /// A row whose texts the model is to match with one of its own.

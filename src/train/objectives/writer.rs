@@ -60,7 +60,7 @@ impl<'a> Writer<'a> {
     pub fn question(&self, question: &str, answer: &str, conf: f32) -> Result<Sample> {
         // The table's prompt would end in a question mark; in pretraining a question stands as the data have it.
         let source = self.asked(&format!(" {}", clean::pre_question(question, SOURCE_WORDS)))?;
-        Ok(Sample { conf, ..sample("vqa", source, self.words(answer)?) })
+        Ok(Sample { conf, ..Sample::new("vqa", source, self.words(answer)?) })
     }
 
     /// An image, a question and an answer: is it right?
@@ -115,13 +115,13 @@ impl<'a> Writer<'a> {
         let mut source = self.asked(&instruction)?;
         let at = source.len() - 1 - NOISED_END;
         source.splice(at..at, noised[1..noised.len() - 1].iter().copied());
-        Ok(Sample { conf: EXTRA_CONF, ..sample(task.name, source, target) })
+        Ok(Sample { conf: EXTRA_CONF, ..Sample::new(task.name, source, target) })
     }
 
     /// A sample of a task in its own words.
     fn sample(&self, task: &str, inputs: &Inputs, target: Vec<u32>) -> Result<Sample> {
         let task = find(task)?;
-        Ok(sample(task.name, task.prompt(inputs, self.vocab)?.source, target))
+        Ok(Sample::new(task.name, task.prompt(inputs, self.vocab)?.source, target))
     }
 
     /// BOS, a text, EOS.
@@ -142,19 +142,5 @@ impl<'a> Writer<'a> {
     fn bins(&self, corners: [f32; 4]) -> Result<Vec<u32>> {
         let bins = boxes::quantise(corners, Ratio { x: 1.0, y: 1.0 }, self.vocab.layout().num_bins);
         bins.into_iter().map(|bin| self.vocab.bin(bin)).collect()
-    }
-}
-
-fn sample(objective: &'static str, source: Vec<u32>, target: Vec<u32>) -> Sample {
-    Sample {
-        objective,
-        image: None,
-        source,
-        prefix: Vec::new(),
-        target,
-        unjudged: 0,
-        codes: false,
-        conf: 1.0,
-        answers: None,
     }
 }
