@@ -1,9 +1,11 @@
 //! Convolution → BatchNorm → (+ residual) → ReLU, the stem's unit; and the plain convolution of the image codes.
 
+use super::host::in_host_memory;
+use super::products::convolve;
 use burn::module::{Module, Param, RunningState};
-use burn::tensor::Tensor;
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{Device, Tensor};
 
 const BATCH_NORM_EPSILON: f64 = 1e-5;
 /// The share of a batch in the running statistics.
@@ -35,6 +37,10 @@ impl ConvNorm {
     /// # Shapes
     /// `[B, in, h, w]` → `[B, out, ceil(h / stride), ceil(w / stride)]`
     pub fn forward(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
+        let device = x.device();
+        if device.is_autodiff() && in_host_memory(&device.without_autodiff()) {
+            return self.forward_by_products(x, residual, relu);
+        }
         let weight = self.weight.val();
         let [_, _, kernel, _] = weight.dims();
         let padding = kernel / 2;
@@ -48,35 +54,74 @@ impl ConvNorm {
         }
         if relu { burn::tensor::activation::relu(y) } else { y }
     }
+
+    /// The same as products of matrices with channels in rows, which trains a third faster on a CPU. Between units the
+    /// channels stay outermost, and [`swap_dims`](Tensor::swap_dims) moves nothing.
+    fn forward_by_products(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
+        let y = convolve(x.swap_dims(0, 1), self.weight.val(), self.stride);
+        let [channels, batch, height, width] = y.dims();
+        let rows = |x: Tensor<4>| x.reshape([channels, batch * height * width]);
+        let mut y = rows(y);
+        if let Some(bias) = &self.bias {
+            y = y + bias.val().reshape([channels, 1]);
+        }
+        if let Some(norm) = &self.norm {
+            y = norm.forward_rows(y);
+        }
+        if let Some(residual) = residual {
+            y = y + rows(residual.swap_dims(0, 1));
+        }
+        let y = if relu { burn::tensor::activation::relu(y) } else { y };
+        y.reshape([channels, batch, height, width]).swap_dims(0, 1)
+    }
 }
 
 impl BatchNorm {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, channels, _, _] = x.dims();
-        let (mean, var) = if self.frozen || !x.device().is_autodiff() {
+        let [batch, channels, height, width] = x.dims();
+        let (mean, var) = if self.is_fixed(&x.device()) {
             (self.running_mean.value(), self.running_var.value())
         } else {
-            self.observe(x.clone())
+            let rows = x.clone().swap_dims(0, 1).reshape([channels, batch * height * width]);
+            let mean = rows.clone().mean_dim(1);
+            let var = (rows - mean.clone()).square().mean_dim(1).reshape([channels]);
+            let mean = mean.reshape([channels]);
+            self.observe(mean.clone(), var.clone(), batch * height * width);
+            (mean, var)
         };
         let scale = self.weight.val() / (var + BATCH_NORM_EPSILON).sqrt();
         let shift = self.bias.val() - mean * scale.clone();
         x * scale.reshape([1, channels, 1, 1]) + shift.reshape([1, channels, 1, 1])
     }
 
-    /// Mean and variance of each channel of the batch, which also enter the running statistics, the variance there
-    /// without bias.
-    fn observe(&self, x: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
-        let [batch, channels, height, width] = x.dims();
-        let count = batch * height * width;
-        let rows = x.swap_dims(0, 1).reshape([channels, count]);
-        let mean = rows.clone().mean_dim(1);
-        let var = (rows - mean.clone()).square().mean_dim(1).reshape([channels]);
-        let mean = mean.reshape([channels]);
-        let unbiased = var.clone().detach() * (count as f64 / count.saturating_sub(1).max(1) as f64);
-        for (running, seen) in [(&self.running_mean, mean.clone().detach()), (&self.running_var, unbiased)] {
+    /// The same with channels in rows, `[C, n]`.
+    fn forward_rows(&self, x: Tensor<2>) -> Tensor<2> {
+        let [channels, count] = x.dims();
+        let row = |values: Tensor<1>| values.reshape([channels, 1]);
+        let (centred, var) = if self.is_fixed(&x.device()) {
+            (x - row(self.running_mean.value()), row(self.running_var.value()))
+        } else {
+            let mean = x.clone().mean_dim(1);
+            let centred = x - mean.clone();
+            let var = centred.clone().square().mean_dim(1);
+            self.observe(mean.reshape([channels]), var.clone().reshape([channels]), count);
+            (centred, var)
+        };
+        centred * (row(self.weight.val()) / (var + BATCH_NORM_EPSILON).sqrt()) + row(self.bias.val())
+    }
+
+    /// Whether it normalises by running statistics, not by those of the batch.
+    fn is_fixed(&self, device: &Device) -> bool {
+        self.frozen || !device.is_autodiff()
+    }
+
+    /// Lets the statistics of a batch of `count` values a channel enter the running ones, the variance there without
+    /// bias.
+    fn observe(&self, mean: Tensor<1>, var: Tensor<1>, count: usize) {
+        let unbiased = var.detach() * (count as f64 / count.saturating_sub(1).max(1) as f64);
+        for (running, seen) in [(&self.running_mean, mean.detach()), (&self.running_var, unbiased)] {
             running.update(running.value_sync() * (1.0 - BATCH_NORM_MOMENTUM) + seen * BATCH_NORM_MOMENTUM);
         }
-        (mean, var)
     }
 }
 

@@ -11,6 +11,7 @@ mod linear;
 mod next_token;
 mod norm;
 mod packed;
+mod products;
 mod top_k;
 
 pub use attention::{MASKED, attention};
