@@ -13,6 +13,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// How updates are made; names and defaults of the original where it has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,10 +91,11 @@ pub struct Updated {
     pub gradient_norm: f32,
     /// False if the gradient was no number, and the weights stay as they were.
     pub stepped: bool,
+    /// On all ranks.
     pub samples: usize,
-    /// Tokens that were judged.
+    /// Tokens that were judged, on all ranks.
     pub tokens: usize,
-    /// For each objective its likelihood a token, negative and in nats.
+    /// For each objective its likelihood a token, negative and in nats, on this rank.
     pub nll: BTreeMap<&'static str, f64>,
 }
 
@@ -169,6 +171,18 @@ impl Trainer {
         }
     }
 
+    /// A number that two trainers share if their weights and statistics are the same bits.
+    ///
+    /// # Errors
+    /// The device's, when the values cannot be read back.
+    pub async fn fingerprint(&self) -> Result<u64> {
+        let mut hasher = DefaultHasher::new();
+        for section in [Section::Parameters, Section::Statistics] {
+            floats(self.values(section)).await?.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+        }
+        Ok(hasher.finish())
+    }
+
     /// Puts the trainer where a checkpoint left it.
     pub(super) fn restore(&mut self, state: TrainerState, statistics: &Tensor<1>) {
         let model = self.map.load(self.model.clone(), Section::Parameters, &state.values);
@@ -186,6 +200,7 @@ impl Trainer {
         let lr = self.options.schedule.lr(update, self.options.updates);
         // Dropout is a function of the update, so that a resumed run repeats it.
         self.model.device().seed(seed_of(&[self.seed, update, ranks.rank() as u64]));
+        let statistics = self.values(Section::Statistics);
         let mut totals = Totals::default();
         let mut gradient: Option<Gradient> = None;
         for batches in groups {
@@ -204,12 +219,17 @@ impl Trainer {
                 None => mean,
             });
         }
-        let gradient =
+        totals.share(ranks)?;
+        let Gradient { values, reached } =
             gradient.ok_or_else(|| Error::option("data", "samples for an update", "none that can be read"))?;
-        let gradient = ranks.sum(gradient).await?;
+        let gradient = Gradient { values: ranks.sum(values).await?, reached: ranks.any(reached)? };
         let norm = gradient.norm().await?;
         ranks.agree("gradient", u64::from(norm.to_bits()))?;
         let stepped = norm.is_finite() && totals.loss.is_finite();
+        // What the norms have observed is averaged; after a bad update it may be no numbers, and is forgotten.
+        let observed = ranks.sum(self.values(Section::Statistics)).await? / ranks.size() as f64;
+        let kept = if stepped { observed } else { statistics };
+        self.model = self.map.load(self.model.clone(), Section::Statistics, &kept);
         if stepped {
             self.step(clip(gradient, norm, self.options.clip_norm), lr);
         } else {
@@ -292,6 +312,13 @@ impl Totals {
             *sum += f64::from(*nll);
             *count += 1;
         }
+    }
+
+    /// Adds what the other ranks counted. Likelihoods stay those of this rank's samples.
+    fn share(&mut self, ranks: &dyn Ranks) -> Result<()> {
+        let [samples, tokens] = ranks.sum_pair([self.samples as f64, self.tokens as f64])?;
+        (self.samples, self.tokens) = (samples as usize, tokens as usize);
+        Ok(())
     }
 
     fn updated(self, update: u64, lr: f64, gradient_norm: f32, stepped: bool) -> Updated {
