@@ -9,6 +9,9 @@ mod loading;
 mod metrics;
 mod objectives;
 mod pretraining;
+#[cfg(unix)]
+mod processes;
+mod ranks;
 mod recipes;
 mod resuming;
 mod updates;
