@@ -7,6 +7,8 @@ mod evaluate;
 mod finetuning;
 mod loading;
 mod metrics;
+#[cfg(feature = "mpi")]
+mod mpirun;
 mod objectives;
 mod pretraining;
 #[cfg(unix)]
