@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Updates that a dry run measures.
+const PLANNED: usize = 3;
+
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Directory of the run: checkpoints, journal, report, and in the end the model as a bundle
@@ -65,7 +68,7 @@ impl RunArgs {
         let leads = ranks.rank() == 0;
         let mut watch = Watch::new(leads);
         let Some(out) = self.out.as_deref().filter(|_| !self.dry_run) else {
-            watch.plan(&plan(&recipe, &device)?, &chosen);
+            watch.plan(&plan(&recipe, &device, PLANNED)?, &chosen);
             return Ok(());
         };
         let mut session = Session::open(recipe, out, &device, self.resume, leads)?;

@@ -14,6 +14,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Instant;
 
 /// How updates are made; names and defaults of the original where it has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,6 +98,10 @@ pub struct Updated {
     pub tokens: usize,
     /// For each objective its likelihood a token, negative and in nats, on this rank.
     pub nll: BTreeMap<&'static str, f64>,
+    /// Seconds of the forward passes, on this rank.
+    pub forward: f64,
+    /// Seconds of the backward passes, on this rank.
+    pub backward: f64,
 }
 
 impl Trainer {
@@ -251,10 +256,14 @@ impl Trainer {
     async fn group(&self, batches: &[Batch], totals: &mut Totals) -> Result<Option<(Gradient, usize, f64)>> {
         let mut sum: Option<(Gradient, usize, f64)> = None;
         for batch in batches.iter().filter(|batch| !batch.is_empty()) {
+            let began = Instant::now();
             let Loss { loss, sample_size, token_nll, samples, .. } = self.judge(batch).await?;
+            let judged = Instant::now();
             let mut gradients = loss.backward();
             let gradient = self.map.gradient(&self.model, &mut gradients);
             let loss = f64::from(floats(loss).await?.first().copied().unwrap_or(f32::NAN));
+            totals.forward += (judged - began).as_secs_f64();
+            totals.backward += judged.elapsed().as_secs_f64();
             totals.note(batch, &samples, &floats(token_nll).await?);
             sum = Some(match sum {
                 Some((past, size, sum)) => (past.plus(gradient), size + sample_size, sum + loss),
@@ -301,6 +310,8 @@ struct Totals {
     tokens: usize,
     /// Summed likelihoods and tokens by objective.
     objectives: BTreeMap<&'static str, (f64, usize)>,
+    forward: f64,
+    backward: f64,
 }
 
 impl Totals {
@@ -322,9 +333,9 @@ impl Totals {
     }
 
     fn updated(self, update: u64, lr: f64, gradient_norm: f32, stepped: bool) -> Updated {
-        let Self { loss, samples, tokens, objectives } = self;
+        let Self { loss, samples, tokens, objectives, forward, backward } = self;
         let nll = objectives.into_iter().map(|(name, (sum, count))| (name, sum / count as f64)).collect();
-        Updated { update, lr, loss, gradient_norm, stepped, samples, tokens, nll }
+        Updated { update, lr, loss, gradient_norm, stepped, samples, tokens, nll, forward, backward }
     }
 }
 
