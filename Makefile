@@ -107,12 +107,21 @@ demo: web ## Build everything and open the page in a browser
 
 # ---- checking -----------------------------------------------------------------------------------
 
-.PHONY: test test-native test-web lint parity parity-web
+.PHONY: test test-native test-web test-mpi lint parity parity-web
 test: test-native test-web ## Every test, native and in a real browser
 
 test-native: tools chromium seeded-weights
 	@$(say) 'Testing natively'
 	cargo test --locked
+
+test-mpi: tools ## Training on several ranks, with Open MPI (not part of `make test`)
+	@{ command -v mpirun && command -v clang && { ldconfig -p | grep libclang || ls /usr/lib/llvm-*/lib/libclang.so*; }; } >/dev/null 2>&1 || { \
+	  $(say) 'Installing Open MPI and libclang (apt)'; \
+	  sudo=$$(test $$(id -u) = 0 || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq libopenmpi-dev openmpi-bin libclang-dev clang >/dev/null || { \
+	    echo 'No MPI: install Open MPI with its headers, clang and libclang' >&2; exit 1; }; }
+	@$(say) 'Testing ranks under mpirun'
+	cargo test --locked --features mpi train::mpirun
 
 # A bundle of several small shards, so that downloads can be cut between and within them.
 export OFA_TEST_BUNDLE := $(CACHE)/test-bundle

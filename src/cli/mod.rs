@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand. Only this room prints.
 
+#[cfg(feature = "train")]
+mod bench;
 mod codes;
 mod convert;
 #[cfg(feature = "train")]
@@ -49,6 +51,9 @@ enum Command {
     #[cfg(feature = "train")]
     Finetune(finetune::Args),
     #[cfg(feature = "train")]
+    #[command(subcommand)]
+    Bench(bench::Command),
+    #[cfg(feature = "train")]
     Corpus(corpus::Args),
     Verify(verify::Args),
     #[cfg(feature = "train")]
@@ -72,6 +77,8 @@ pub fn run() -> ExitCode {
         Command::Pretrain(args) => pretrain::run(args),
         #[cfg(feature = "train")]
         Command::Finetune(args) => finetune::run(args),
+        #[cfg(feature = "train")]
+        Command::Bench(command) => bench::run(command),
         #[cfg(feature = "train")]
         Command::Corpus(args) => corpus::run(args),
         Command::Verify(args) => verify::run(args),

@@ -3,10 +3,14 @@
 use super::watch::Watch;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::train::{Alone, Ended, Event, Journal, Ranks, Recipe, Run, Session, assemble, plan, report, resolved};
+use crate::train::{Ended, Event, Journal, Ranks, Recipe, Run, Session, assemble, plan, report, resolved};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Updates that a dry run measures.
+const PLANNED: usize = 3;
 
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
@@ -46,13 +50,25 @@ impl RunArgs {
 
     /// Plans or runs. `command` is what the person would go on with.
     pub fn go(&self, command: &str, recipe: Recipe) -> Result<()> {
-        let recipe = resolved(recipe)?;
-        let (device, chosen) = pollster::block_on(DeviceChoice::from_name(&self.device)?.open())?;
         let ranks = ranks()?;
+        let ended = self.train(command, resolved(recipe)?, ranks.as_ref());
+        if let Err(error) = &ended
+            && ranks.size() > 1
+        {
+            eprintln!("error on rank {}: {error}", ranks.rank());
+            ranks.abort();
+        }
+        ended
+    }
+
+    fn train(&self, command: &str, recipe: Recipe, ranks: &dyn Ranks) -> Result<()> {
+        let (device, chosen) = pollster::block_on(DeviceChoice::from_name(&self.device)?.open())?;
+        let recipe_text = recipe.to_toml()?;
+        ranks.agree("recipe", fingerprint(&recipe_text))?;
         let leads = ranks.rank() == 0;
         let mut watch = Watch::new(leads);
         let Some(out) = self.out.as_deref().filter(|_| !self.dry_run) else {
-            watch.plan(&plan(&recipe, &device)?, &chosen);
+            watch.plan(&plan(&recipe, &device, PLANNED)?, &chosen);
             return Ok(());
         };
         let mut session = Session::open(recipe, out, &device, self.resume, leads)?;
@@ -61,7 +77,6 @@ impl RunArgs {
         let mut journal = leads
             .then(|| Journal::open(&session.directory, session.trainer.updates(), session.recipe.run.log_every))
             .transpose()?;
-        let recipe_text = session.recipe.to_toml()?;
         let interrupted = interrupts()?;
         let (mut unwritten, mut samples) = (None, Vec::new());
         let mut observe = |event: Event<'_>| {
@@ -82,7 +97,7 @@ impl RunArgs {
         };
         let Session { recipe, checkpoints, trainer, progress, .. } = &mut session;
         let draws = parts.draws.as_ref();
-        let run = Run { recipe, draws, ranks: ranks.as_ref(), checkpoints, interrupted: &interrupted };
+        let run = Run { recipe, draws, ranks, checkpoints, interrupted: &interrupted };
         let ended = run.go(trainer, progress.clone(), &mut |trainer| parts.evaluate(trainer), &mut observe)?;
         if !leads {
             return Ok(());
@@ -98,6 +113,12 @@ impl RunArgs {
         watch.say(&format!("{}: {parameters} parameters, f32; see also report.html beside it", model.display()));
         unwritten.map_or(Ok(()), Err)
     }
+}
+
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The first Ctrl-C asks the run to stop after a checkpoint, the second ends it.
@@ -116,7 +137,7 @@ fn interrupts() -> Result<Arc<AtomicBool>> {
 
 #[cfg(not(feature = "mpi"))]
 fn ranks() -> Result<Box<dyn Ranks>> {
-    Ok(Box::new(Alone))
+    Ok(Box::new(crate::train::Alone))
 }
 
 #[cfg(feature = "mpi")]

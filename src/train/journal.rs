@@ -3,6 +3,7 @@
 use super::run::{Event, StepTime};
 use super::tensorboard::TensorBoard;
 use crate::error::{Error, Result};
+use crate::weights::replace_file;
 use serde_json::{Value, json};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -41,9 +42,7 @@ impl Journal {
                 .filter(|line| line["update"].as_u64().is_some_and(|update| update <= updates))
                 .map(|line| format!("{line}\n"))
                 .collect();
-            let unfinished = path.with_extension("jsonl.tmp");
-            fs::write(&unfinished, kept).map_err(failed)?;
-            fs::rename(&unfinished, &path).map_err(failed)?;
+            replace_file(&path, kept.as_bytes())?;
         }
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
         let board = TensorBoard::create(&directory.join("tensorboard"), updates)?;

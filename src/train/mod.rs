@@ -54,7 +54,7 @@ pub use optimizer::{Adam, AdamOptions, Average, Schedule, clip};
 pub use parameters::{Entry, Gradient, ParameterMap, Section};
 pub use plan::{Plan, plan};
 pub use question::{Question, Questions, Reference};
-pub use ranks::{Alone, Ranks};
+pub use ranks::{Alone, Ranks, Summed};
 pub use recipe::{DataChoice, ModelChoice, Recipe, RunOptions};
 pub use run::{Answered, Ended, Evaluate, Evaluation, Event, Run, StepTime};
 pub use sample::{Draw, Draws, Example, PatchImage, Sample, Target, samples};

@@ -7,14 +7,10 @@ use super::ranks::Alone;
 use super::recipe::Recipe;
 use super::self_critical::answered;
 use super::session::prepare;
-use super::trainer::Updated;
 use crate::error::Result;
 use burn::tensor::Device;
 use std::collections::BTreeMap;
 use std::time::Instant;
-
-/// Updates that a plan measures, after one that warms up.
-const MEASURED: usize = 3;
 
 /// What a run would do.
 pub struct Plan {
@@ -29,15 +25,20 @@ pub struct Plan {
     pub state_bytes: usize,
     /// Seconds of an update.
     pub seconds: f64,
+    /// Of these, seconds of the forward and of the backward passes.
+    pub passes: [f64; 2],
     /// Seconds to make one update's batches.
     pub data_seconds: f64,
+    /// Judged tokens of an update.
+    pub tokens_per_update: f64,
 }
 
-/// What the run of `recipe` would do, measured on a few updates of a trainer that is then thrown away.
+/// What the run of `recipe` would do, measured on some updates of a trainer that is then thrown away, after one that
+/// warms up.
 ///
 /// # Errors
 /// Everything that would stop the run from beginning.
-pub fn plan(recipe: &Recipe, device: &Device) -> Result<Plan> {
+pub fn plan(recipe: &Recipe, device: &Device, measured: usize) -> Result<Plan> {
     let (files, mut trainer) = prepare(recipe, device)?;
     let parts = open(recipe, &files)?;
     let map = trainer.map();
@@ -54,9 +55,11 @@ pub fn plan(recipe: &Recipe, device: &Device) -> Result<Plan> {
     let options = &recipe.batch;
     let draws = parts.draws.as_ref();
     let loader = Loader { draws, options, config: &config, seed: recipe.seed, rank: (0, 1) };
-    let (mut seconds, mut data_seconds, mut samples) = (0.0, 0.0, 0);
+    let (mut seconds, mut passes, mut data_seconds) = (0.0, [0.0; 2], 0.0);
+    let (mut samples, mut tokens) = (0, 0);
+    let share = 1.0 / measured as f64;
     let mut objectives: BTreeMap<&'static str, f64> = BTreeMap::new();
-    for update in 0..=MEASURED {
+    for update in 0..=measured {
         let started = Instant::now();
         let loaded = loader.load(update as u64 * options.draws)?;
         let made = started.elapsed().as_secs_f64();
@@ -65,11 +68,14 @@ pub fn plan(recipe: &Recipe, device: &Device) -> Result<Plan> {
         for objective in groups.iter().flatten().flat_map(|batch| &batch.objectives) {
             *objectives.entry(objective).or_default() += 1.0;
         }
-        let Updated { samples: count, .. } = pollster::block_on(trainer.update(&groups, &Alone))?;
-        samples += count;
+        let updated = pollster::block_on(trainer.update(&groups, &Alone))?;
+        samples += updated.samples;
+        tokens += updated.tokens;
         if update > 0 {
-            data_seconds += made / MEASURED as f64;
-            seconds += started.elapsed().as_secs_f64() / MEASURED as f64;
+            data_seconds += made * share;
+            seconds += started.elapsed().as_secs_f64() * share;
+            passes[0] += updated.forward * share;
+            passes[1] += updated.backward * share;
         }
     }
     objectives.values_mut().for_each(|share| *share /= samples as f64);
@@ -78,10 +84,12 @@ pub fn plan(recipe: &Recipe, device: &Device) -> Result<Plan> {
         frozen,
         updates: recipe.update.updates,
         draws: options.draws,
-        samples_per_update: samples as f64 / (MEASURED + 1) as f64,
+        samples_per_update: samples as f64 / (measured + 1) as f64,
         objectives,
         state_bytes,
         seconds,
+        passes,
         data_seconds,
+        tokens_per_update: tokens as f64 / (measured + 1) as f64,
     })
 }

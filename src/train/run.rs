@@ -120,6 +120,7 @@ impl Run<'_> {
             rank: (self.ranks.rank(), self.ranks.size()),
         };
         let leads = self.ranks.rank() == 0;
+        self.check_ranks(trainer)?;
         watch(Event::Began { updates: trainer.updates(), total: update.updates });
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel::<Result<Loaded>>(AHEAD);
@@ -147,6 +148,9 @@ impl Run<'_> {
                 let [stop, _] = self.ranks.sum_pair([f64::from(self.interrupted.load(Ordering::Relaxed)), 0.0])?;
                 let ended = stop > 0.0 || updated.update == update.updates;
                 let due = |every: u64| every > 0 && (updated.update.is_multiple_of(every) || ended && stop == 0.0);
+                if ended || due(run.checkpoint_every) {
+                    self.check_ranks(trainer)?;
+                }
                 if leads && due(run.evaluate_every) {
                     let evaluation = evaluate(trainer)?;
                     if progress.best.is_none_or(|(best, _)| evaluation.overall > best) {
@@ -165,6 +169,14 @@ impl Run<'_> {
             }
             Ok(Ended::Done)
         })
+    }
+
+    /// Weights that have come apart would train on unnoticed: each rank's gradient belongs to weights of its own.
+    fn check_ranks(&self, trainer: &Trainer) -> Result<()> {
+        if self.ranks.size() == 1 {
+            return Ok(());
+        }
+        self.ranks.agree("set of weights", pollster::block_on(trainer.fingerprint())?)
     }
 
     fn note_skipped(&self, loaded: &Loaded, progress: &mut Progress, watch: &mut dyn FnMut(Event<'_>)) -> Result<()> {

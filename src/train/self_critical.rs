@@ -119,18 +119,19 @@ pub async fn answered(
     options: &BatchOptions,
 ) -> Result<(Vec<Vec<Batch>>, Option<f64>)> {
     let Loaded { mut groups, rewarded, .. } = loaded;
-    if rewarded.is_empty() {
-        return Ok((groups, None));
-    }
-    let critic = draws.critic().ok_or_else(|| Error::option("data", "somebody who rewards answers", "nobody"))?;
+    let Some(critic) = draws.critic() else {
+        let nobody = || Error::option("data", "somebody who rewards answers", "nobody");
+        return if rewarded.is_empty() { Ok((groups, None)) } else { Err(nobody()) };
+    };
     let (mut batches, mut scores) = (Vec::new(), Vec::new());
     for asked in rewarded {
         let criticised = critic.criticise(trainer, &asked).await?;
         scores.extend(criticised.scores);
         batches.push(Batch::new(&criticised.samples, trainer.config(), options.sample_patches, trainer.updates())?);
     }
+    // All ranks have the same groups, even if one could read no image.
     groups.push(batches);
-    Ok((groups, Some(mean(scores.into_iter()))))
+    Ok((groups, (!scores.is_empty()).then(|| mean(scores.into_iter()))))
 }
 
 /// Images of one size through the stem.

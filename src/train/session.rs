@@ -8,8 +8,9 @@ use crate::config::{AnswerOptions, GenerationConfig, OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
 use crate::model::{Parameters, Random, parameter_shapes};
 use crate::vocab::Vocab;
-use crate::weights::VocabFiles;
-use crate::weights::{BundleFiles, DeviceWeights, Manifest, Precision, read_files, read_tensors, write_bundle};
+use crate::weights::{
+    BundleFiles, DeviceWeights, Manifest, Precision, VocabFiles, read_files, read_tensors, replace_file, write_bundle,
+};
 use burn::tensor::Device;
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
@@ -42,6 +43,9 @@ impl Session {
         fs::create_dir_all(directory).map_err(|error| Error::file(directory.display(), error))?;
         let lock = leads.then(|| lock(directory)).transpose()?;
         let checkpoints = Checkpoints::open(&directory.join(CHECKPOINTS), recipe.run.keep_last)?;
+        if leads {
+            checkpoints.sweep()?;
+        }
         let latest = checkpoints.latest()?;
         if latest.is_some() && !resume {
             let reason = "holds a run already: pass --resume to go on with it, or choose another directory";
@@ -56,8 +60,8 @@ impl Session {
             None => Progress::default(),
         };
         if leads {
-            let path = directory.join(RECIPE);
-            fs::write(&path, recipe.to_toml()?).map_err(|error| Error::file(path.display(), error))?;
+            // The other ranks may be reading it.
+            replace_file(&directory.join(RECIPE), recipe.to_toml()?.as_bytes())?;
         }
         Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, _lock: lock })
     }

@@ -13,6 +13,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Instant;
 
 /// How updates are made; names and defaults of the original where it has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,11 +92,16 @@ pub struct Updated {
     pub gradient_norm: f32,
     /// False if the gradient was no number, and the weights stay as they were.
     pub stepped: bool,
+    /// On all ranks.
     pub samples: usize,
-    /// Tokens that were judged.
+    /// Tokens that were judged, on all ranks.
     pub tokens: usize,
-    /// For each objective its likelihood a token, negative and in nats.
+    /// For each objective its likelihood a token, negative and in nats, on this rank.
     pub nll: BTreeMap<&'static str, f64>,
+    /// Seconds of the forward passes, on this rank.
+    pub forward: f64,
+    /// Seconds of the backward passes, on this rank.
+    pub backward: f64,
 }
 
 impl Trainer {
@@ -169,6 +176,18 @@ impl Trainer {
         }
     }
 
+    /// A number that two trainers share if their weights and statistics are the same bits.
+    ///
+    /// # Errors
+    /// The device's, when the values cannot be read back.
+    pub async fn fingerprint(&self) -> Result<u64> {
+        let mut hasher = DefaultHasher::new();
+        for section in [Section::Parameters, Section::Statistics] {
+            floats(self.values(section)).await?.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+        }
+        Ok(hasher.finish())
+    }
+
     /// Puts the trainer where a checkpoint left it.
     pub(super) fn restore(&mut self, state: TrainerState, statistics: &Tensor<1>) {
         let model = self.map.load(self.model.clone(), Section::Parameters, &state.values);
@@ -186,6 +205,7 @@ impl Trainer {
         let lr = self.options.schedule.lr(update, self.options.updates);
         // Dropout is a function of the update, so that a resumed run repeats it.
         self.model.device().seed(seed_of(&[self.seed, update, ranks.rank() as u64]));
+        let statistics = self.values(Section::Statistics);
         let mut totals = Totals::default();
         let mut gradient: Option<Gradient> = None;
         for batches in groups {
@@ -204,12 +224,17 @@ impl Trainer {
                 None => mean,
             });
         }
-        let gradient =
+        totals.share(ranks)?;
+        let Gradient { values, reached } =
             gradient.ok_or_else(|| Error::option("data", "samples for an update", "none that can be read"))?;
-        let gradient = ranks.sum(gradient).await?;
+        let gradient = Gradient { values: ranks.sum(values).await?, reached: ranks.any(reached)? };
         let norm = gradient.norm().await?;
         ranks.agree("gradient", u64::from(norm.to_bits()))?;
         let stepped = norm.is_finite() && totals.loss.is_finite();
+        // What the norms have observed is averaged; after a bad update it may be no numbers, and is forgotten.
+        let observed = ranks.sum(self.values(Section::Statistics)).await? / ranks.size() as f64;
+        let kept = if stepped { observed } else { statistics };
+        self.model = self.map.load(self.model.clone(), Section::Statistics, &kept);
         if stepped {
             self.step(clip(gradient, norm, self.options.clip_norm), lr);
         } else {
@@ -231,10 +256,14 @@ impl Trainer {
     async fn group(&self, batches: &[Batch], totals: &mut Totals) -> Result<Option<(Gradient, usize, f64)>> {
         let mut sum: Option<(Gradient, usize, f64)> = None;
         for batch in batches.iter().filter(|batch| !batch.is_empty()) {
+            let began = Instant::now();
             let Loss { loss, sample_size, token_nll, samples, .. } = self.judge(batch).await?;
+            let judged = Instant::now();
             let mut gradients = loss.backward();
             let gradient = self.map.gradient(&self.model, &mut gradients);
             let loss = f64::from(floats(loss).await?.first().copied().unwrap_or(f32::NAN));
+            totals.forward += (judged - began).as_secs_f64();
+            totals.backward += judged.elapsed().as_secs_f64();
             totals.note(batch, &samples, &floats(token_nll).await?);
             sum = Some(match sum {
                 Some((past, size, sum)) => (past.plus(gradient), size + sample_size, sum + loss),
@@ -281,6 +310,8 @@ struct Totals {
     tokens: usize,
     /// Summed likelihoods and tokens by objective.
     objectives: BTreeMap<&'static str, (f64, usize)>,
+    forward: f64,
+    backward: f64,
 }
 
 impl Totals {
@@ -294,10 +325,17 @@ impl Totals {
         }
     }
 
+    /// Adds what the other ranks counted. Likelihoods stay those of this rank's samples.
+    fn share(&mut self, ranks: &dyn Ranks) -> Result<()> {
+        let [samples, tokens] = ranks.sum_pair([self.samples as f64, self.tokens as f64])?;
+        (self.samples, self.tokens) = (samples as usize, tokens as usize);
+        Ok(())
+    }
+
     fn updated(self, update: u64, lr: f64, gradient_norm: f32, stepped: bool) -> Updated {
-        let Self { loss, samples, tokens, objectives } = self;
+        let Self { loss, samples, tokens, objectives, forward, backward } = self;
         let nll = objectives.into_iter().map(|(name, (sum, count))| (name, sum / count as f64)).collect();
-        Updated { update, lr, loss, gradient_norm, stepped, samples, tokens, nll }
+        Updated { update, lr, loss, gradient_norm, stepped, samples, tokens, nll, forward, backward }
     }
 }
 

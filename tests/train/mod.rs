@@ -7,8 +7,13 @@ mod evaluate;
 mod finetuning;
 mod loading;
 mod metrics;
+#[cfg(feature = "mpi")]
+mod mpirun;
 mod objectives;
 mod pretraining;
+#[cfg(unix)]
+mod processes;
+mod ranks;
 mod recipes;
 mod resuming;
 mod updates;
