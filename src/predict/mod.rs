@@ -1,6 +1,8 @@
 //! The façade: a model, its vocabulary and its table of tasks as one thing that answers.
 
+mod attention;
 mod codes;
+mod drawing;
 #[cfg(feature = "cli")]
 mod load;
 mod step;
@@ -11,13 +13,15 @@ use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, Trie, beam_search
 use crate::image::{Pixels, hide_middle, to_patch_image};
 use crate::kernels::indices;
 use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
-use crate::task::{Answer, AnswerContext, AnswerKind, Hypothesis, ImageRule, Inputs, Prompt, Task};
+use crate::task::{Answer, AnswerContext, AnswerKind, Constraint, Hypothesis, ImageRule, Inputs, Prompt, Task};
 use crate::vocab::Vocab;
 use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
 use web_time::Instant;
 
+pub use attention::{Attended, Attention};
 pub use codes::ImageCodes;
+pub use drawing::Drawing;
 pub use step::ModelStep;
 
 /// Everything that answers.
@@ -48,6 +52,13 @@ pub enum Event {
         step: usize,
         /// The best hypothesis so far.
         text: String,
+    },
+    /// A step of a drawing was taken.
+    Codes {
+        /// From 1.
+        step: usize,
+        /// Those of the first unfinished sequence, row after row.
+        codes: Vec<usize>,
     },
 }
 
@@ -187,8 +198,15 @@ impl Predictor {
                 let ids = SpecialIds::new(&self.config);
                 let prefix_len = prompt.prefix.len();
                 let mut each = async |progress: Progress<'_>| {
-                    let text = self.vocab.decode(progress.tokens.get(prefix_len..).unwrap_or_default());
-                    report(Event::Token { step: progress.step, text: text.trim().to_string() }).await
+                    let (step, tokens) = (progress.step, progress.tokens.get(prefix_len..).unwrap_or_default());
+                    report(match task.constraint {
+                        Constraint::Codes => {
+                            let codes = tokens.iter().filter_map(|token| self.vocab.code_index(*token)).collect();
+                            Event::Codes { step, codes }
+                        }
+                        _ => Event::Token { step, text: self.vocab.decode(tokens).trim().to_string() },
+                    })
+                    .await
                 };
                 let prefixes = [prompt.prefix.clone()];
                 let start = Start { prefixes: &prefixes, trie: trie.as_ref() };
