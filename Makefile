@@ -120,6 +120,7 @@ export OFA_TEST_BUNDLE := $(CACHE)/test-bundle
 test-bundle: binary
 	@$(OFA) init --config tests/golden/seeded.json --tokenizer tests/golden/tokenizer --seed 7 --gain 5 --shard-size 1 \
 	  --generation tests/golden/seeded_generation.json --out $(OFA_TEST_BUNDLE)
+	@$(OFA) codes convert tests/golden/vqgan/model.safetensors --out $(OFA_TEST_BUNDLE)/vqgan
 
 test-web: web test-bundle chromium
 	@$(say) 'Testing in Chromium'
@@ -154,6 +155,8 @@ size: bindgen npm ## Build the release wasm and weigh what a visitor downloads
 .PHONY: seeded-bundle
 seeded-bundle: test-bundle ## The small bundle of the page, again from its seed
 	$(OFA) export $(OFA_TEST_BUNDLE) --out www/demo/models/seeded --dtype q8 --device cpu
+	@# Larger than the model, and what they draw is noise.
+	rm -r www/demo/models/seeded/vqgan
 
 .PHONY: release-wasm
 release-wasm: WASM_PROFILE := web-release

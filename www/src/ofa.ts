@@ -18,6 +18,7 @@ import type {
 
 export { OfaError, type OfaErrorCode } from "./errors.js";
 export type { ImageInput } from "./image.js";
+export { TASK_IMAGES } from "./tasks.gen.js";
 export type * from "./types.js";
 
 export interface LoadOptions {

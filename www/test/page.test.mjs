@@ -59,9 +59,9 @@ test("a question is asked with the keyboard alone", () =>
     await focusOn("#samples button:nth-child(2)");
     await page.keyboard.press("Enter");
     await page.waitForSelector("#samples button:nth-child(2)[aria-pressed=true]");
-    await focusOn("input[name=task]");
+    await focusOn("#tabs [aria-selected=true]");
     await page.keyboard.press("ArrowRight");
-    await focusOn("#question");
+    await focusOn("#field-text");
     await page.keyboard.type("what is it?");
     await page.keyboard.press("Enter");
     await answered(page);
@@ -87,13 +87,13 @@ test("an answer is cancelled", () =>
     await page.evaluate(() => {
       const text = document.querySelector("#text");
       new MutationObserver((_, observer) => {
-        if (!text.textContent) return;
+        if (!text.textContent || !document.querySelector("#cancel-run").checkVisibility()) return;
         observer.disconnect();
         document.querySelector("#cancel-run").click();
       }).observe(text, { childList: true, characterData: true, subtree: true });
     });
     await run(page);
-    await page.waitForFunction(() => document.querySelector("#text").textContent === "Cancelled.");
+    await page.waitForFunction(() => document.querySelector("#status").textContent === "Cancelled.");
     await run(page);
     await answered(page);
   }));
