@@ -8,7 +8,7 @@ use crate::device::{DeviceChoice, DeviceReport};
 use crate::error::{Error, Result};
 use crate::image::Pixels;
 use crate::predict::{EncodedImage, Predictor};
-use crate::task;
+use crate::task::{self, Inputs};
 use crate::vocab::Vocab;
 use crate::weights::{Assembler, DeviceWeights};
 use burn::tensor::Device;
@@ -156,6 +156,30 @@ impl Session {
             json(&answer)
         };
         answer.await.map_err(js_error)
+    }
+
+    /// Answers many questions of one image, or of none, in batches: `inputs` is a list, and so is what comes back.
+    #[wasm_bindgen(js_name = runAll)]
+    pub async fn run_all(
+        &self,
+        task: &str,
+        image: Option<u32>,
+        inputs: &str,
+        options: Option<String>,
+        on_event: Option<Function>,
+    ) -> std::result::Result<String, JsValue> {
+        let answers = async {
+            let image = image.map(|handle| self.image(handle)).transpose()?;
+            let inputs: Vec<Inputs> = json_or_default("inputs", Some(inputs))?;
+            let questions: Vec<_> = inputs.iter().map(|inputs| (image, inputs)).collect();
+            let options = json_or_default("options", options.as_deref())?;
+            let report = async |event| match &on_event {
+                Some(on_event) => notify(on_event, &json(&event)?).await,
+                None => Ok(()),
+            };
+            json(&self.predictor()?.answer_all(task::find(task)?, &questions, &options, report).await?)
+        };
+        answers.await.map_err(js_error)
     }
 
     /// Where the model looked while it wrote `tokens`, an answer to these inputs; as JSON.

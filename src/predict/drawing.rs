@@ -39,8 +39,7 @@ impl Predictor {
     async fn fit(&self, pixels: &Pixels, caption: &str) -> Result<f64> {
         let (task, options) = (find("match")?, AnswerOptions::default());
         let image = self.encode_image(task, pixels, &options).await?;
-        let inputs = Inputs { text: Some(caption.to_owned()), ..Inputs::default() };
-        let answered = self.answer(task, Some(&image), &inputs, &options, async |_| Ok(())).await?;
+        let answered = self.answer(task, Some(&image), &Inputs::of_text(caption), &options, async |_| Ok(())).await?;
         let Answer::Labels { alternatives, .. } = answered.answer else {
             return Ok(0.0);
         };

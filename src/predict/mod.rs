@@ -1,6 +1,7 @@
 //! The façade: a model, its vocabulary and its table of tasks as one thing that answers.
 
 mod attention;
+mod batch;
 mod codes;
 mod drawing;
 #[cfg(feature = "cli")]
@@ -198,15 +199,8 @@ impl Predictor {
                 let ids = SpecialIds::new(&self.config);
                 let prefix_len = prompt.prefix.len();
                 let mut each = async |progress: Progress<'_>| {
-                    let (step, tokens) = (progress.step, progress.tokens.get(prefix_len..).unwrap_or_default());
-                    report(match task.constraint {
-                        Constraint::Codes => {
-                            let codes = tokens.iter().filter_map(|token| self.vocab.code_index(*token)).collect();
-                            Event::Codes { step, codes }
-                        }
-                        _ => Event::Token { step, text: self.vocab.decode(tokens).trim().to_string() },
-                    })
-                    .await
+                    let tokens = progress.tokens.get(prefix_len..).unwrap_or_default();
+                    report(self.event(task, progress.step, tokens)).await
                 };
                 let prefixes = [prompt.prefix.clone()];
                 let start = Start { prefixes: &prefixes, trie: trie.as_ref() };
@@ -221,22 +215,46 @@ impl Predictor {
                 (found.into_iter().flatten().map(Hypothesis::from).collect(), step.steps())
             }
         };
+        let timings = Timings {
+            stem_ms: image.map_or(0.0, |image| image.stem_ms),
+            encoder_ms,
+            decode_ms: milliseconds(started),
+            steps,
+        };
+        Ok(self.read(task, image, inputs, prompt.prefix.len(), hypotheses, timings))
+    }
+
+    /// A step of an answer, `tokens` being what was written behind the prefix.
+    fn event(&self, task: &Task, step: usize, tokens: &[u32]) -> Event {
+        match task.constraint {
+            Constraint::Codes => {
+                Event::Codes { step, codes: tokens.iter().filter_map(|token| self.vocab.code_index(*token)).collect() }
+            }
+            _ => Event::Token { step, text: self.vocab.decode(tokens).trim().to_string() },
+        }
+    }
+
+    /// The answer in what was found.
+    fn read(
+        &self,
+        task: &Task,
+        image: Option<&EncodedImage>,
+        inputs: &Inputs,
+        prefix_len: usize,
+        hypotheses: Vec<Hypothesis>,
+        timings: Timings,
+    ) -> Answered {
         let context = AnswerContext {
-            prefix_len: prompt.prefix.len(),
+            prefix_len,
             image: image.map(|image| image.size),
             side: image.map(|image| image.rule.side),
             phrase: inputs.text.as_deref().unwrap_or_default().trim(),
         };
-        Ok(Answered {
+        Answered {
             answer: task.answer(&hypotheses, &context, &self.vocab),
             tokens: hypotheses.into_iter().next().map(|best| best.tokens).unwrap_or_default(),
-            timings: Timings {
-                stem_ms: image.map_or(0.0, |image| image.stem_ms),
-                encoder_ms,
-                decode_ms: milliseconds(started),
-                steps,
-            },
-        })
+            timings,
+        }
     }
 
     /// The search's options for an answer that must fit into the decoder with its prompt.
