@@ -188,11 +188,14 @@ impl Session {
         task: &str,
         image: u32,
         inputs: Option<String>,
+        options: Option<String>,
         tokens: Vec<u32>,
     ) -> std::result::Result<String, JsValue> {
         let attention = async {
             let inputs = json_or_default("inputs", inputs.as_deref())?;
-            json(&self.predictor()?.attention(task::find(task)?, self.image(image)?, &inputs, &tokens).await?)
+            let (task, image) = (task::find(task)?, self.image(image)?);
+            let options = json_or_default("options", options.as_deref())?;
+            json(&self.predictor()?.attention(task, image, &inputs, &options, &tokens).await?)
         };
         attention.await.map_err(js_error)
     }

@@ -140,7 +140,7 @@ pub fn run(args: Args) -> Result<()> {
         json["device"] = serde_json::to_value(&report).map_err(failed)?;
         if args.attention {
             let image = image.as_ref().ok_or_else(|| Error::option("attention", "a task on an image", task.name))?;
-            let attention = predictor.attention(task, image, &inputs, &answered.tokens).await?;
+            let attention = predictor.attention(task, image, &inputs, &options, &answered.tokens).await?;
             json["attention"] = serde_json::to_value(&attention).map_err(failed)?;
         }
         println!("{json}");

@@ -1,6 +1,7 @@
 //! Where the model looked while it wrote an answer.
 
 use super::{EncodedImage, Predictor};
+use crate::config::AnswerOptions;
 use crate::error::{Error, Result};
 use crate::model::TokenBatch;
 use crate::task::{Constraint, Inputs, Task};
@@ -26,8 +27,8 @@ pub struct Attended {
 
 impl Predictor {
     /// Reads an answer again in one pass of the decoder and tells, for each of its words, where the cross-attention
-    /// that led to it went: the mean over layers, heads and the word's tokens. `tokens` are those of
-    /// [`Answered`](super::Answered).
+    /// that led to it went: the mean over layers, heads and the word's tokens. The other arguments are those of
+    /// [`answer`](Self::answer), `tokens` what it [answered](super::Answered).
     ///
     /// # Errors
     /// [`Error::Task`] as in [`answer`](Self::answer), [`Error::Option`] for tokens that no answer of this model has.
@@ -36,9 +37,10 @@ impl Predictor {
         task: &Task,
         image: &EncodedImage,
         inputs: &Inputs,
+        options: &AnswerOptions,
         tokens: &[u32],
     ) -> Result<Attention> {
-        let prompt = task.prompt(inputs, &self.vocab)?;
+        let prompt = self.prompt(task, inputs, options)?;
         let source = self.source(task, Some(image), &prompt.source)?;
         self.check_tokens(tokens)?;
         let encoded = self.model.encode(&source);

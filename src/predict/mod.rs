@@ -161,15 +161,7 @@ impl Predictor {
         options: &AnswerOptions,
         mut report: impl AsyncFnMut(Event) -> Result<()>,
     ) -> Result<Answered> {
-        let prompted;
-        let inputs = match (inputs.prompt_type, self.generation.complete(task.name, options).prompt_type) {
-            (None, Some(own)) => {
-                prompted = Inputs { prompt_type: Some(own), ..inputs.clone() };
-                &prompted
-            }
-            _ => inputs,
-        };
-        let prompt = task.prompt(inputs, &self.vocab)?;
+        let prompt = self.prompt(task, inputs, options)?;
         if task.answer == AnswerKind::Label && prompt.candidates.is_none() {
             return Err(Error::task(task.name, "needs `answers`: the names to choose from"));
         }
@@ -222,6 +214,12 @@ impl Predictor {
             steps,
         };
         Ok(self.read(task, image, inputs, prompt.prefix.len(), hypotheses, timings))
+    }
+
+    /// What the encoder and the decoder read. The bundle's prompt type stands in for the task's own.
+    fn prompt(&self, task: &Task, inputs: &Inputs, options: &AnswerOptions) -> Result<Prompt> {
+        let prompt_type = inputs.prompt_type.or(self.generation.complete(task.name, options).prompt_type);
+        task.prompt(&Inputs { prompt_type, ..inputs.clone() }, &self.vocab)
     }
 
     /// A step of an answer, `tokens` being what was written behind the prefix.

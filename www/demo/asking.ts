@@ -35,7 +35,7 @@ export class Asking {
   /** Where the model looked as it wrote an answer. */
   async attention({ task, inputs, options }: Question, sees: string, answer: Answer, signal: AbortSignal): Promise<Attention> {
     const image = await this.image(task, sees, options.imageSize, signal);
-    return this.ofa.attention(task, image, inputs, answer, { signal });
+    return this.ofa.attention(task, image, inputs, answer, { ...options, signal });
   }
 
   /** Frees what was encoded. */

@@ -10,8 +10,10 @@ interface Limits {
   step?: number;
 }
 
+type Numeric = Exclude<keyof AnswerOptions, "promptType">;
+
 /** Options that every panel offers; what is left empty is the task's own. */
-const OPTIONS: Partial<Record<keyof AnswerOptions, Limits>> = {
+const OPTIONS: Partial<Record<Numeric, Limits>> = {
   numBeams: { label: "Beams, or draws", min: 1, max: 64 },
   maxLen: { label: "Longest answer", min: 1 },
   imageSize: { label: "Image size", min: 16, step: 16 },
@@ -29,13 +31,13 @@ export class Form {
   private fields = new Map<Field, HTMLInputElement | HTMLTextAreaElement>();
   private task: HTMLSelectElement | undefined;
   private panel: Panel | undefined;
-  private readonly options = new Map<keyof AnswerOptions, HTMLInputElement>();
+  private readonly options = new Map<Numeric, HTMLInputElement>();
 
   constructor(private readonly region: Region) {
     for (const [name, { label, ...limits }] of Object.entries(OPTIONS)) {
       const input = make("input", { type: "number", id: `option-${name}`, placeholder: "auto" });
       for (const [limit, value] of Object.entries(limits)) input.setAttribute(limit, String(value));
-      this.options.set(name as keyof AnswerOptions, input);
+      this.options.set(name as Numeric, input);
       el("options").append(make("label", {}, label, input));
     }
   }

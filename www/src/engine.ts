@@ -33,7 +33,21 @@ export interface Engine {
     onEvent: (event: StepEvent) => void,
     signal: AbortSignal,
   ): Promise<unknown>;
-  attention(task: string, image: number, inputs: TaskInputs, tokens: number[], signal: AbortSignal): Promise<Attention>;
+  runAll(
+    task: string,
+    image: number | undefined,
+    inputs: TaskInputs[],
+    options: AnswerOptions,
+    signal: AbortSignal,
+  ): Promise<unknown[]>;
+  attention(
+    task: string,
+    image: number,
+    inputs: TaskInputs,
+    options: AnswerOptions,
+    tokens: number[],
+    signal: AbortSignal,
+  ): Promise<Attention>;
   /** Does nothing if they are loaded. */
   loadCodes(onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<void>;
   draw(codes: number[], caption: string | undefined, signal: AbortSignal): Promise<Drawn | undefined>;
@@ -132,9 +146,35 @@ export class LocalEngine implements Engine {
     });
   }
 
-  attention(task: string, image: number, inputs: TaskInputs, tokens: number[], signal: AbortSignal): Promise<Attention> {
-    return this.inTurn(signal, async (session) =>
-      JSON.parse(await session.attention(task, image, JSON.stringify(inputs), Uint32Array.from(tokens))) as Attention);
+  runAll(
+    task: string,
+    image: number | undefined,
+    inputs: TaskInputs[],
+    options: AnswerOptions,
+    signal: AbortSignal,
+  ): Promise<unknown[]> {
+    return this.inTurn(signal, async (session) => {
+      const each = async () => {
+        await macrotask();
+        return !signal.aborted;
+      };
+      const answers = await session.runAll(task, image, JSON.stringify(inputs), JSON.stringify(options), each);
+      return JSON.parse(answers) as unknown[];
+    });
+  }
+
+  attention(
+    task: string,
+    image: number,
+    inputs: TaskInputs,
+    options: AnswerOptions,
+    tokens: number[],
+    signal: AbortSignal,
+  ): Promise<Attention> {
+    return this.inTurn(signal, async (session) => {
+      const given = [JSON.stringify(inputs), JSON.stringify(options)] as const;
+      return JSON.parse(await session.attention(task, image, ...given, Uint32Array.from(tokens))) as Attention;
+    });
   }
 
   async loadCodes(onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<void> {

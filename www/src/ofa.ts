@@ -177,21 +177,34 @@ export class OFA {
     return this.ask(task, image, inputs, rest, (event) => event.event === "token" && onToken(event));
   }
 
+  /** Many questions of one image, or of none, in batches: the answers are those of {@link run} one by one, sooner. */
+  runAll<T extends TaskName>(
+    task: T,
+    image: ImageInput | EncodedImage | undefined,
+    inputs: TaskInputs[],
+    options: Omit<CallOptions, "onToken"> = {},
+  ): Promise<TaskAnswers[T][]> {
+    const { signal = never(), ...answerOptions } = options;
+    return this.loaded.use((engine) =>
+      withHandle(engine, task, image, answerOptions, signal, async (handle) =>
+        (await engine.runAll(task, handle, inputs, answerOptions, signal)) as TaskAnswers[T][]));
+  }
+
   /**
-   * Where the model looked as it wrote each word of an answer, which it reads again for this. The inputs are those
-   * that the answer is to.
+   * Where the model looked as it wrote each word of an answer, which it reads again for this. Inputs and options are
+   * those that the answer was made with.
    */
   attention<T extends TaskName>(
     task: T,
     image: ImageInput | EncodedImage,
     inputs: TaskInputs,
     answer: TaskAnswers[T],
-    options: Pick<CallOptions, "signal" | "imageSize"> = {},
+    options: Omit<CallOptions, "onToken"> = {},
   ): Promise<Attention> {
     const { signal = never(), ...answerOptions } = options;
     return this.loaded.use((engine) =>
       withHandle(engine, task, image, answerOptions, signal, (handle) =>
-        engine.attention(task, handle as number, inputs, answer.tokens, signal)));
+        engine.attention(task, handle as number, inputs, answerOptions, answer.tokens, signal)));
   }
 
   /**

@@ -12,7 +12,19 @@ export interface Calls {
     inputs: Parameters<Engine["run"]>[2],
     options: Parameters<Engine["run"]>[3],
   ];
-  attention: [task: string, image: number, inputs: Parameters<Engine["attention"]>[2], tokens: number[]];
+  runAll: [
+    task: string,
+    image: number | undefined,
+    inputs: Parameters<Engine["runAll"]>[2],
+    options: Parameters<Engine["runAll"]>[3],
+  ];
+  attention: [
+    task: string,
+    image: number,
+    inputs: Parameters<Engine["attention"]>[2],
+    options: Parameters<Engine["attention"]>[3],
+    tokens: number[],
+  ];
   loadCodes: [];
   draw: [codes: number[], caption: string | undefined];
   info: [];

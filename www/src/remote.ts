@@ -50,8 +50,25 @@ export class RemoteEngine implements Engine {
     return this.call("run", [task, image, inputs, options], onEvent, signal);
   }
 
-  attention(task: string, image: number, inputs: TaskInputs, tokens: number[], signal: AbortSignal): Promise<Attention> {
-    return this.call<Attention>("attention", [task, image, inputs, tokens], undefined, signal);
+  runAll(
+    task: string,
+    image: number | undefined,
+    inputs: TaskInputs[],
+    options: AnswerOptions,
+    signal: AbortSignal,
+  ): Promise<unknown[]> {
+    return this.call("runAll", [task, image, inputs, options], undefined, signal);
+  }
+
+  attention(
+    task: string,
+    image: number,
+    inputs: TaskInputs,
+    options: AnswerOptions,
+    tokens: number[],
+    signal: AbortSignal,
+  ): Promise<Attention> {
+    return this.call<Attention>("attention", [task, image, inputs, options, tokens], undefined, signal);
   }
 
   loadCodes(onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<void> {

@@ -36,6 +36,8 @@ function call(data: Exclude<ToWorker, { method: "abort" }>, signal: AbortSignal)
       return engine.freeImage(...data.args);
     case "run":
       return engine.run(...data.args, onEvent, signal);
+    case "runAll":
+      return engine.runAll(...data.args, signal);
     case "attention":
       return engine.attention(...data.args, signal);
     case "loadCodes":

@@ -119,13 +119,22 @@ test("many questions of one picture, asked at once, are answered as one by one",
     const image = await window.ofa.encodeImage(picture);
     const questions = ["what is it?", "what colour is it?", "is it raining?", "how many cars?"];
     const together = await Promise.all(questions.map((question) => window.ofa.vqa(image, question)));
+    const batch = await window.ofa.runAll("vqa", image, questions.map((text) => ({ text })));
+    const closed = await window.ofa.runAll("match", image, questions.map((text) => ({ text })));
     const apart = [];
     for (const question of questions) apart.push(await window.ofa.vqa(picture, question));
+    const stopped = await window.caught(window.ofa.runAll("vqa", image, [{ text: "a" }, { text: "b" }], { signal: AbortSignal.timeout(1) }));
+    const wrong = await window.caught(window.ofa.runAll("vqa", image, [{ text: "a" }, { text: " " }]));
     await image.free();
-    return [together, apart].map((answers) => answers.map(({ tokens }) => tokens));
+    return { tokens: [together, batch, apart].map((answers) => answers.map(({ tokens }) => tokens)), closed: closed.map(({ kind }) => kind), stopped, wrong };
   }, `/golden/${PICTURE}`);
   await dispose();
-  assert.deepEqual(found[0], found[1]);
+  const [together, batch, apart] = found.tokens;
+  assert.deepEqual(together, apart);
+  assert.deepEqual(batch, apart);
+  assert.deepEqual(found.closed, Array(4).fill("labels"));
+  assert.equal(found.stopped.code, "aborted");
+  assert.equal(found.wrong.code, "task");
 });
 
 test("where the model looked is told as natively", async () => {
