@@ -40,7 +40,7 @@ impl Predictor {
         options: &AnswerOptions,
         tokens: &[u32],
     ) -> Result<Attention> {
-        let prompt = self.prompt(task, inputs, options)?;
+        let prompt = self.prompt(task, Some(image), inputs, options)?;
         let source = self.source(task, Some(image), &prompt.source)?;
         self.check_tokens(tokens)?;
         let encoded = self.model.encode(&source);

@@ -43,7 +43,7 @@ impl Predictor {
     ) -> Result<Vec<Answered>> {
         let mut answers = Vec::with_capacity(questions.len());
         for batch in questions.chunks(TOGETHER) {
-            let prompts = batch.iter().map(|(_, inputs)| self.prompt(task, inputs, options));
+            let prompts = batch.iter().map(|(image, inputs)| self.prompt(task, *image, inputs, options));
             let prompts = prompts.collect::<Result<Vec<_>>>()?;
             let closed = prompts.iter().any(|prompt| prompt.candidates.is_some() || !prompt.prefix.is_empty());
             if closed || batch.len() == 1 {

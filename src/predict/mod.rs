@@ -161,7 +161,7 @@ impl Predictor {
         options: &AnswerOptions,
         mut report: impl AsyncFnMut(Event) -> Result<()>,
     ) -> Result<Answered> {
-        let prompt = self.prompt(task, inputs, options)?;
+        let prompt = self.prompt(task, image, inputs, options)?;
         if task.answer == AnswerKind::Label && prompt.candidates.is_none() {
             return Err(Error::task(task.name, "needs `answers`: the names to choose from"));
         }
@@ -217,9 +217,19 @@ impl Predictor {
     }
 
     /// What the encoder and the decoder read. The bundle's prompt type stands in for the task's own.
-    fn prompt(&self, task: &Task, inputs: &Inputs, options: &AnswerOptions) -> Result<Prompt> {
+    fn prompt(
+        &self,
+        task: &Task,
+        image: Option<&EncodedImage>,
+        inputs: &Inputs,
+        options: &AnswerOptions,
+    ) -> Result<Prompt> {
         let prompt_type = inputs.prompt_type.or(self.generation.complete(task.name, options).prompt_type);
-        task.prompt(&Inputs { prompt_type, ..inputs.clone() }, &self.vocab)
+        let inputs = Inputs { prompt_type, ..inputs.clone() };
+        match image {
+            Some(image) => task.seen_at(image.rule.side).prompt(&inputs, &self.vocab),
+            None => task.prompt(&inputs, &self.vocab),
+        }
     }
 
     /// A step of an answer, `tokens` being what was written behind the prefix.

@@ -309,7 +309,7 @@ fn joined(path: &Path, bytes: &[u8], map: &ParameterMap, section: Section, devic
     Ok(Tensor::from_data(TensorData::new(values, [count]), device))
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || {
         let mut file = fs::File::create(path)?;
         file.write_all(bytes)?;
@@ -319,7 +319,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Makes renames last, where the system can.
-fn sync(directory: &Path) {
+pub(super) fn sync(directory: &Path) {
     if let Ok(directory) = fs::File::open(directory) {
         let _ = directory.sync_all();
     }
