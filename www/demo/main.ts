@@ -15,6 +15,8 @@ import { Tabs } from "./tabs";
 
 let running: AbortController | undefined;
 let asking: Asking | undefined;
+/** Whether the question is asked again of every picture, while somebody moves what is on it. */
+let following = false;
 /** What was answered last. */
 let last: { question: Question; answer: Answer } | undefined;
 
@@ -48,17 +50,41 @@ function pictureChanged(): void {
   const picture = pictures.current;
   if (!picture) return;
   stage.show(picture.blob, picture.name);
+  following = Boolean(picture.live) && (following || Boolean(last ?? running));
   running?.abort();
   asking?.forget();
   asking = undefined;
   el("history").replaceChildren();
   show("history-section", false);
   show("error", false);
-  clearAnswer();
+  suggest(picture.questions ?? []);
+  if (!following) return clearAnswer();
+  resetStage();
+  void ask();
+}
+
+/** Questions to begin with, each a button. */
+function suggest(questions: readonly string[]): void {
+  el("suggested").replaceChildren(...questions.map((text) => {
+    const button = make("button", { type: "button", textContent: text });
+    button.addEventListener("click", () => {
+      tabs.select("ask");
+      form.write({ task: "vqa", inputs: { text }, options: {} });
+      update();
+      void ask();
+    });
+    return button;
+  }));
+  show("suggested", questions.length > 0);
+}
+
+function cancel(): void {
+  following = false;
+  running?.abort();
 }
 
 function panelOpened(): void {
-  running?.abort();
+  cancel();
   form.open(panel());
   clearAnswer();
 }
@@ -86,13 +112,16 @@ async function work(body: (signal: AbortSignal) => Promise<void>): Promise<void>
   try {
     await body(controller.signal);
   } catch (error) {
-    if (controller.signal.aborted) el("status").textContent = "Cancelled.";
+    if (!controller.signal.aborted) following = false;
+    else if (!following) el("status").textContent = "Cancelled.";
     fail(error);
   } finally {
     running = undefined;
     el("text").classList.remove("growing");
     show("growing", false);
     update();
+    // The picture changed under it.
+    if (following && controller.signal.aborted) void ask();
   }
 }
 
@@ -105,7 +134,8 @@ function ask(): Promise<void> {
     asking ??= new Asking(ofa, pictures.current?.blob);
     last = undefined;
     resetStage();
-    el("text").replaceChildren();
+    // While an answer follows a picture, the one before stands until words of the next one come.
+    if (!following) el("text").replaceChildren();
     el("text").classList.add("growing");
     el("status").textContent = "";
     show("answer", true);
@@ -158,6 +188,9 @@ function update(): void {
   run.textContent = verb;
   run.disabled = Boolean(missing || running);
   el("hint").textContent = running ? "" : missing;
+  const outside = picture && pictures.current && !pictures.current.ofScenes ? model.world : undefined;
+  el("world-note").textContent = outside ?? "";
+  show("world-note", Boolean(outside));
   show("example", !running && form.missing() !== "");
   show("cancel-run", Boolean(running));
   el<HTMLButtonElement>("look").disabled = Boolean(running);
@@ -183,10 +216,10 @@ el("example").addEventListener("click", () => {
   el("run").focus();
 });
 el("look").addEventListener("click", () => void look());
-el("cancel-run").addEventListener("click", () => running?.abort());
+el("cancel-run").addEventListener("click", cancel);
 document.addEventListener("keydown", ({ key }) => {
   if (key !== "Escape") return;
-  if (running) running.abort();
+  if (running) cancel();
   else model.cancel();
 });
 addEventListener("hashchange", () => {

@@ -8,6 +8,8 @@ interface Listed {
   note?: string;
   /** What it was taught, if that is not everything. */
   tasks?: TaskName[];
+  /** What to say of pictures that are not of its world, if that is the world of drawn scenes. */
+  world?: string;
 }
 
 const PHASES: Record<Progress["phase"], string> = {
@@ -26,6 +28,8 @@ export class ModelCard {
   ofa: OFA | undefined;
   /** What the model was taught; nothing known means everything. */
   tasks: readonly TaskName[] | undefined;
+  /** What to say of pictures that are not drawn scenes, if it knows no others. */
+  world: string | undefined;
   private loading: AbortController | undefined;
   private listed: Listed[] = [];
   private readonly model = el<HTMLSelectElement>("model");
@@ -80,7 +84,8 @@ export class ModelCard {
       const onProgress = progressShown();
       const loaded = await OFA.load(this.bundle(), { device: this.device.value as DeviceChoice, signal: controller.signal, onProgress });
       this.ofa = loaded;
-      this.tasks = this.listed[Number(this.model.value)]?.tasks;
+      const listed = this.listed[Number(this.model.value)];
+      [this.tasks, this.world] = [listed?.tasks, listed?.world];
       const { device, precision, parameters, bytes: size } = loaded.info;
       el("badge").textContent = `${device.kind === "webgpu" ? "WebGPU" : "CPU"} · ${precision} · ${(parameters / 1e6).toFixed(1)} M parameters · ${bytes(size)}`;
       el("badge").title = device.name;

@@ -1,12 +1,13 @@
 import { el, make } from "./dom";
 import { camera } from "./sources/camera";
 import { files } from "./sources/files";
+import { scene } from "./sources/scene";
 import { first, samples } from "./sources/samples";
 import type { Picture, Source } from "./sources/source";
 import { Tabs } from "./tabs";
 
 /** Where pictures come from; another way is another row. */
-const SOURCES: readonly Source[] = [samples, files, camera];
+const SOURCES: readonly Source[] = [samples, scene, files, camera];
 
 /** The picture asked about, and all the ways to choose another. */
 export class Pictures {
@@ -27,6 +28,7 @@ export class Pictures {
       before?.leave?.();
       before = SOURCES.find((source) => source.id === id);
       rooms.forEach((room, index) => (room.hidden = SOURCES[index]?.id !== id));
+      before?.enter?.();
     });
     tabs.select(samples.id);
   }

@@ -10,8 +10,11 @@ let browser;
 before(async () => { browser = await startBrowser(); });
 after(() => browser.close());
 
+/** The model whose answers nobody trained: it stays as it is. */
+const SEEDED = "?device=cpu&model=models/seeded/";
+
 /** Opens the page; `body` gets it once it stands. */
-async function visit(body, { query = "?device=cpu", faults = {}, ...context } = {}) {
+async function visit(body, { query = SEEDED, faults = {}, ...context } = {}) {
   const server = await startServer(faults);
   const page = await (await browser.newContext(context)).newPage();
   const problems = [];
@@ -56,9 +59,9 @@ test("a question is asked with the keyboard alone", () =>
       }
       assert.fail(`${selector} cannot be reached with Tab`);
     };
-    await focusOn("#samples button:nth-child(2)");
+    await focusOn("#samples button[title=boat]");
     await page.keyboard.press("Enter");
-    await page.waitForSelector("#samples button:nth-child(2)[aria-pressed=true]");
+    await page.waitForSelector("#samples button[title=boat][aria-pressed=true]");
     await focusOn("#tabs [aria-selected=true]");
     await page.keyboard.press("ArrowRight");
     await focusOn("#field-text");
@@ -100,8 +103,8 @@ test("an answer is cancelled", () =>
 
 const FAILURES = [
   ["a wrong address", "?device=cpu&model=nowhere/", {}, /nowhere\/manifest\.json.*404.*\(fetch\)/],
-  ["a corrupt byte", "?device=cpu", { ".safetensors": { flip: 5000 } }, /model-00001-of-00001\.safetensors: megabyte 1 of 1 is not what the manifest promises.*\(integrity\)/],
-  ["a missing shard", "?device=cpu", { ".safetensors": { status: 404 } }, /model-00001-of-00001\.safetensors.*404.*\(fetch\)/],
+  ["a corrupt byte", SEEDED, { ".safetensors": { flip: 5000 } }, /model-00001-of-00001\.safetensors: megabyte 1 of 1 is not what the manifest promises.*\(integrity\)/],
+  ["a missing shard", SEEDED, { ".safetensors": { status: 404 } }, /model-00001-of-00001\.safetensors.*404.*\(fetch\)/],
   ["a server that sends a web page", "?device=cpu&model=index.html", {}, /\(fetch\)|\(manifest\)/],
 ];
 for (const [name, query, faults, message] of FAILURES) {

@@ -7,6 +7,12 @@ export interface Picture {
   file: string;
   /** What a source can restore it by, for links. */
   key?: string;
+  /** It is of the world of drawn scenes. */
+  ofScenes?: boolean;
+  /** What may be asked about it. */
+  questions?: string[];
+  /** It changes while the visitor looks on, and the answer follows. */
+  live?: boolean;
 }
 
 /** A way to come by pictures, behind a tab of its own. */
@@ -19,6 +25,8 @@ export interface Source {
   restore?(key: string): Promise<Picture>;
   /** A picture was chosen, here or elsewhere. */
   chosen?(picture: Picture): void;
+  /** Its tab was opened. */
+  enter?(): void;
   /** Its tab was left: cameras and the like go off. */
   leave?(): void;
 }
