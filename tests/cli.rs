@@ -226,19 +226,20 @@ fn a_bundle_gets_image_codes_and_keeps_them() {
 #[test]
 fn image_codes_are_trained() {
     let directory = tempfile::tempdir().unwrap();
-    let (config, out) = (directory.path().join("config.json"), directory.path().join("vqgan"));
-    let ddconfig = r#"{"z_channels": 8, "resolution": 32, "ch": 8, "ch_mult": [1, 1], "num_res_blocks": 1,
-        "num_groups": 4}"#;
-    let text = format!(r#"{{"type": "VQModel", "embed_dim": 4, "n_embed": 16, "ddconfig": {ddconfig}}}"#);
-    std::fs::write(&config, text).unwrap();
+    let (recipe, out) = (directory.path().join("recipe.toml"), directory.path().join("run"));
+    let ddconfig = "{ z_channels = 8, resolution = 32, ch = 8, ch_mult = [1, 1], num_res_blocks = 1, num_groups = 4 }";
+    let model = format!("{{ type = 'VQModel', embed_dim = 4, n_embed = 16, ddconfig = {ddconfig} }}");
+    std::fs::write(&recipe, format!("side = 16\nmodel = {model}\nupdate.updates = 2\n")).unwrap();
     let images = goldens().join("tiny");
-    let train = ["codes", "train", "--images", path(&images), "--config", path(&config), "--out", path(&out)];
-    let printed = run(&[train.as_slice(), &["--updates", "2", "--side", "16", "--device", "cpu"]].concat());
+    let train = ["codes", "train", path(&recipe), "--images", path(&images), "--out", path(&out), "--device", "cpu"];
+    let printed = run(&train);
     assert!(printed.contains("update 2/2"), "{printed}");
     let image = images.join("raw_0.png");
     let encode = ["codes", "encode", "--model", path(&out), "--image", path(&image), "--side", "16"];
     assert_eq!(run(&[encode.as_slice(), &["--device", "cpu"]].concat()).lines().count(), 8);
-    let message = fail(&[train.as_slice(), &["--side", "17", "--device", "cpu"]].concat(), 1);
+    let message = fail(&train, 1);
+    assert!(message.contains("--resume"), "{message}");
+    let message = fail(&[train.as_slice(), &["--set", "side=17"]].concat(), 1);
     assert!(message.contains("multiples of 2"), "{message}");
 }
 

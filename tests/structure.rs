@@ -37,7 +37,8 @@ fn files_of(room: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     if file.is_file() {
         found.push((file.display().to_string(), std::fs::read_to_string(&file).unwrap()));
-    } else if folder.is_dir() {
+    }
+    if folder.is_dir() {
         sources(&folder, &mut found);
     }
     found

@@ -22,6 +22,8 @@ mod training;
 mod verify;
 #[cfg(feature = "train")]
 mod watch;
+#[cfg(feature = "train")]
+mod world;
 
 use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};

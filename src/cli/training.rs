@@ -48,6 +48,17 @@ impl RunArgs {
         before
     }
 
+    /// Writes the best checkpoint of the run that is there as an f32 bundle.
+    pub fn export(&self, bundle: &Path) -> Result<()> {
+        let Some(out) = &self.out else { return Ok(()) };
+        let (device, _) = pollster::block_on(DeviceChoice::from_name(&self.device)?.open())?;
+        let session = Session::best(out, &self.sets, &device)?;
+        let manifest = session.export(bundle)?;
+        let (update, parameters) = (session.trainer.updates(), manifest.parameters);
+        println!("{}: {parameters} parameters, f32, after update {update}", bundle.display());
+        Ok(())
+    }
+
     /// Plans or runs. `command` is what the person would go on with.
     pub fn go(&self, command: &str, recipe: Recipe) -> Result<()> {
         let ranks = ranks()?;

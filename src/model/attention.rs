@@ -7,7 +7,7 @@ use crate::config::OfaConfig;
 use crate::error::Result;
 use crate::kernels::{Activation, LayerNorm, Linear, attention};
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, activation};
 
 #[derive(Module, Debug)]
 pub struct MultiheadAttention {
@@ -57,6 +57,15 @@ impl MultiheadAttention {
         let k = self.k_proj.forward_fused(norm, x.clone(), Activation::None);
         let v = self.v_proj.forward_fused(norm, x, Activation::None);
         KeysValues { k: split_heads(k, self.heads), v: split_heads(v, self.heads) }
+    }
+
+    /// What [`forward`](Self::forward) weighs the values with; one row of `x` a sample.
+    ///
+    /// # Shapes
+    /// x `[B, T, C]`, k `[B, H, L, D]`, bias `[1 or B, H, T, L]` → `[B, H, T, L]`
+    pub fn weights(&self, norm: Option<&LayerNorm>, x: Tensor<3>, k: Tensor<4>, bias: Tensor<4>) -> Tensor<4> {
+        let q = self.q_proj.forward_fused(norm, x, Activation::None) * self.scale;
+        activation::softmax(split_heads(q, self.heads).matmul(k.swap_dims(2, 3)) + bias, 3)
     }
 
     /// Attends from `x` to given keys and values. The rows of `x` may be K times the keys' samples: the K beams of

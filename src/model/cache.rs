@@ -20,6 +20,8 @@ pub struct DecoderCache {
     pub(super) len: usize,
     pub(super) max_len: usize,
     pub(super) biases: Option<BiasBlock>,
+    /// A layer each, for who wants to see where the decoder looks: its cross-attention, `[B, H, T, L]`.
+    pub(super) watched: Option<Vec<Tensor<4>>>,
 }
 
 /// Biases of a block of consecutive target positions: made once, sliced step by step.

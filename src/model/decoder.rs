@@ -100,6 +100,7 @@ impl Decoder {
             len: 0,
             max_len,
             biases: None,
+            watched: None,
         }
     }
 
@@ -134,6 +135,9 @@ impl Decoder {
             let [bias_rows, _, _, _] = block.own[index].dims();
             let bias = block.own[index].clone().slice([0..bias_rows, 0..heads, offset..offset + len, 0..end]);
             x = layer.self_attn.forward(x, kv, bias);
+            if let Some(watched) = &mut cache.watched {
+                watched.push(layer.cross_attn.weights(x.clone(), cache.cross[index].k.clone(), cross_bias.clone()));
+            }
             x = layer.cross_attn.forward(x, cache.cross[index].clone(), cross_bias.clone());
             x = layer.feed_forward.forward(x);
         }

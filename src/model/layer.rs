@@ -56,6 +56,11 @@ impl AttentionBlock {
         self.attention.keys_values(None, x)
     }
 
+    /// Where `x` looks, see [`MultiheadAttention::weights`].
+    pub fn weights(&self, x: Tensor<3>, k: Tensor<4>, bias: Tensor<4>) -> Tensor<4> {
+        self.attention.weights(self.pre_norm(), x, k, bias)
+    }
+
     /// # Shapes
     /// `[B, T, C]` → `[B, T, C]`, the rest as in [`MultiheadAttention::forward`]
     pub fn forward(&self, x: Tensor<3>, kv: KeysValues, bias: Tensor<4>) -> Tensor<3> {

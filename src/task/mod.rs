@@ -25,7 +25,7 @@ use crate::image::Normalization;
 use serde::{Deserialize, Serialize};
 
 /// One row of the table.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Task {
     /// What users and programs call it.
     pub name: &'static str,
@@ -133,6 +133,11 @@ pub fn find(name: &str) -> Result<&'static Task> {
 }
 
 impl Task {
+    /// The task as a model knows it that looks at squares of `side` pixels, which are what the bins of regions count.
+    pub fn seen_at(&self, side: u32) -> Self {
+        Self { image: self.image.map(|rule| ImageRule { side, ..rule }), ..*self }
+    }
+
     /// The search's options before the caller's wishes.
     pub fn decoding(&self) -> Decoding {
         (self.decoding)()

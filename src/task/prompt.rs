@@ -19,8 +19,7 @@ pub struct Prompt {
 /// How a caller writes a gap in a text.
 const GAP: &str = "<mask>";
 
-/// Regions are bins of a square with this side in pre-training, where the region prompt comes from, and in
-/// fine-tuning for grounding.
+/// Regions without an image are bins of a square with this side.
 const REGION_SIDE: u32 = 512;
 
 impl Task {
@@ -90,6 +89,7 @@ impl Task {
 
     fn region(&self, inputs: &Inputs, vocab: &Vocab) -> Result<Vec<u32>> {
         let region = inputs.region.ok_or_else(|| Error::task(self.name, "needs `region`"))?;
+        // Those of answers count pixels of the image that the model sees, too: see [`Task::seen_at`].
         let side = self.image.map_or(REGION_SIDE, |ImageRule { side, .. }| side) as f32;
         let bins = boxes::quantise(region, Ratio { x: side, y: side }, vocab.layout().num_bins);
         bins.into_iter().map(|bin| vocab.bin(bin)).collect()

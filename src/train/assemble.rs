@@ -16,6 +16,7 @@ use crate::predict::Predictor;
 use crate::task::Answer;
 use crate::vocab::Vocab;
 use crate::weights::BundleFiles;
+use burn::tensor::Device;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,12 +38,12 @@ pub struct Parts {
 /// # Errors
 /// Those of the data.
 pub fn parts(session: &Session) -> Result<Parts> {
-    open(&session.recipe, &session.files)
+    open(&session.recipe, &session.files, &session.trainer.device())
 }
 
-pub(super) fn open(recipe: &Recipe, files: &BundleFiles) -> Result<Parts> {
+pub(super) fn open(recipe: &Recipe, files: &BundleFiles, device: &Device) -> Result<Parts> {
     let vocab = Arc::new(Vocab::from_tokenizer_json(&files.tokenizer_json, &files.config)?);
-    let source = Source::open(DataOptions::read(&recipe.data)?, recipe, &files.config, vocab)?;
+    let source = Source::open(DataOptions::read(&recipe.data)?, recipe, &files.config, vocab, device)?;
     let Source { draws, questions, evaluate, notes } = source;
     Ok(Parts { draws, questions, evaluate, files: files.clone(), notes })
 }

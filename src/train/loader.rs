@@ -74,10 +74,11 @@ impl Loader<'_> {
         let size = if self.options.micro_batch == 0 { draws.len().max(1) } else { self.options.micro_batch };
         let group = |pick: fn(&Draw) -> &[Sample], keep: Option<usize>| -> Result<Vec<Batch>> {
             let chunks = draws.chunks(size).enumerate();
-            let batches = chunks.map(|(chunk, draws)| {
+            let batches = chunks.flat_map(|(chunk, draws)| {
                 let samples: Vec<Sample> = draws.iter().flat_map(pick).cloned().collect();
                 let seed = seed_of(&[self.seed, first, chunk as u64, rank as u64]);
-                Batch::new(&samples, self.config, keep, seed)
+                let batch = move |samples: Vec<Sample>| Batch::new(&samples, self.config, keep, seed);
+                by_image_size(samples).into_iter().map(batch)
             });
             batches.filter(|batch| batch.as_ref().map_or(true, |batch| !batch.is_empty())).collect()
         };
@@ -96,6 +97,21 @@ impl Loader<'_> {
             None => self.draws.draw(0, position),
         }
     }
+}
+
+/// Samples whose images have one size, for a batch each; those without an image go with the first.
+fn by_image_size(samples: Vec<Sample>) -> Vec<Vec<Sample>> {
+    let size_of = |sample: &Sample| sample.image.as_ref().map(|image| (image.width, image.height));
+    let first = samples.iter().find_map(size_of).unwrap_or_default();
+    let mut batches: Vec<((usize, usize), Vec<Sample>)> = Vec::new();
+    for sample in samples {
+        let size = size_of(&sample).unwrap_or(first);
+        match batches.iter_mut().find(|(known, _)| *known == size) {
+            Some((_, batch)) => batch.push(sample),
+            None => batches.push((size, vec![sample])),
+        }
+    }
+    batches.into_iter().map(|(_, batch)| batch).collect()
 }
 
 /// # Errors

@@ -6,7 +6,8 @@
 //! (what is written about them), `question` (what evaluation asks), `evaluate`, `metrics` and `results` (how good the
 //! answers are, and what other tools read of them). Samples come from `data` (files), `objectives` (what rows teach),
 //! `noise` (on texts), `augment` (of images) and `corpus` (scenes made on the fly), with `seed` behind all that is drawn;
-//! `choice`, `source` and `assemble` make a run's data of its recipe. `vqvae` trains the small model of image codes.
+//! `choice`, `source` and `assemble` make a run's data of its recipe. `vqvae` trains the small model of image codes,
+//! `codes` is its run.
 
 pub mod assemble;
 pub mod augment;
@@ -14,6 +15,7 @@ mod batch;
 mod builtin;
 mod checkpoint;
 mod choice;
+mod codes;
 pub mod corpus;
 pub mod data;
 mod evaluate;
@@ -47,6 +49,7 @@ pub use batch::Batch;
 pub use builtin::{FINETUNING, builtin};
 pub use checkpoint::{Checkpoints, Progress};
 pub use choice::{DataOptions, Files, FineTuningOptions, PretrainingOptions};
+pub use codes::{CodesRecipe, CodesRun, ImageFolder, Pictures};
 pub use evaluate::{EvaluateOptions, Measured, Prediction, Report, Step, evaluate};
 pub use journal::{Journal, METRICS};
 pub use loader::{BatchOptions, Loaded, Loader};
@@ -59,7 +62,7 @@ pub use recipe::{DataChoice, ModelChoice, Recipe, RunOptions};
 pub use run::{Answered, Ended, Evaluate, Evaluation, Event, Run, StepTime};
 pub use sample::{Draw, Draws, Example, PatchImage, Sample, Target, samples};
 pub use self_critical::{Criticised, Rewarded, SelfCritic};
-pub use session::Session;
-pub use source::resolved;
+pub use session::{RECIPE, Session};
+pub use source::{resolved, world_of};
 pub use trainer::{Trainer, TrainerState, UpdateOptions, Updated};
 pub use vqvae::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};

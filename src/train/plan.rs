@@ -40,7 +40,7 @@ pub struct Plan {
 /// Everything that would stop the run from beginning.
 pub fn plan(recipe: &Recipe, device: &Device, measured: usize) -> Result<Plan> {
     let (files, mut trainer) = prepare(recipe, device)?;
-    let parts = open(recipe, &files)?;
+    let parts = open(recipe, &files, &trainer.device())?;
     let map = trainer.map();
     let count = |trained: bool| -> usize {
         let entries = map.entries(Section::Parameters).filter(|entry| map.is_trained(&entry.name) == trained);

@@ -4,6 +4,7 @@ use super::loader::BatchOptions;
 use super::trainer::UpdateOptions;
 use crate::config::{OfaConfig, Size};
 use crate::error::{Error, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -85,8 +86,7 @@ impl Recipe {
     /// # Errors
     /// [`Error::File`] naming what is unknown or of the wrong kind, [`Error::Option`] for an unusable `--set`.
     pub fn read(path: &Path, sets: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::file(path.display(), error))?;
-        Self::parse(&path.display().to_string(), &text, sets)
+        Self::parse(&path.display().to_string(), &text(path)?, sets)
     }
 
     /// [`Recipe::read`] of a text; `name` stands in errors.
@@ -94,11 +94,7 @@ impl Recipe {
     /// # Errors
     /// Those of [`Recipe::read`].
     pub fn parse(name: &str, text: &str, sets: &[String]) -> Result<Self> {
-        let mut table: Table = toml::from_str(text).map_err(|error| Error::file(name, error))?;
-        for set in sets {
-            apply(&mut table, set)?;
-        }
-        let recipe: Self = table.try_into().map_err(|error| Error::file(name, error))?;
+        let recipe: Self = parsed(name, text, sets)?;
         recipe.check()?;
         Ok(recipe)
     }
@@ -177,6 +173,19 @@ impl ModelChoice {
         }
         OfaConfig::from_json(&json.to_string())
     }
+}
+
+pub(super) fn text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| Error::file(path.display(), error))
+}
+
+/// What a recipe's text says, with `--set` arguments applied.
+pub(super) fn parsed<T: DeserializeOwned>(name: &str, text: &str, sets: &[String]) -> Result<T> {
+    let mut table: Table = toml::from_str(text).map_err(|error| Error::file(name, error))?;
+    for set in sets {
+        apply(&mut table, set)?;
+    }
+    table.try_into().map_err(|error| Error::file(name, error))
 }
 
 fn apply(table: &mut Table, set: &str) -> Result<()> {

@@ -6,7 +6,7 @@
 use super::self_critical::{Rewarded, SelfCritic};
 use crate::error::{Error, Result};
 use crate::generate::Trie;
-use crate::image::{Normalization, Pixels, to_patch_image};
+use crate::image::{Normalization, Pixels, hide_middle, to_patch_image};
 use crate::task::{Inputs, Task};
 use crate::vocab::Vocab;
 use crate::vocab::boxes::{self, Ratio};
@@ -127,7 +127,13 @@ pub fn samples(examples: &[Example], vocab: &Vocab, side: u32) -> Result<Vec<Sam
                 Some(match known {
                     Some((_, _, image)) => image.clone(),
                     None => {
-                        let image = Arc::new(PatchImage::square(pixels, side, rule.normalization)?);
+                        // A picture whose middle is hidden comes at its size, twice that of the codes.
+                        let side = if rule.hide_middle { pixels.width() } else { side };
+                        let mut image = PatchImage::square(pixels, side, rule.normalization)?;
+                        if rule.hide_middle {
+                            hide_middle(&mut image.values, side);
+                        }
+                        let image = Arc::new(image);
                         prepared.push((pixels, rule.normalization, image.clone()));
                         image
                     }
@@ -143,7 +149,7 @@ pub fn samples(examples: &[Example], vocab: &Vocab, side: u32) -> Result<Vec<Sam
 
 impl Example {
     fn sample(&self, image: Option<Arc<PatchImage>>, vocab: &Vocab, side: u32) -> Result<Sample> {
-        let prompt = self.task.prompt(&self.inputs, vocab)?;
+        let prompt = self.task.seen_at(side).prompt(&self.inputs, vocab)?;
         Ok(Sample {
             image,
             prefix: prompt.prefix,

@@ -9,14 +9,16 @@ use crate::error::{Error, Result};
 use crate::model::{Parameters, Random, parameter_shapes};
 use crate::vocab::Vocab;
 use crate::weights::{
-    BundleFiles, DeviceWeights, Manifest, Precision, VocabFiles, read_files, read_tensors, replace_file, write_bundle,
+    BundleFiles, DeviceWeights, Manifest, Precision, RawTensor, VQGAN, VocabFiles, read_files, read_tensors,
+    read_vqgan, replace_file, write_bundle, write_vqgan,
 };
 use burn::tensor::Device;
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-const RECIPE: &str = "recipe.toml";
+/// The resolved recipe of a run, and of a bundle.
+pub const RECIPE: &str = "recipe.toml";
 const LOCK: &str = "run.lock";
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -66,6 +68,22 @@ impl Session {
         Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, _lock: lock })
     }
 
+    /// The run in `directory` at its best checkpoint, or at its latest where none was judged: to be exported, not to be
+    /// gone on with.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a directory without a checkpoint, and those of [`Session::open`].
+    pub fn best(directory: &Path, sets: &[String], device: &Device) -> Result<Self> {
+        let lock = lock(directory)?;
+        let recipe = Self::recipe(directory, sets)?;
+        let checkpoints = Checkpoints::open(&directory.join(CHECKPOINTS), recipe.run.keep_last)?;
+        let best = checkpoints.best().map_or_else(|| checkpoints.latest(), |best| Ok(Some(best)))?;
+        let best = best.ok_or_else(|| Error::file(directory.display(), "holds no checkpoint"))?;
+        let (files, mut trainer) = prepare(&recipe, device)?;
+        let progress = restore(&best, &mut trainer)?;
+        Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, _lock: Some(lock) })
+    }
+
     /// The recipe that the run in `directory` was begun with.
     ///
     /// # Errors
@@ -78,10 +96,11 @@ impl Session {
         Vocab::from_tokenizer_json(&self.files.tokenizer_json, &self.files.config)
     }
 
-    /// Writes the trained model, averaged if the run averages, as an f32 bundle.
+    /// Writes the trained model, averaged if the run averages, as an f32 bundle, with the model of image codes that it
+    /// was trained with and the recipe.
     ///
     /// # Errors
-    /// Those of [`write_bundle`].
+    /// Those of [`write_bundle`] and of the model of image codes.
     pub fn export(&self, out: &Path) -> Result<Manifest> {
         let trainer = &self.trainer;
         let (parameters, statistics) = match &trainer.state.average {
@@ -93,7 +112,19 @@ impl Session {
         let config = &self.files.config;
         let order = parameter_shapes(config, &trainer.values(Section::Parameters).device())?;
         let ordered = order.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(Ok);
-        write_bundle(out, &self.files, Precision::F32, ordered)
+        let manifest = write_bundle(out, &self.files, Precision::F32, ordered)?;
+        if let Some(folder) = self.recipe.data.options.get("codes").and_then(|codes| codes.as_str()) {
+            let (config, tensors) = read_vqgan(Path::new(folder))?;
+            let single = |(name, tensor): (String, RawTensor<'static>)| -> Result<(String, RawTensor<'static>)> {
+                let values = tensor.to_f32(&name)?;
+                let tensor = RawTensor::from_f32(&name, tensor.shape, &values)?;
+                Ok((name, tensor))
+            };
+            write_vqgan(&out.join(VQGAN), &config, Precision::F32, tensors.into_iter().map(single))?;
+        }
+        let path = out.join(RECIPE);
+        fs::write(&path, self.recipe.to_toml()?).map_err(|error| Error::file(path.display(), error))?;
+        Ok(manifest)
     }
 }
 

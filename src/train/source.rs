@@ -2,7 +2,7 @@
 
 use super::augment::ImageSizes;
 use super::choice::{DataOptions, Files, FineTuningOptions, PretrainingOptions};
-use super::corpus::{Scenes, ScenesOptions, World, fetched_folder};
+use super::corpus::{Codes, Scenes, ScenesOptions, World, fetched_folder};
 use super::data::{self, EpochFiles, Kind, Records};
 use super::evaluate::EvaluateOptions;
 use super::metrics::cider::{self, DocumentFrequencies};
@@ -13,8 +13,11 @@ use super::sample::Draws;
 use super::self_critical::SelfCritic;
 use crate::config::{AnswerOptions, OfaConfig};
 use crate::error::{Error, Result};
+use crate::image::Pixels;
+use crate::predict::ImageCodes;
 use crate::task::{Metric, Task};
 use crate::vocab::Vocab;
+use burn::tensor::Device;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,11 +35,19 @@ pub struct Source {
 }
 
 impl Source {
+    /// Image codes are made on `device`.
+    ///
     /// # Errors
     /// Those of the files, and [`Error::Option`] for data that the recipe needs and does not name.
-    pub fn open(options: DataOptions, recipe: &Recipe, config: &OfaConfig, vocab: Arc<Vocab>) -> Result<Self> {
+    pub fn open(
+        options: DataOptions,
+        recipe: &Recipe,
+        config: &OfaConfig,
+        vocab: Arc<Vocab>,
+        device: &Device,
+    ) -> Result<Self> {
         match options {
-            DataOptions::Scenes(options) => scenes(*options, recipe, vocab),
+            DataOptions::Scenes(options) => scenes(*options, recipe, config, vocab, device),
             DataOptions::Pretraining(options) => pretraining(&options, recipe, config, vocab),
             DataOptions::FineTuning(task, options) => finetuning(task, &options, recipe, vocab),
         }
@@ -67,15 +78,48 @@ pub fn resolved(recipe: Recipe) -> Result<Recipe> {
     recipe.with_epochs_of(draws)
 }
 
-fn scenes(mut options: ScenesOptions, recipe: &Recipe, vocab: Arc<Vocab>) -> Result<Source> {
-    options.side = recipe.model.image_size;
-    options.stickers = options.stickers.or_else(fetched_folder);
+fn scenes(
+    options: ScenesOptions,
+    recipe: &Recipe,
+    config: &OfaConfig,
+    vocab: Arc<Vocab>,
+    device: &Device,
+) -> Result<Source> {
+    let options = drawn(options, recipe);
+    let codes = options.codes.as_deref().map(|folder| codes(folder, config, device)).transpose()?;
     let world = Arc::new(World::new(options)?);
-    let asked = world.questions(QUESTION_SEED, recipe.run.questions as u64).collect::<Result<Vec<_>>>()?;
+    let asked = world.questions(QUESTION_SEED, recipe.run.questions as u64, 1).collect::<Result<Vec<_>>>()?;
     let measured = |question: &Question| question.task.metric != Metric::Unmeasured;
     let questions: Vec<Question> = asked.into_iter().filter(measured).collect();
     let notes = world.notes().to_vec();
-    Ok(Source { notes, ..Source::new(Scenes::new(world, vocab, None), questions) })
+    Ok(Source { notes, ..Source::new(Scenes::new(world, vocab, codes), questions) })
+}
+
+/// The options of a recipe's scenes, with what else decides how they are drawn.
+fn drawn(options: ScenesOptions, recipe: &Recipe) -> ScenesOptions {
+    let stickers = options.stickers.or_else(fetched_folder);
+    ScenesOptions { side: recipe.model.image_size, stickers, ..options }
+}
+
+/// The world that a model was trained in by this recipe; `None` if it was trained on files.
+///
+/// # Errors
+/// Those of the recipe's `[data]`.
+pub fn world_of(recipe: &Recipe) -> Result<Option<ScenesOptions>> {
+    Ok(match DataOptions::read(&recipe.data)? {
+        DataOptions::Scenes(options) => Some(drawn(*options, recipe)),
+        _ => None,
+    })
+}
+
+fn codes(folder: &Path, config: &OfaConfig, device: &Device) -> Result<Codes> {
+    let coder = ImageCodes::load(folder, device)?;
+    let (found, expected) = (coder.config().n_embed, config.num_codes);
+    if found != expected {
+        return Err(Error::option("data.codes", format!("a model of num_codes = {expected} codes"), found));
+    }
+    let encode = move |pixels: &Pixels| pollster::block_on(coder.encode(pixels));
+    Ok(Codes { side: config.code_image_size as u32, encode: Box::new(encode) })
 }
 
 fn pretraining(options: &PretrainingOptions, recipe: &Recipe, config: &OfaConfig, vocab: Arc<Vocab>) -> Result<Source> {

@@ -10,7 +10,7 @@ use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use crate::model::{OfaModel, Parameters};
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -144,6 +144,11 @@ impl Trainer {
 
     pub fn map(&self) -> &ParameterMap {
         &self.map
+    }
+
+    /// Where it trains, without gradients.
+    pub fn device(&self) -> Device {
+        self.state.values.device()
     }
 
     /// Updates made so far.
