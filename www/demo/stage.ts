@@ -35,7 +35,8 @@ export class Stage {
   boxes(marks: Mark[], linked: HTMLElement[]): void {
     this.clear();
     marks.forEach(({ place, label }, index) => {
-      const mark = this.box(place, `mark colour-${index % 6}`);
+      // Names grow away from the nearer edge.
+      const mark = this.box(place, `mark colour-${index % 6}${place[0] > 0.6 ? " rightmost" : ""}`);
       if (label) mark.append(make("span", { textContent: label }));
       const word = linked[index];
       const light = (on: boolean) => [mark, word].forEach((one) => one?.classList.toggle("lit", on));

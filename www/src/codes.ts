@@ -8,16 +8,16 @@ import type { WasmCodes, WasmSession } from "./wasm.js";
 /** A picture as the worker sends it. */
 export type Drawn = Pick<Drawing, "image" | "fit">;
 
-/** Fetches what turns the codes of a bundle's model into pictures. */
+/** Fetches what turns the codes of a bundle's model into pictures; `open` begins to load it. */
 export async function fetchCodes(
-  session: WasmSession,
+  open: (config: string) => Promise<WasmCodes>,
   bundle: { source: Source; cache: ChunkCache; signal: AbortSignal; onProgress: (progress: Progress) => void },
 ): Promise<WasmCodes> {
   const options = { ...bundle, source: bundle.source.folder(CODES) };
   const manifest = await fetchCodesManifest(options.source, options.signal);
   const { config } = await fetchSmallFiles(manifest, options);
   throwIfAborted(options.signal);
-  const codes = session.openCodes(config);
+  const codes = await open(config);
   try {
     await fetchShards(manifest, options, (file, bytes) => codes.addShard(file.name, bytes));
     codes.finish();

@@ -178,9 +178,14 @@ export class LocalEngine implements Engine {
   }
 
   async loadCodes(onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<void> {
-    return this.inTurn(signal, async (session) => {
-      if (!this.codes && this.bundle) this.codes = await fetchCodes(session, { ...this.bundle, signal, onProgress });
-    });
+    const { bundle } = this;
+    if (this.codes || !bundle) return;
+    // Questions are answered while they are on their way.
+    const open = (config: string) => this.inTurn(signal, async (session) => session.openCodes(config));
+    const codes = await guard(() => fetchCodes(open, { ...bundle, signal, onProgress }));
+    // Another call may have been quicker, and the model may be gone.
+    if (this.codes || !this.session) release(codes);
+    else this.codes = codes;
   }
 
   draw(codes: number[], caption: string | undefined, signal: AbortSignal): Promise<Drawn | undefined> {

@@ -217,6 +217,13 @@ export class OFA {
     return this.loaded.use((engine) => engine.loadCodes(onProgress, signal));
   }
 
+  /** The picture of codes, row after row, which need not all be there; none before the first row is. */
+  async drawCodes(codes: number[], options: Pick<LoadOptions, "onProgress" | "signal"> = {}): Promise<ImageData | undefined> {
+    await this.loadCodes(options);
+    const drawn = await this.loaded.use((engine) => engine.draw(codes, undefined, options.signal ?? never()));
+    return drawn?.image;
+  }
+
   /** An answer as it grows. Leaving the loop cancels. */
   async *stream<T extends TaskName>(
     task: T,

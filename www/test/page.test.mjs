@@ -190,3 +190,11 @@ test("the bench page prints stages and counters as JSON", { timeout: 300_000 }, 
       assert.equal(result.counters.beam5[stage].pipelines, 0, "a warm answer compiles nothing");
     }
   }));
+
+test("the bench page measures the ways to answer", { timeout: 120_000 }, () =>
+  visit(async (page, server) => {
+    await page.goto(`${server.url}bench.html?device=cpu&runs=1&ways&model=bundle/`);
+    await page.waitForFunction(() => document.querySelector("#result").textContent || !document.querySelector("#error").hidden, undefined, { timeout: 100_000 });
+    const { milliseconds } = JSON.parse(await page.textContent("#result"));
+    for (const way of ["allCandidates", "freeBeamStep", "trieBeamStep", "codes", "picture"]) assert.ok(milliseconds[way] > 0, `${way} took ${milliseconds[way]} ms`);
+  }));
