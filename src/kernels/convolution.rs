@@ -1,5 +1,7 @@
 //! Convolution → BatchNorm → (+ residual) → ReLU, the stem's unit; and the plain convolution of the image codes.
 
+use super::host;
+use super::linear::Activation;
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::Tensor;
 use burn::tensor::module::{conv2d, max_pool2d};
@@ -38,15 +40,23 @@ impl ConvNorm {
         let weight = self.weight.val();
         let [_, _, kernel, _] = weight.dims();
         let padding = kernel / 2;
+        let bias = self.bias.as_ref().map(Param::val);
+        let activation = if relu { Activation::Relu } else { Activation::None };
+        if self.norm.is_none()
+            && let Some(y) =
+                host::convolution(&x, &weight, bias.as_ref(), [self.stride, padding], residual.as_ref(), activation)
+        {
+            return y;
+        }
         let options = ConvOptions::new([self.stride; 2], [padding; 2], [1, 1], 1);
-        let mut y = conv2d(x, weight, self.bias.as_ref().map(Param::val), options);
+        let mut y = conv2d(x, weight, bias, options);
         if let Some(norm) = &self.norm {
             y = norm.forward(y);
         }
         if let Some(residual) = residual {
             y = y + residual;
         }
-        if relu { burn::tensor::activation::relu(y) } else { y }
+        activation.of(y)
     }
 }
 
@@ -96,8 +106,12 @@ impl Convolution {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let weight = self.weight.val();
         let [_, _, kernel, _] = weight.dims();
+        let bias = self.bias.val();
+        if let Some(y) = host::convolution(&x, &weight, Some(&bias), [1, kernel / 2], None, Activation::None) {
+            return y;
+        }
         let options = ConvOptions::new([1, 1], [kernel / 2; 2], [1, 1], 1);
-        conv2d(x, weight, Some(self.bias.val()), options)
+        conv2d(x, weight, Some(bias), options)
     }
 
     /// Stride 2, with zeros to the right of and below the image only (reference §10).

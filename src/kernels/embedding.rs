@@ -1,5 +1,7 @@
 //! A table of rows: looked up by id, and multiplied with as the tied output projection.
 
+use super::host;
+use super::linear::Activation;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -65,8 +67,11 @@ impl Table {
     /// # Shapes
     /// `[n, C]` → `[n, V]`
     pub fn project(&self, x: Tensor<2>) -> Tensor<2> {
-        let mut products: Vec<Tensor<2>> =
-            self.parts.iter().map(|part| x.clone().matmul(part.val().transpose())).collect();
+        let product = |part: &Param<Tensor<2>>| {
+            let rows = part.val();
+            host::linear(&x, &rows, None, None, Activation::None).unwrap_or_else(|| x.clone().matmul(rows.transpose()))
+        };
+        let mut products: Vec<Tensor<2>> = self.parts.iter().map(product).collect();
         if products.len() == 1 { products.remove(0) } else { Tensor::cat(products, 1) }
     }
 }

@@ -1,15 +1,28 @@
 //! Linear layers: alone, and as norm → linear → activation.
 
+use super::host;
 use super::norm::{LayerNorm, normalise};
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 
 /// What follows a linear layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Activation {
+    #[default]
     None,
+    Relu,
     /// The exact form, through erf.
     Gelu,
+}
+
+impl Activation {
+    pub(super) fn of<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::None => x,
+            Self::Relu => activation::relu(x),
+            Self::Gelu => activation::gelu(x),
+        }
+    }
 }
 
 /// `y = x Wᵀ + b`.
@@ -24,6 +37,9 @@ impl Linear {
     /// # Shapes
     /// `[B, T, in]` → `[B, T, out]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        if let Some(y) = self.on_host(None, &x, Activation::None) {
+            return y;
+        }
         let [batch, length, width] = x.dims();
         let weight = self.weight.val();
         let [out, _] = weight.dims();
@@ -40,10 +56,17 @@ impl Linear {
     /// # Shapes
     /// `[B, T, in]` → `[B, T, out]`
     pub fn forward_fused(&self, norm: Option<&LayerNorm>, x: Tensor<3>, activation: Activation) -> Tensor<3> {
-        let y = self.forward(normalise(norm, x));
-        match activation {
-            Activation::None => y,
-            Activation::Gelu => activation::gelu(y),
+        if let Some(y) = self.on_host(norm, &x, activation) {
+            return y;
+        }
+        activation.of(self.forward(normalise(norm, x)))
+    }
+
+    fn on_host(&self, norm: Option<&LayerNorm>, x: &Tensor<3>, activation: Activation) -> Option<Tensor<3>> {
+        let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(Param::val));
+        match norm {
+            None => host::linear(x, &weight, bias.as_ref(), None, activation),
+            Some(norm) => norm.with_parts(|norm| host::linear(x, &weight, bias.as_ref(), Some(norm), activation)),
         }
     }
 }

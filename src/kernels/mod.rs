@@ -6,6 +6,10 @@
 mod attention;
 mod convolution;
 mod embedding;
+#[cfg(feature = "cpu")]
+mod host;
+#[cfg(not(feature = "cpu"))]
+#[path = "no_host.rs"]
 mod host;
 mod linear;
 mod next_token;

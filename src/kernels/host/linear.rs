@@ -1,0 +1,105 @@
+//! Linear layers with the norm before and the activation behind them, norms alone, and log-probabilities.
+
+use super::few_rows::{PlainRows, few_rows};
+use super::lanes::{Lanes, Work, run};
+use super::math::{LogSoftmax, Normalise};
+use super::parallel::{Shared, ranges};
+use super::product::{Finish, Rows, Transposed, product};
+use super::{Norm, Values, tensor};
+use crate::kernels::Activation;
+use burn::tensor::Tensor;
+
+/// From this many rows on a product in tiles is faster, though it has to pack the weights.
+const MANY_ROWS: usize = 16;
+
+/// norm → `x Wᵀ + b` → GELU.
+///
+/// # Shapes
+/// `[.., in]`, weight `[out, in]` → `[.., out]`
+pub fn linear<const D: usize>(
+    x: &Tensor<D>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    norm: Option<Norm<'_>>,
+    activation: Activation,
+) -> Option<Tensor<D>> {
+    let [count, depth] = weight.dims();
+    let (values, weights) = (Values::of(x)?, Values::of(weight)?);
+    let bias = bias.map(Values::of).map_or(Some(None), |bias| bias.map(Some))?;
+    let normed = match norm {
+        Some(norm) => Some(normalised(values.as_slice(), norm, None)?),
+        None => None,
+    };
+    let values = normed.as_deref().unwrap_or(values.as_slice());
+    let rows = values.len() / depth;
+    let mut out = vec![0.0f32; rows * count];
+    let finish = Finish { column_bias: bias.as_ref().map(Values::as_slice), activation, ..Finish::default() };
+    if rows < MANY_ROWS {
+        few_rows(
+            values,
+            &PlainRows { rows: Rows { values: weights.as_slice(), stride: depth }, depth, count },
+            &mut out,
+        );
+        run(Finished { out: &mut out, count, finish });
+    } else {
+        let right = Transposed { rows: Rows { values: weights.as_slice(), stride: depth }, count };
+        let left = Rows { values, stride: depth };
+        product(left, &right, [rows, depth, count], Shared::new(&mut out), count, &finish);
+    }
+    let mut shape = x.dims();
+    shape[D - 1] = count;
+    Some(tensor(out, shape, &x.device()))
+}
+
+/// What follows the sums of a few rows.
+struct Finished<'a> {
+    out: &'a mut [f32],
+    count: usize,
+    finish: Finish<'a>,
+}
+
+impl Work for Finished<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for (row, values) in self.out.chunks_exact_mut(self.count).enumerate() {
+            unsafe { self.finish.apply::<L>(row, 0, row * self.count, values) };
+        }
+    }
+}
+
+fn normalised(x: &[f32], (weight, bias, epsilon): Norm<'_>, residual: Option<&[f32]>) -> Option<Vec<f32>> {
+    let (weight, bias) = (Values::of(weight)?, Values::of(bias)?);
+    let mut out = vec![0.0f32; x.len()];
+    let (weight, bias) = (weight.as_slice(), bias.as_slice());
+    run(Normalise { x, weight, bias, epsilon: epsilon as f32, residual, out: &mut out });
+    Some(out)
+}
+
+/// LayerNorm over the last dimension, then + `residual`.
+///
+/// # Shapes
+/// `[.., C]` → `[.., C]`
+pub fn layer_norm<const D: usize>(x: &Tensor<D>, norm: Norm<'_>, residual: Option<&Tensor<D>>) -> Option<Tensor<D>> {
+    let residual = residual.map(Values::of).map_or(Some(None), |residual| residual.map(Some))?;
+    let out = normalised(Values::of(x)?.as_slice(), norm, residual.as_ref().map(Values::as_slice))?;
+    Some(tensor(out, x.dims(), &x.device()))
+}
+
+/// Log-probabilities over the last dimension.
+///
+/// # Shapes
+/// `[n, V]` → `[n, V]`
+pub fn log_softmax(logits: &Tensor<2>) -> Option<Tensor<2>> {
+    let [rows, width] = logits.dims();
+    let mut values = Values::of(logits)?.as_slice().to_vec();
+    let out = Shared::new(&mut values);
+    ranges(rows, 1, rows * width * 16, |range| {
+        for row in range {
+            // SAFETY: each row is handed out once.
+            run(LogSoftmax { row: unsafe { out.part(row * width, width) } });
+        }
+    });
+    Some(tensor(values, [rows, width], &logits.device()))
+}
