@@ -2,7 +2,7 @@
 
 use super::lanes::Lanes;
 use super::parallel::Shared;
-use super::product::{Finish, Right, Rows, product};
+use super::product::{Finish, LeftRows, Right, Rows, product};
 use super::{Values, tensor};
 use crate::kernels::Activation;
 use burn::tensor::Tensor;
@@ -97,8 +97,8 @@ pub fn convolution(
             activation,
             ..Finish::default()
         };
-        let left = Rows { values: weights.as_slice(), stride: depth };
-        product(left, &patches, [out, depth, pixels], Shared::new(result), pixels, &finish);
+        let left = LeftRows { rows: Rows { values: weights.as_slice(), stride: depth }, count: out };
+        product(&left, &patches, [out, depth, pixels], Shared::new(result), pixels, &finish);
     }
     Some(tensor(result, [batch, out, out_height, out_width], &x.device()))
 }

@@ -33,12 +33,7 @@ pub trait Lanes: Copy {
     /// Sixteen unsigned halves of eight bytes as values, the low half of each first.
     unsafe fn nibbles(from: *const u8) -> Self::Sixteen;
 
-    #[inline(always)]
-    unsafe fn sum(self) -> f32 {
-        let mut values = [0.0f32; 16];
-        unsafe { self.store(values.as_mut_ptr()) };
-        values[..Self::COUNT].iter().sum()
-    }
+    unsafe fn sum(self) -> f32;
 
     #[inline(always)]
     unsafe fn greatest(self) -> f32 {
@@ -148,6 +143,10 @@ impl Lanes for Plain {
         Self(self.0.map(|power| f32::from_bits(((power as i32 + 127) as u32) << 23)))
     }
     #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        self.0.iter().sum()
+    }
+    #[inline(always)]
     unsafe fn bytes(from: *const u8) -> [Self; 4] {
         let bytes = unsafe { from.cast::<[[u8; 4]; 4]>().read_unaligned() };
         bytes.map(|four| Self(four.map(f32::from)))
@@ -232,6 +231,14 @@ mod x86 {
             unsafe {
                 let biased = _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(127));
                 Self(_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            unsafe {
+                let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps(self.0, 1));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)))
             }
         }
         #[inline(always)]
@@ -323,6 +330,10 @@ mod neon {
             }
         }
         #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            unsafe { vaddvq_f32(self.0) }
+        }
+        #[inline(always)]
         unsafe fn bytes(from: *const u8) -> [Self; 4] {
             unsafe { widened(vld1q_u8(from)) }
         }
@@ -407,6 +418,11 @@ mod wasm {
         #[inline(always)]
         unsafe fn pow2(self) -> Self {
             Self(i32x4_shl(i32x4_add(i32x4_trunc_sat_f32x4(self.0), i32x4_splat(127)), 23))
+        }
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            let two = f32x4_add(self.0, i32x4_shuffle::<2, 3, 2, 3>(self.0, self.0));
+            f32x4_extract_lane::<0>(two) + f32x4_extract_lane::<1>(two)
         }
         #[inline(always)]
         unsafe fn bytes(from: *const u8) -> [Self; 4] {

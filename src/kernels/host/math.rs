@@ -53,43 +53,49 @@ unsafe fn polynomial<L: Lanes>(x: L, coefficients: &[f32]) -> L {
     }
 }
 
-/// Applies `of` to all values of a row; the rest that fills no register goes through one of its own.
-#[inline(always)]
-pub unsafe fn map<L: Lanes>(row: &mut [f32], of: impl Fn(L) -> L) {
-    unsafe {
-        let mut chunks = row.chunks_exact_mut(L::COUNT);
+/// Changes all values of a row, a register at a time; the rest that fills none goes through one of its own. A macro,
+/// since a closure would not have the instructions switched on.
+macro_rules! each {
+    ($lanes:ident, $row:expr, |$x:ident| $of:expr) => {{
+        let row: &mut [f32] = $row;
+        let mut chunks = row.chunks_exact_mut($lanes::COUNT);
         for chunk in &mut chunks {
-            of(L::load(chunk.as_ptr())).store(chunk.as_mut_ptr());
+            let $x = $lanes::load(chunk.as_ptr());
+            $lanes::store($of, chunk.as_mut_ptr());
         }
         let rest = chunks.into_remainder();
         if !rest.is_empty() {
             let mut padded = [0.0f32; 16];
             padded[..rest.len()].copy_from_slice(rest);
-            of(L::load(padded.as_ptr())).store(padded.as_mut_ptr());
+            let $x = $lanes::load(padded.as_ptr());
+            $lanes::store($of, padded.as_mut_ptr());
             rest.copy_from_slice(&padded[..rest.len()]);
         }
-    }
+    }};
 }
+pub(super) use each;
 
-/// A sum over a row, of what `of` makes of its values.
-#[inline(always)]
-pub unsafe fn sum<L: Lanes>(row: &[f32], of: impl Fn(L) -> L) -> f32 {
-    unsafe {
-        let chunks = row.chunks_exact(L::COUNT);
+/// The sum over a row of what is made of its values.
+macro_rules! total {
+    ($lanes:ident, $row:expr, |$x:ident| $of:expr) => {{
+        let row: &[f32] = $row;
+        let chunks = row.chunks_exact($lanes::COUNT);
         let rest = chunks.remainder();
-        let mut total = L::splat(0.0);
+        let mut total = $lanes::splat(0.0);
         for chunk in chunks {
-            total = total.add(of(L::load(chunk.as_ptr())));
+            let $x = $lanes::load(chunk.as_ptr());
+            total = total.add($of);
         }
-        let mut result = total.sum();
+        let mut total = total.sum();
         if !rest.is_empty() {
             let mut padded = [0.0f32; 16];
             padded[..rest.len()].copy_from_slice(rest);
-            of(L::load(padded.as_ptr())).store(padded.as_mut_ptr());
-            result += padded[..rest.len()].iter().sum::<f32>();
+            let $x = $lanes::load(padded.as_ptr());
+            $lanes::store($of, padded.as_mut_ptr());
+            total += padded[..rest.len()].iter().sum::<f32>();
         }
-        result
-    }
+        total
+    }};
 }
 
 #[inline(always)]
@@ -110,9 +116,9 @@ pub unsafe fn greatest<L: Lanes>(row: &[f32]) -> f32 {
 pub unsafe fn softmax<L: Lanes>(row: &mut [f32]) {
     unsafe {
         let most = L::splat(greatest::<L>(row));
-        map::<L>(row, |x| exp(x.sub(most)));
-        let factor = L::splat(1.0 / sum::<L>(row, |x| x));
-        map::<L>(row, |x| x.mul(factor));
+        each!(L, row, |x| exp(x.sub(most)));
+        let factor = L::splat(1.0 / total!(L, row, |x| x));
+        each!(L, row, |x| x.mul(factor));
     }
 }
 
@@ -129,9 +135,9 @@ impl Work for LogSoftmax<'_> {
         unsafe {
             let most = greatest::<L>(self.row);
             let greatest = L::splat(most);
-            let total = sum::<L>(self.row, |x| exp(x.sub(greatest)));
+            let total = total!(L, self.row, |x| exp(x.sub(greatest)));
             let shift = L::splat(most + total.ln());
-            map::<L>(self.row, |x| x.sub(shift));
+            each!(L, self.row, |x| x.sub(shift));
         }
     }
 }
@@ -155,20 +161,20 @@ impl Work for Normalise<'_> {
         let width = self.weight.len();
         for (index, (x, out)) in self.x.chunks_exact(width).zip(self.out.chunks_exact_mut(width)).enumerate() {
             unsafe {
-                let mean = sum::<L>(x, |x| x) / width as f32;
+                let mean = total!(L, x, |x| x) / width as f32;
                 let centre = L::splat(mean);
-                let squares = sum::<L>(x, |x| {
-                    let x = x.sub(centre);
-                    x.mul(x)
-                });
+                let squares = total!(L, x, |x| x.sub(centre).mul(x.sub(centre)));
                 let factor = 1.0 / (squares / width as f32 + self.epsilon).sqrt();
                 let residual = self.residual.map(|residual| &residual[index * width..(index + 1) * width]);
                 let whole = width - width % L::COUNT;
                 let scale = L::splat(factor);
                 for at in (0..whole).step_by(L::COUNT) {
-                    let load = |values: &[f32]| L::load(values.as_ptr().add(at));
-                    let y = load(self.bias).add_mul(load(x).sub(centre).mul(scale), load(self.weight));
-                    let y = residual.map_or(y, |residual| y.add(load(residual)));
+                    let centred = L::load(x.as_ptr().add(at)).sub(centre);
+                    let weight = L::load(self.weight.as_ptr().add(at));
+                    let mut y = L::load(self.bias.as_ptr().add(at)).add_mul(centred.mul(scale), weight);
+                    if let Some(residual) = residual {
+                        y = y.add(L::load(residual.as_ptr().add(at)));
+                    }
                     y.store(out.as_mut_ptr().add(at));
                 }
                 for at in whole..width {

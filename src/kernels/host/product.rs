@@ -2,13 +2,13 @@
 //! left one is read where it lies. Convolutions, linear layers and attention differ in how they pack.
 
 use super::lanes::{Lanes, Work, run};
-use super::math::{gelu, map};
+use super::math::{each, gelu};
 use super::parallel::{Shared, ranges};
 use crate::kernels::Activation;
 use std::ops::Range;
 
 /// Inner products are summed over this many values at a time, so that a panel is 16 kB at most.
-const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = 256;
 /// Panels that are packed together, so that the rows of the left matrix come from the second cache.
 const PANELS: usize = 8;
 
@@ -41,40 +41,106 @@ pub struct Finish<'a> {
     pub activation: Activation,
 }
 
+/// The left matrix.
+pub trait Left: Sync {
+    /// Where the values `depth` of `T` rows from `first` on lie, in `scratch` if they had to be unpacked. Rows beyond
+    /// the last repeat it.
+    ///
+    /// # Safety
+    /// The instructions behind `L` exist.
+    unsafe fn rows<L: Lanes, const T: usize>(
+        &self,
+        first: usize,
+        depth: Range<usize>,
+        scratch: &mut [f32],
+    ) -> [*const f32; T];
+}
+
+/// A matrix of `count` rows as they lie in memory.
+pub struct LeftRows<'a> {
+    pub rows: Rows<'a>,
+    pub count: usize,
+}
+
+impl Left for LeftRows<'_> {
+    #[inline(always)]
+    unsafe fn rows<L: Lanes, const T: usize>(
+        &self,
+        first: usize,
+        depth: Range<usize>,
+        _scratch: &mut [f32],
+    ) -> [*const f32; T] {
+        std::array::from_fn(|row| {
+            let start = (first + row).min(self.count - 1) * self.rows.stride;
+            self.rows.values[start + depth.start..start + depth.end].as_ptr()
+        })
+    }
+}
+
 /// Rows, inner products' length, columns.
 pub type Size = [usize; 3];
 
 /// `out = finish(left · right)`; rows of `out` are `stride` apart and begin at 0.
-pub fn product<R: Right>(left: Rows<'_>, right: &R, size: Size, out: Shared, stride: usize, finish: &Finish<'_>) {
-    let [rows, depth, columns] = size;
-    struct Strips<'a, R> {
-        left: Rows<'a>,
-        right: &'a R,
+pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, stride: usize, finish: &Finish<'_>) {
+    struct Strips<'a, A, B> {
+        left: &'a A,
+        right: &'a B,
         size: Size,
         panels: Range<usize>,
         out: Shared,
         stride: usize,
         finish: &'a Finish<'a>,
     }
-    impl<R: Right> Work for Strips<'_, R> {
+    impl<A: Left, B: Right> Work for Strips<'_, A, B> {
         type Output = ();
 
         #[inline(always)]
         unsafe fn run<L: Lanes>(self) {
-            let Self { left, right, size, panels, out, stride, finish } = self;
-            // SAFETY: `product` hands each range of panels out once, and checked the sizes.
+            // SAFETY: each range of panels is handed out once.
             unsafe {
                 match L::TILE_ROWS {
-                    8 => strips::<L, R, 8>(left, right, size, panels, out, stride, finish),
-                    6 => strips::<L, R, 6>(left, right, size, panels, out, stride, finish),
-                    _ => strips::<L, R, 4>(left, right, size, panels, out, stride, finish),
+                    8 => self.strips::<L, 8>(),
+                    6 => self.strips::<L, 6>(),
+                    _ => self.strips::<L, 4>(),
                 }
             }
         }
     }
-    assert!(rows == 0 || left.values.len() >= (rows - 1) * left.stride + depth, "the left matrix is whole");
-    let width = panel_width();
-    ranges(columns.div_ceil(width), PANELS, rows * depth * columns, |panels| {
+    impl<A: Left, B: Right> Strips<'_, A, B> {
+        #[inline(always)]
+        unsafe fn strips<L: Lanes, const T: usize>(self) {
+            let Self { left, right, size: [rows, depth, columns], panels, out, stride, finish } = self;
+            let width = 2 * L::COUNT;
+            let length = BLOCK.min(depth) * width;
+            let mut packed = vec![0.0f32; panels.len() * length];
+            let mut scratch = [0.0f32; 8 * BLOCK];
+            let first_and_valid = |panel: usize| (panel * width, width.min(columns - panel * width));
+            for start in (0..depth).step_by(BLOCK) {
+                let block = start..(start + BLOCK).min(depth);
+                for (panel, packed) in panels.clone().zip(packed.chunks_exact_mut(length)) {
+                    unsafe { right.pack::<L>(block.clone(), panel * width, width, &mut packed[..block.len() * width]) };
+                }
+                for row in (0..rows).step_by(T) {
+                    let pointers: [*const f32; T] = unsafe { left.rows::<L, T>(row, block.clone(), &mut scratch) };
+                    for (panel, packed) in panels.clone().zip(packed.chunks_exact(length)) {
+                        let (first, valid) = first_and_valid(panel);
+                        let sums = unsafe { tile::<L, T>(block.len(), pointers, packed.as_ptr()) };
+                        for (r, sums) in sums.into_iter().enumerate().take(rows - row) {
+                            unsafe { keep(sums, out.part((row + r) * stride + first, valid), start > 0) };
+                        }
+                    }
+                }
+            }
+            for (panel, row) in panels.flat_map(|panel| (0..rows).map(move |row| (panel, row))) {
+                let (first, valid) = first_and_valid(panel);
+                let at = row * stride + first;
+                unsafe { finish.apply::<L>(row, first, at, out.part(at, valid)) };
+            }
+        }
+    }
+    let [rows, depth, columns] = size;
+    let work = rows * depth * columns;
+    ranges(columns.div_ceil(panel_width()), PANELS, work, |panels| {
         run(Strips { left, right, size, panels, out, stride, finish });
     });
 }
@@ -90,50 +156,6 @@ pub fn panel_width() -> usize {
         }
     }
     run(Width)
-}
-
-#[inline(always)]
-unsafe fn strips<L: Lanes, R: Right, const T: usize>(
-    left: Rows<'_>,
-    right: &R,
-    [rows, depth, columns]: Size,
-    panels: Range<usize>,
-    out: Shared,
-    stride: usize,
-    finish: &Finish<'_>,
-) {
-    let width = 2 * L::COUNT;
-    let length = BLOCK.min(depth) * width;
-    let mut packed = vec![0.0f32; panels.len() * length];
-    for start in (0..depth).step_by(BLOCK) {
-        let block = start..(start + BLOCK).min(depth);
-        for (panel, packed) in panels.clone().zip(packed.chunks_exact_mut(length)) {
-            let packed = &mut packed[..block.len() * width];
-            unsafe { right.pack::<L>(block.clone(), panel * width, width, packed) };
-            let first = panel * width;
-            let valid = width.min(columns - first);
-            for row in (0..rows).step_by(T) {
-                // Rows beyond the last repeat it and are not stored.
-                let pointers: [*const f32; T] = std::array::from_fn(|r| {
-                    let row = (row + r).min(rows - 1);
-                    unsafe { left.values.as_ptr().add(row * left.stride + block.start) }
-                });
-                let sums = unsafe { tile::<L, T>(block.len(), pointers, packed.as_ptr()) };
-                for (r, sums) in sums.into_iter().enumerate().take(rows - row) {
-                    let place = unsafe { out.part((row + r) * stride + first, valid) };
-                    unsafe { keep(sums, place, start > 0) };
-                }
-            }
-        }
-    }
-    for panel in panels {
-        let first = panel * width;
-        for row in 0..rows {
-            let valid = width.min(columns - first);
-            let at = row * stride + first;
-            unsafe { finish.apply::<L>(row, first, at, out.part(at, valid)) };
-        }
-    }
 }
 
 /// Inner products of `T` rows with the columns of a panel.
@@ -180,7 +202,7 @@ impl Finish<'_> {
         unsafe {
             if let Some(bias) = self.row_bias {
                 let bias = L::splat(bias[row]);
-                map::<L>(values, |x| x.add(bias));
+                each!(L, values, |x| x.add(bias));
             }
             let len = values.len();
             for more in
@@ -190,8 +212,8 @@ impl Finish<'_> {
             }
             match self.activation {
                 Activation::None => {}
-                Activation::Relu => map::<L>(values, |x| x.max(L::splat(0.0))),
-                Activation::Gelu => map::<L>(values, |x| gelu(x)),
+                Activation::Relu => each!(L, values, |x| x.max(L::splat(0.0))),
+                Activation::Gelu => each!(L, values, |x| gelu(x)),
             }
         }
     }
