@@ -1,5 +1,6 @@
 //! Convolution → BatchNorm → (+ residual) → ReLU, the stem's unit; and the plain convolution of the image codes.
 
+use super::weight::Weight;
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::Tensor;
 use burn::tensor::module::{conv2d, max_pool2d};
@@ -22,10 +23,12 @@ pub struct BatchNorm {
 /// A convolution and the norm behind it; after export the norm lives in the convolution's weight and bias.
 #[derive(Module, Debug)]
 pub struct ConvNorm {
-    /// `[out, in, k, k]`
-    pub weight: Param<Tensor<4>>,
+    /// `[out, in · k · k]`
+    pub weight: Weight,
     pub bias: Option<Param<Tensor<1>>>,
     pub norm: Option<BatchNorm>,
+    /// k, the side of its window.
+    pub kernel: usize,
     pub stride: usize,
 }
 
@@ -35,9 +38,10 @@ impl ConvNorm {
     /// # Shapes
     /// `[B, in, h, w]` → `[B, out, ceil(h / stride), ceil(w / stride)]`
     pub fn forward(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
-        let weight = self.weight.val();
-        let [_, _, kernel, _] = weight.dims();
-        let padding = kernel / 2;
+        let [_, channels, _, _] = x.dims();
+        let [out, _] = self.weight.dims();
+        let weight = self.weight.unpacked().reshape([out, channels, self.kernel, self.kernel]);
+        let padding = self.kernel / 2;
         let options = ConvOptions::new([self.stride; 2], [padding; 2], [1, 1], 1);
         let mut y = conv2d(x, weight, self.bias.as_ref().map(Param::val), options);
         if let Some(norm) = &self.norm {
