@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Only this room prints.
 
+mod bench;
 mod codes;
 mod convert;
 #[cfg(feature = "train")]
@@ -42,6 +43,7 @@ enum Command {
     #[cfg(feature = "train")]
     Corpus(corpus::Args),
     Verify(verify::Args),
+    Bench(bench::Args),
     #[cfg(feature = "train")]
     Evaluate(evaluate::Args),
     #[command(hide = true)]
@@ -64,6 +66,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Corpus(args) => corpus::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Bench(args) => bench::run(args),
         #[cfg(feature = "train")]
         Command::Evaluate(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),

@@ -2,6 +2,7 @@
 
 use super::host;
 use super::linear::Activation;
+use super::weight::Weight;
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::Tensor;
 use burn::tensor::module::{conv2d, max_pool2d};
@@ -24,10 +25,12 @@ pub struct BatchNorm {
 /// A convolution and the norm behind it; after export the norm lives in the convolution's weight and bias.
 #[derive(Module, Debug)]
 pub struct ConvNorm {
-    /// `[out, in, k, k]`
-    pub weight: Param<Tensor<4>>,
+    /// `[out, in · k · k]`
+    pub weight: Weight,
     pub bias: Option<Param<Tensor<1>>>,
     pub norm: Option<BatchNorm>,
+    /// k, the side of its window.
+    pub kernel: usize,
     pub stride: usize,
 }
 
@@ -37,17 +40,20 @@ impl ConvNorm {
     /// # Shapes
     /// `[B, in, h, w]` → `[B, out, ceil(h / stride), ceil(w / stride)]`
     pub fn forward(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
-        let weight = self.weight.val();
-        let [_, _, kernel, _] = weight.dims();
-        let padding = kernel / 2;
+        let padding = self.kernel / 2;
         let bias = self.bias.as_ref().map(Param::val);
         let activation = if relu { Activation::Relu } else { Activation::None };
-        if self.norm.is_none()
-            && let Some(y) =
-                host::convolution(&x, &weight, bias.as_ref(), [self.stride, padding], residual.as_ref(), activation)
-        {
-            return y;
+        if self.norm.is_none() {
+            let finish = host::Ending { bias: bias.as_ref(), residual: residual.as_ref(), activation };
+            let matrix = host::Matrix::of(&self.weight);
+            let window = [self.kernel, self.stride, padding];
+            if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, window, finish)) {
+                return y;
+            }
         }
+        let [_, channels, _, _] = x.dims();
+        let [out, _] = self.weight.dims();
+        let weight = self.weight.unpacked().reshape([out, channels, self.kernel, self.kernel]);
         let options = ConvOptions::new([self.stride; 2], [padding; 2], [1, 1], 1);
         let mut y = conv2d(x, weight, bias, options);
         if let Some(norm) = &self.norm {
@@ -107,7 +113,9 @@ impl Convolution {
         let weight = self.weight.val();
         let [_, _, kernel, _] = weight.dims();
         let bias = self.bias.val();
-        if let Some(y) = host::convolution(&x, &weight, Some(&bias), [1, kernel / 2], None, Activation::None) {
+        let finish = host::Ending { bias: Some(&bias), ..host::Ending::default() };
+        let matrix = host::Matrix::plain(&weight);
+        if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, [kernel, 1, kernel / 2], finish)) {
             return y;
         }
         let options = ConvOptions::new([1, 1], [kernel / 2; 2], [1, 1], 1);

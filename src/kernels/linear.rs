@@ -2,6 +2,7 @@
 
 use super::host;
 use super::norm::{LayerNorm, normalise};
+use super::weight::Weight;
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 
@@ -29,7 +30,7 @@ impl Activation {
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[out, in]`, as checkpoints store it.
-    pub weight: Param<Tensor<2>>,
+    pub weight: Weight,
     pub bias: Option<Param<Tensor<1>>>,
 }
 
@@ -41,10 +42,9 @@ impl Linear {
             return y;
         }
         let [batch, length, width] = x.dims();
-        let weight = self.weight.val();
-        let [out, _] = weight.dims();
+        let [out, _] = self.weight.dims();
         // One product of two matrices: a batched product would read the weights once a batch row.
-        let y = x.reshape([batch * length, width]).matmul(weight.transpose()).reshape([batch, length, out]);
+        let y = self.weight.product(x.reshape([batch * length, width])).reshape([batch, length, out]);
         match &self.bias {
             Some(bias) => y + bias.val().reshape([1, 1, out]),
             None => y,
@@ -63,10 +63,12 @@ impl Linear {
     }
 
     fn on_host(&self, norm: Option<&LayerNorm>, x: &Tensor<3>, activation: Activation) -> Option<Tensor<3>> {
-        let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(Param::val));
+        let bias = self.bias.as_ref().map(Param::val);
+        let matrix = host::Matrix::of(&self.weight)?;
+        let finish = host::Ending { bias: bias.as_ref(), activation, ..host::Ending::default() };
         match norm {
-            None => host::linear(x, &weight, bias.as_ref(), None, activation),
-            Some(norm) => norm.with_parts(|norm| host::linear(x, &weight, bias.as_ref(), Some(norm), activation)),
+            None => host::linear(x, &matrix, None, finish),
+            Some(norm) => norm.with_parts(|norm| host::linear(x, &matrix, Some(norm), finish)),
         }
     }
 }

@@ -6,16 +6,16 @@
 mod attention;
 mod convolution;
 mod embedding;
-#[cfg(feature = "cpu")]
-mod host;
-#[cfg(not(feature = "cpu"))]
-#[path = "no_host.rs"]
+#[cfg_attr(not(feature = "gpu"), path = "no_gpu.rs")]
+mod gpu;
+#[cfg_attr(not(feature = "cpu"), path = "no_host.rs")]
 mod host;
 mod linear;
 mod next_token;
 mod norm;
 mod packed;
 mod top_k;
+mod weight;
 
 pub use attention::{MASKED, attention};
 pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
@@ -24,5 +24,6 @@ pub use host::in_host_memory;
 pub use linear::{Activation, Linear};
 pub use next_token::{TokenScoring, allowed_range};
 pub use norm::{GroupNorm, LayerNorm, normalise, residual_norm};
-pub use packed::unpack;
+pub use packed::{PackedWeight, Words};
 pub use top_k::{Best, entries, top_entries};
+pub use weight::Weight;

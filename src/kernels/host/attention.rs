@@ -4,7 +4,7 @@ use super::few_rows::{PlainRows, few_rows};
 use super::lanes::{Lanes, Work, run};
 use super::math::softmax;
 use super::parallel::{Shared, ranges};
-use super::product::{Finish, Rows, Straight, Transposed, product};
+use super::product::{Finish, LeftRows, Rows, Straight, Transposed, product};
 use super::{Values, tensor};
 use burn::tensor::Tensor;
 
@@ -54,7 +54,8 @@ pub fn attention(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, bias: &Tensor<4>) 
                 few_rows(&asked, &PlainRows { rows: known, depth, count: keys }, scores);
             } else {
                 let right = Transposed { rows: known, count: keys };
-                product(asked, &right, [count, depth, keys], Shared::new(scores), keys, &Finish::default());
+                let left = LeftRows { rows: asked, count };
+                product(&left, &right, [count, depth, keys], Shared::new(scores), keys, &Finish::default());
             }
             for (query, scores) in scores.chunks_exact_mut(keys).enumerate() {
                 run(Weights { scores, bias: bias_row(first + query) });
@@ -62,14 +63,8 @@ pub fn attention(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, bias: &Tensor<4>) 
             let right = Straight { rows: part(v, keys, 0), columns: depth };
             let start = (sample * queries + first) * width + head * depth;
             let place = out.behind(start);
-            product(
-                Rows { values: scores, stride: keys },
-                &right,
-                [count, keys, depth],
-                place,
-                width,
-                &Finish::default(),
-            );
+            let left = LeftRows { rows: Rows { values: scores, stride: keys }, count };
+            product(&left, &right, [count, keys, depth], place, width, &Finish::default());
         }
     });
     Some(tensor(context, [batch, queries, heads, depth], &device).swap_dims(1, 2))

@@ -2,9 +2,8 @@
 
 use super::lanes::Lanes;
 use super::parallel::Shared;
-use super::product::{Finish, LeftRows, Right, Rows, product};
-use super::{Values, tensor};
-use crate::kernels::Activation;
+use super::product::{Finish, LeftRows, Right, product};
+use super::{Ending, Matrix, Values, tensor};
 use burn::tensor::Tensor;
 use std::ops::Range;
 
@@ -68,25 +67,22 @@ impl Right for Patches<'_> {
     }
 }
 
-/// Convolution with `padding` zeros around it → + `bias` → + `residual` → activation.
+/// Convolution with `padding` zeros around it → + bias a channel → + residual → activation.
 ///
 /// # Shapes
-/// x `[B, in, h, w]`, weight `[out, in, k, k]`, bias `[out]`, residual as the result `[B, out, h', w']`
+/// x `[B, in, h, w]`, weights `[out, in · k · k]` → `[B, out, h', w']`
 pub fn convolution(
     x: &Tensor<4>,
-    weight: &Tensor<4>,
-    bias: Option<&Tensor<1>>,
-    [stride, padding]: [usize; 2],
-    residual: Option<&Tensor<4>>,
-    activation: Activation,
+    weights: &Matrix<'_>,
+    [kernel, stride, padding]: [usize; 3],
+    Ending { bias, residual, activation }: Ending<'_, 4>,
 ) -> Option<Tensor<4>> {
     let [batch, channels, height, width] = x.dims();
-    let [out, _, kernel, _] = weight.dims();
+    let [out, depth] = weights.dims();
     let [out_height, out_width] = [height, width].map(|side| (side + 2 * padding - kernel) / stride + 1);
-    let (values, weights) = (Values::of(x)?, Values::of(weight)?);
-    let bias = bias.map(Values::of).map_or(Some(None), |bias| bias.map(Some))?;
-    let residual = residual.map(Values::of).map_or(Some(None), |residual| residual.map(Some))?;
-    let (depth, pixels) = (channels * kernel * kernel, out_height * out_width);
+    let values = Values::of(x)?;
+    let (bias, residual) = (Values::maybe(bias)?, Values::maybe(residual)?);
+    let pixels = out_height * out_width;
     let mut result = vec![0.0f32; batch * out * pixels];
     let images = values.as_slice().chunks_exact(channels * height * width);
     for (index, (image, result)) in images.zip(result.chunks_exact_mut(out * pixels)).enumerate() {
@@ -97,8 +93,13 @@ pub fn convolution(
             activation,
             ..Finish::default()
         };
-        let left = LeftRows { rows: Rows { values: weights.as_slice(), stride: depth }, count: out };
-        product(&left, &patches, [out, depth, pixels], Shared::new(result), pixels, &finish);
+        let (size, place) = ([out, depth, pixels], Shared::new(result));
+        match weights {
+            Matrix::Plain(..) => {
+                product(&LeftRows { rows: weights.rows(), count: out }, &patches, size, place, pixels, &finish)
+            }
+            Matrix::Packed(packed) => product(packed, &patches, size, place, pixels, &finish),
+        }
     }
     Some(tensor(result, [batch, out, out_height, out_width], &x.device()))
 }

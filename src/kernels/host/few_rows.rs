@@ -10,10 +10,18 @@ const TOGETHER: usize = 5;
 /// Rows of weights between which threads share the work.
 const PIECE: usize = 256;
 
+/// How far ahead of what is multiplied weights are asked for: two pages of memory, since processors fetch ahead on
+/// their own only within one.
+const AHEAD: usize = 8192;
+const CACHE_LINE: usize = 64;
+
 /// A matrix of weights `[count, depth]` whose rows a kernel reads from left to right.
 pub trait WeightRows: Sync {
     fn depth(&self) -> usize;
     fn count(&self) -> usize;
+
+    /// The bytes of the rows from `first` on, and of all behind them.
+    fn bytes_from(&self, first: usize) -> &[u8];
 
     /// Inner products of `W` rows from `first` on with the `X` rows of `x`, which lie one behind the other.
     ///
@@ -66,7 +74,11 @@ unsafe fn group_of<L: Lanes, R: WeightRows, const X: usize, const W: usize>(
     place: impl Fn(usize, usize) -> usize,
 ) {
     let whole = range.start + range.len() / W * W;
+    let line = weights.bytes_from(0).len() / weights.count() * W;
     for first in (range.start..whole).step_by(W) {
+        if let Some(ahead) = weights.bytes_from(first).get(AHEAD..AHEAD + line) {
+            ahead.iter().step_by(CACHE_LINE).for_each(|byte| unsafe { L::prefetch(byte) });
+        }
         let dots: [[f32; W]; X] = unsafe { weights.dots::<L, X, W>(x, first) };
         for (row, dots) in dots.iter().enumerate() {
             unsafe { out.part(place(row, first), W) }.copy_from_slice(dots);
@@ -78,6 +90,12 @@ unsafe fn group_of<L: Lanes, R: WeightRows, const X: usize, const W: usize>(
             unsafe { out.part(place(row, first), 1) }.fill(dot);
         }
     }
+}
+
+/// Values as the memory that holds them.
+pub(super) fn bytes<T: Copy>(values: &[T]) -> &[u8] {
+    // SAFETY: f32 and u32 have no padding, and any byte is a u8.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
 /// Weights in f32.
@@ -94,6 +112,11 @@ impl WeightRows for PlainRows<'_> {
 
     fn count(&self) -> usize {
         self.count
+    }
+
+    #[inline(always)]
+    fn bytes_from(&self, first: usize) -> &[u8] {
+        bytes(&self.rows.values[first * self.rows.stride..])
     }
 
     #[inline(always)]

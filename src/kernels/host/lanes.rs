@@ -28,6 +28,8 @@ pub trait Lanes: Copy {
     unsafe fn round(self) -> Self;
     /// 2 to the power of whole numbers from -126 to 127.
     unsafe fn pow2(self) -> Self;
+    /// Asks for the memory around a byte, which will soon be read.
+    unsafe fn prefetch(at: *const u8);
     /// Sixteen unsigned bytes as values.
     unsafe fn bytes(from: *const u8) -> Self::Sixteen;
     /// Sixteen unsigned halves of eight bytes as values, the low half of each first.
@@ -147,6 +149,8 @@ impl Lanes for Plain {
         self.0.iter().sum()
     }
     #[inline(always)]
+    unsafe fn prefetch(_at: *const u8) {}
+    #[inline(always)]
     unsafe fn bytes(from: *const u8) -> [Self; 4] {
         let bytes = unsafe { from.cast::<[[u8; 4]; 4]>().read_unaligned() };
         bytes.map(|four| Self(four.map(f32::from)))
@@ -242,6 +246,10 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn prefetch(at: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+        #[inline(always)]
         unsafe fn bytes(from: *const u8) -> [Self; 2] {
             unsafe { widened(_mm_loadu_si128(from.cast())) }
         }
@@ -334,6 +342,8 @@ mod neon {
             unsafe { vaddvq_f32(self.0) }
         }
         #[inline(always)]
+        unsafe fn prefetch(_at: *const u8) {}
+        #[inline(always)]
         unsafe fn bytes(from: *const u8) -> [Self; 4] {
             unsafe { widened(vld1q_u8(from)) }
         }
@@ -423,6 +433,11 @@ mod wasm {
         unsafe fn sum(self) -> f32 {
             let two = f32x4_add(self.0, i32x4_shuffle::<2, 3, 2, 3>(self.0, self.0));
             f32x4_extract_lane::<0>(two) + f32x4_extract_lane::<1>(two)
+        }
+        #[inline(always)]
+        unsafe fn prefetch(at: *const u8) {
+            // There is no instruction for it; a read whose value nobody waits for does the same.
+            unsafe { at.read_volatile() };
         }
         #[inline(always)]
         unsafe fn bytes(from: *const u8) -> [Self; 4] {

@@ -4,28 +4,26 @@ use super::few_rows::{PlainRows, few_rows};
 use super::lanes::{Lanes, Work, run};
 use super::math::{LogSoftmax, Normalise};
 use super::parallel::{Shared, ranges};
-use super::product::{Finish, Rows, Transposed, product};
-use super::{Norm, Values, tensor};
-use crate::kernels::Activation;
+use super::product::{Finish, LeftRows, Rows, Transposed, product};
+use super::{Ending, Matrix, Norm, Values, tensor};
 use burn::tensor::Tensor;
 
 /// From this many rows on a product in tiles is faster, though it has to pack the weights.
 const MANY_ROWS: usize = 16;
 
-/// norm → `x Wᵀ + b` → GELU.
+/// norm → `x Wᵀ + b` → activation.
 ///
 /// # Shapes
-/// `[.., in]`, weight `[out, in]` → `[.., out]`
+/// `[.., in]`, weights `[out, in]` → `[.., out]`
 pub fn linear<const D: usize>(
     x: &Tensor<D>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
+    weights: &Matrix<'_>,
     norm: Option<Norm<'_>>,
-    activation: Activation,
+    Ending { bias, residual, activation }: Ending<'_, D>,
 ) -> Option<Tensor<D>> {
-    let [count, depth] = weight.dims();
-    let (values, weights) = (Values::of(x)?, Values::of(weight)?);
-    let bias = bias.map(Values::of).map_or(Some(None), |bias| bias.map(Some))?;
+    let [count, depth] = weights.dims();
+    let values = Values::of(x)?;
+    let (bias, residual) = (Values::maybe(bias)?, Values::maybe(residual)?);
     let normed = match norm {
         Some(norm) => Some(normalised(values.as_slice(), norm, None)?),
         None => None,
@@ -33,18 +31,27 @@ pub fn linear<const D: usize>(
     let values = normed.as_deref().unwrap_or(values.as_slice());
     let rows = values.len() / depth;
     let mut out = vec![0.0f32; rows * count];
-    let finish = Finish { column_bias: bias.as_ref().map(Values::as_slice), activation, ..Finish::default() };
+    let finish = Finish {
+        column_bias: bias.as_ref().map(Values::as_slice),
+        residual: residual.as_ref().map(Values::as_slice),
+        activation,
+        ..Finish::default()
+    };
     if rows < MANY_ROWS {
-        few_rows(
-            values,
-            &PlainRows { rows: Rows { values: weights.as_slice(), stride: depth }, depth, count },
-            &mut out,
-        );
+        match weights {
+            Matrix::Plain(..) => few_rows(values, &PlainRows { rows: weights.rows(), depth, count }, &mut out),
+            Matrix::Packed(packed) => few_rows(values, packed, &mut out),
+        }
         run(Finished { out: &mut out, count, finish });
     } else {
-        let right = Transposed { rows: Rows { values: weights.as_slice(), stride: depth }, count };
-        let left = Rows { values, stride: depth };
-        product(left, &right, [rows, depth, count], Shared::new(&mut out), count, &finish);
+        let left = LeftRows { rows: Rows { values, stride: depth }, count: rows };
+        let (size, place) = ([rows, depth, count], Shared::new(&mut out));
+        match weights {
+            Matrix::Plain(..) => {
+                product(&left, &Transposed { rows: weights.rows(), count }, size, place, count, &finish)
+            }
+            Matrix::Packed(packed) => product(&left, packed, size, place, count, &finish),
+        }
     }
     let mut shape = x.dims();
     shape[D - 1] = count;
@@ -82,7 +89,7 @@ fn normalised(x: &[f32], (weight, bias, epsilon): Norm<'_>, residual: Option<&[f
 /// # Shapes
 /// `[.., C]` → `[.., C]`
 pub fn layer_norm<const D: usize>(x: &Tensor<D>, norm: Norm<'_>, residual: Option<&Tensor<D>>) -> Option<Tensor<D>> {
-    let residual = residual.map(Values::of).map_or(Some(None), |residual| residual.map(Some))?;
+    let residual = Values::maybe(residual)?;
     let out = normalised(Values::of(x)?.as_slice(), norm, residual.as_ref().map(Values::as_slice))?;
     Some(tensor(out, x.dims(), &x.device()))
 }

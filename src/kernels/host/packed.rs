@@ -1,6 +1,6 @@
 //! Packed 8- and 4-bit matrices, unpacked in registers where they are multiplied.
 
-use super::few_rows::WeightRows;
+use super::few_rows::{WeightRows, bytes};
 use super::lanes::Lanes;
 use super::product::{Left, Right};
 use std::ops::Range;
@@ -84,6 +84,11 @@ impl WeightRows for PackedRows<'_> {
     }
 
     #[inline(always)]
+    fn bytes_from(&self, first: usize) -> &[u8] {
+        bytes(&self.codes[first * (self.depth * self.bits / 32)..])
+    }
+
+    #[inline(always)]
     unsafe fn dots<L: Lanes, const X: usize, const W: usize>(&self, x: &[f32], first: usize) -> [[f32; W]; X] {
         unsafe {
             // The test of the width stands outside of the loops.
@@ -106,7 +111,8 @@ impl PackedRows<'_> {
                 let pairs: [[f32; 2]; W] = std::array::from_fn(|w| self.scale_and_bias(first + w, group));
                 let pairs = pairs.map(|pair| pair.map(|value| L::splat(value)));
                 for at in (group * self.group..(group + 1) * self.group).step_by(SIXTEEN) {
-                    let values: [L::Sixteen; W] = std::array::from_fn(|w| sixteen::<L>(codes[w].add(at * BITS / 8), BITS));
+                    let values: [L::Sixteen; W] =
+                        std::array::from_fn(|w| sixteen::<L>(codes[w].add(at * BITS / 8), BITS));
                     for part in 0..SIXTEEN / L::COUNT {
                         let weights: [L; W] =
                             std::array::from_fn(|w| pairs[w][1].add_mul(values[w].as_ref()[part], pairs[w][0]));

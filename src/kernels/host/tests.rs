@@ -1,10 +1,12 @@
 //! Every kernel against the plain-tensor version, on shapes that fill no register, no tile and no block.
 
 use super::*;
-use crate::kernels::Activation;
+use crate::config::Quantization;
+use crate::kernels::PackedWeight;
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Distribution, activation};
+use half::f16;
 
 /// Sums of some hundred products of values around 1, in another order.
 const TOLERANCE: f32 = 2e-4;
@@ -38,12 +40,14 @@ fn linear_layers_of_odd_shapes() {
     ] {
         let (x, weight, bias) = (random([1, rows, depth]), random([count, depth]), random([count]));
         let (scale, shift) = (random([depth]), random([depth]));
+        let matrix = Matrix::plain(&weight).unwrap();
         let plain = |x: Tensor<3>| x.matmul(weight.clone().transpose().unsqueeze()) + bias.clone().unsqueeze();
         let what = format!("{rows} x {depth} x {count}");
-        let found = linear(&x, &weight, Some(&bias), None, Activation::None);
+        let found = linear(&x, &matrix, None, Ending { bias: Some(&bias), ..Ending::default() });
         assert_close(found, plain(x.clone()), TOLERANCE, &what);
         let norm = Some((&scale, &shift, 1e-5));
-        let found = linear(&x, &weight, Some(&bias), norm, Activation::Gelu);
+        let found =
+            linear(&x, &matrix, norm, Ending { bias: Some(&bias), residual: None, activation: Activation::Gelu });
         let normed = burn::tensor::module::layer_norm(x, scale.clone(), Some(shift.clone()), 1e-5);
         assert_close(found, activation::gelu(plain(normed)), TOLERANCE, &what);
     }
@@ -65,10 +69,16 @@ fn convolutions_of_odd_shapes() {
         let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
         let plain = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options);
         let residual = random(plain.dims());
+        let (matrix, window) = (Matrix::plain(&weight).unwrap(), [kernel, stride, padding]);
         let what = format!("{channels} to {out}, kernel {kernel}, stride {stride}, {height} x {width}");
-        let found = convolution(&x, &weight, Some(&bias), [stride, padding], None, Activation::None);
+        let found = convolution(&x, &matrix, window, Ending { bias: Some(&bias), ..Ending::default() });
         assert_close(found, plain.clone(), TOLERANCE, &what);
-        let found = convolution(&x, &weight, Some(&bias), [stride, padding], Some(&residual), Activation::Relu);
+        let found = convolution(
+            &x,
+            &matrix,
+            window,
+            Ending { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu },
+        );
         assert_close(found, activation::relu(plain + residual), TOLERANCE, &what);
     }
 }
@@ -103,10 +113,47 @@ fn norms_and_log_probabilities_of_odd_widths() {
     }
 }
 
+/// A packed matrix of random codes, and its values.
+fn packed([count, depth]: [usize; 2], bits: usize) -> (Weight, Tensor<2>) {
+    let group_size = 32;
+    let words = |salt: u32, count: usize| (0..count as u32).map(move |i| (i + salt).wrapping_mul(2_654_435_761));
+    let codes = words(1, count * depth * bits / 32).collect();
+    let halves =
+        |salt| words(salt, count * depth / group_size).map(|word| f16::from_f32((word >> 8) as f32 * 1e-9)).collect();
+    let (scales, biases): (Vec<f16>, Vec<f16>) = (halves(5), halves(9));
+    let device = Device::flex();
+    let codes = Words::new(codes, &device);
+    let quantization = Quantization { bits, group_size };
+    let packed = PackedWeight::new([count, depth], quantization, codes, [&scales, &biases], &device);
+    let values = packed.unpacked();
+    (Weight::Packed(packed), values)
+}
+
+#[test]
+fn packed_weights_of_odd_shapes() {
+    for bits in [8, 4] {
+        for (rows, depth, count) in
+            [(1, 32, 1), (1, 256, 1031), (2, 96, 9), (5, 64, 7), (9, 320, 21), (16, 32, 3), (37, 544, 41)]
+        {
+            let (weight, values) = packed([count, depth], bits);
+            let matrix = Matrix::of(&weight).unwrap();
+            let x = random([rows, depth]);
+            let plain = x.clone().matmul(values.transpose());
+            let what = format!("{bits} bits, {rows} x {depth} x {count}");
+            assert_close(linear(&x, &matrix, None, Ending::default()), plain, TOLERANCE, &what);
+        }
+        let (weight, values) = packed([7, 32 * 9], bits);
+        let x = random([1, 32, 9, 11]);
+        let plain = conv2d(x.clone(), values.reshape([7, 32, 3, 3]), None, ConvOptions::new([2, 2], [1, 1], [1, 1], 1));
+        let found = convolution(&x, &Matrix::of(&weight).unwrap(), [3, 2, 1], Ending::default());
+        assert_close(found, plain, TOLERANCE, &format!("a convolution of {bits} bits"));
+    }
+}
+
 #[test]
 fn gradients_are_left_to_the_plain_version() {
     let device = Device::flex().autodiff();
     let x = Tensor::<2>::zeros([2, 3], &device);
-    assert!(linear(&x, &Tensor::zeros([4, 3], &device), None, None, Activation::None).is_none());
+    assert!(Matrix::plain(&x).is_none());
     assert!(log_softmax(&x).is_none());
 }
