@@ -206,5 +206,34 @@ release-wasm: bindgen
 	$(call wasm,cpu)
 	$(call wasm,gpu)
 
+# ---- beside what a user would pick instead ------------------------------------------------------
+
+PEER := $(CACHE)/peer
+.PHONY: peer-graphs peer-bundles bench-peer bench-native
+peer-graphs: seeded-weights
+	@test -s $(PEER)/graphs/q8/step.onnx || { \
+	  $(say) 'Installing onnxruntime (PyPI) and making its graphs from the seeded weights'; \
+	  $(VENV)/bin/pip install -q --disable-pip-version-check onnx==1.23.2 onnxruntime==1.32.0 pillow && \
+	  $(VENV)/bin/python benches/peer/graphs.py $(OFA_TINY_WEIGHTS) $(PEER)/graphs; }
+
+peer-bundles: binary seeded-weights
+	@test -s $(PEER)/bundles/q8/manifest.json || { \
+	  $(say) 'Making bundles of the seeded weights'; \
+	  $(VENV)/bin/python benches/peer/vocabulary.py $(PEER)/vocabulary && \
+	  $(OFA) convert $(OFA_TINY_WEIGHTS) --tokenizer $(PEER)/vocabulary --arch tiny --image-size 256 --out $(PEER)/converted && \
+	  for kind in f32 q8; do $(OFA) export $(PEER)/converted --out $(PEER)/bundles/$$kind --dtype $$kind --no-report; done; }
+
+bench-peer: peer-graphs peer-bundles npm chromium ## Ours beside onnxruntime-web in one Chromium: make bench-peer [DEVICES=cpu,webgpu]
+	@test -d $(PEER)/web/node_modules/onnxruntime-web || { \
+	  $(say) 'Installing onnxruntime-web (npm)'; \
+	  npm install --silent --no-audit --no-fund --prefix $(PEER)/web onnxruntime-web@1.30.0; }
+	$(MAKE) --no-print-directory release-wasm
+	cd www && npm run --silent build && node scripts/bench-peer.mjs $(PEER)/graphs \
+	  $(PEER)/web/node_modules/onnxruntime-web/dist $(PEER)/bundles --devices $(or $(DEVICES),cpu,webgpu)
+
+bench-native: peer-graphs peer-bundles ## Ours beside onnxruntime on the CPU, one thread and all
+	cargo build --locked --release --no-default-features --features cli,cpu
+	$(VENV)/bin/python benches/peer/native.py $(CARGO_TARGET_DIR)/release/ofa $(PEER)/graphs $(PEER)/bundles
+
 bench: ## criterion: stem, encoder, steps, preprocessing, tokenizer
 	cargo bench --locked

@@ -1,6 +1,5 @@
 //! The command line: one file a subcommand. Only this room prints.
 
-#[cfg(feature = "train")]
 mod bench;
 mod codes;
 mod convert;
@@ -53,11 +52,10 @@ enum Command {
     #[cfg(feature = "train")]
     Finetune(finetune::Args),
     #[cfg(feature = "train")]
-    #[command(subcommand)]
-    Bench(bench::Command),
-    #[cfg(feature = "train")]
     Corpus(corpus::Args),
     Verify(verify::Args),
+    #[command(subcommand)]
+    Bench(bench::Command),
     #[cfg(feature = "train")]
     Evaluate(evaluate::Args),
     #[command(hide = true)]
@@ -80,10 +78,9 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Finetune(args) => finetune::run(args),
         #[cfg(feature = "train")]
-        Command::Bench(command) => bench::run(command),
-        #[cfg(feature = "train")]
         Command::Corpus(args) => corpus::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Bench(command) => bench::run(command),
         #[cfg(feature = "train")]
         Command::Evaluate(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),

@@ -6,6 +6,9 @@
 mod attention;
 mod convolution;
 mod embedding;
+#[cfg_attr(not(feature = "gpu"), path = "no_gpu.rs")]
+mod gpu;
+#[cfg_attr(not(feature = "cpu"), path = "no_host.rs")]
 mod host;
 mod linear;
 mod next_token;
@@ -13,6 +16,7 @@ mod norm;
 mod packed;
 mod products;
 mod top_k;
+mod weight;
 
 pub use attention::{MASKED, attention};
 pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
@@ -21,5 +25,6 @@ pub use host::in_host_memory;
 pub use linear::{Activation, Linear};
 pub use next_token::{TokenScoring, allowed_range};
 pub use norm::{GroupNorm, LayerNorm, normalise, residual_norm};
-pub use packed::unpack;
+pub use packed::{PackedWeight, Words};
 pub use top_k::{Best, entries, top_entries};
+pub use weight::Weight;

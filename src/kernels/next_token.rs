@@ -1,6 +1,7 @@
 //! From logits to log-probabilities, under temperature and constraints.
 
 use super::attention::MASKED;
+use super::host;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 /// How the next token is scored.
@@ -19,11 +20,15 @@ impl TokenScoring {
     pub fn scores(&self, logits: Tensor<2>) -> Tensor<2> {
         let logits = if self.temperature == 1.0 { logits } else { logits / self.temperature };
         match &self.constraint {
-            None => activation::log_softmax(logits, 1),
-            Some(constraint) if self.constrain_after => activation::log_softmax(logits, 1) + constraint.clone(),
-            Some(constraint) => activation::log_softmax(logits + constraint.clone(), 1),
+            None => log_softmax(logits),
+            Some(constraint) if self.constrain_after => log_softmax(logits) + constraint.clone(),
+            Some(constraint) => log_softmax(logits + constraint.clone()),
         }
     }
+}
+
+fn log_softmax(logits: Tensor<2>) -> Tensor<2> {
+    host::log_softmax(&logits).unwrap_or_else(|| activation::log_softmax(logits, 1))
 }
 
 /// The constraint that leaves ids below `specials` and those of `range`.

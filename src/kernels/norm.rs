@@ -1,5 +1,6 @@
 //! Layer normalisation, alone and as the second half of a residual branch; group normalisation.
 
+use super::host;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
@@ -17,7 +18,14 @@ impl LayerNorm {
     /// # Shapes
     /// `[.., C]` → `[.., C]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if let Some(y) = self.with_parts(|norm| host::layer_norm(&x, norm, None)) {
+            return y;
+        }
         burn::tensor::module::layer_norm(x, self.weight.val(), Some(self.bias.val()), LAYER_NORM_EPSILON)
+    }
+
+    pub(super) fn with_parts<T>(&self, of: impl FnOnce(host::Norm<'_>) -> T) -> T {
+        of((&self.weight.val(), &self.bias.val(), LAYER_NORM_EPSILON))
     }
 }
 
@@ -48,6 +56,10 @@ impl GroupNorm {
 /// # Shapes
 /// `[B, T, C]` each
 pub fn residual_norm(residual: Tensor<3>, branch: Tensor<3>, norm: Option<&LayerNorm>) -> Tensor<3> {
+    let fused = |norm: &LayerNorm| norm.with_parts(|norm| host::layer_norm(&branch, norm, Some(&residual)));
+    if let Some(y) = norm.and_then(fused) {
+        return y;
+    }
     residual + normalise(norm, branch)
 }
 

@@ -80,15 +80,36 @@ async fn select_on_host(scores: Tensor<2>, k: usize, probes: &[Vec<u32>]) -> Res
 
 fn best(row: &[f32], k: usize) -> Best {
     let mut kept: Best = Vec::with_capacity(k + 1);
-    for (id, &value) in row.iter().enumerate() {
-        if value.is_nan() || kept.len() == k && kept.last().is_none_or(|worst| value <= worst.1) {
+    for (block, values) in row.chunks(SKIPPED).enumerate() {
+        // Nearly all values are worse than those kept: a block is looked at only where its greatest is not.
+        if kept.len() == k && kept.last().is_none_or(|worst| greatest(values) <= worst.1) {
             continue;
         }
-        let place = kept.partition_point(|entry| entry.1 >= value);
-        kept.insert(place, (id as u32, value));
-        kept.truncate(k);
+        for (index, &value) in values.iter().enumerate() {
+            if value.is_nan() || kept.len() == k && kept.last().is_none_or(|worst| value <= worst.1) {
+                continue;
+            }
+            let place = kept.partition_point(|entry| entry.1 >= value);
+            kept.insert(place, ((block * SKIPPED + index) as u32, value));
+            kept.truncate(k);
+        }
     }
     kept
+}
+
+/// Values that are passed over together.
+const SKIPPED: usize = 64;
+const LANES: usize = 8;
+
+/// The greatest number of a block; lane by lane, so that it is compiled to SIMD.
+fn greatest(values: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for values in values.chunks(LANES) {
+        for (lane, &value) in lanes.iter_mut().zip(values) {
+            *lane = if value > *lane { value } else { *lane };
+        }
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
 #[cfg(test)]
@@ -100,5 +121,9 @@ mod tests {
         let ids: Vec<u32> = best(&[0.5, 2.0, -1.0, 2.0, 1.0], 3).iter().map(|entry| entry.0).collect();
         assert_eq!(ids, [1, 3, 4]);
         assert!(best(&[1.0], 0).is_empty());
+        let row: Vec<f32> = (0..1000).map(|id| if id % 7 == 0 { f32::NAN } else { (id * 37 % 1000) as f32 }).collect();
+        let mut expected: Best = (0..1000).zip(row.clone()).filter(|entry| !entry.1.is_nan()).collect();
+        expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+        assert_eq!(best(&row, 20), expected[..20]);
     }
 }

@@ -1,33 +1,29 @@
-//! `ofa bench`: what training costs on this machine.
+//! `ofa bench train`: what training costs on this machine.
 
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::train::{Plan, Recipe, plan, resolved};
-use clap::Subcommand;
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Measures speed and memory.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Updates by a recipe: samples and tokens a second, peak memory, and where the time goes
-    Train {
-        /// The recipe, a TOML file
-        recipe: PathBuf,
-        /// Change a value of the recipe, such as batch.draws=64
-        #[arg(long = "set", value_name = "KEY=VALUE")]
-        sets: Vec<String>,
-        /// Updates to measure, after one that warms up
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-        updates: u32,
-        /// auto, gpu, cpu or cuda
-        #[arg(long, default_value = "auto")]
-        device: String,
-    },
+/// Updates by a recipe: samples and tokens a second, peak memory, and where the time goes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The recipe, a TOML file
+    recipe: PathBuf,
+    /// Change a value of the recipe, such as batch.draws=64
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Updates to measure, after one that warms up
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    updates: u32,
+    /// auto, gpu, cpu or cuda
+    #[arg(long, default_value = "auto")]
+    device: String,
 }
 
 /// Prints one JSON object. Batches are made before each update here, where a run makes them meanwhile.
-pub fn run(Command::Train { recipe, sets, updates, device }: Command) -> Result<()> {
+pub fn run(Args { recipe, sets, updates, device }: Args) -> Result<()> {
     let recipe = resolved(Recipe::read(&recipe, &sets)?)?;
     let (device, chosen) = pollster::block_on(DeviceChoice::from_name(&device)?.open())?;
     let Plan { seconds, data_seconds, passes: [forward, backward], samples_per_update, tokens_per_update, .. } =

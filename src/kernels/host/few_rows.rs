@@ -1,0 +1,150 @@
+//! `x Wᵀ` for the few rows of a decoding step: every weight is read once, where it lies, and used for all rows.
+
+use super::lanes::{Lanes, Work, run};
+use super::parallel::{Shared, ranges};
+use super::product::Rows;
+use std::ops::Range;
+
+/// Rows of `x` whose sums fit the registers together.
+const TOGETHER: usize = 5;
+/// Rows of weights between which threads share the work.
+const PIECE: usize = 256;
+
+/// How far ahead of what is multiplied weights are asked for: two pages of memory, since processors fetch ahead on
+/// their own only within one.
+const AHEAD: usize = 8192;
+const CACHE_LINE: usize = 64;
+
+/// A matrix of weights `[count, depth]` whose rows a kernel reads from left to right.
+pub trait WeightRows: Sync {
+    fn depth(&self) -> usize;
+    fn count(&self) -> usize;
+
+    /// The bytes of the rows from `first` on, and of all behind them.
+    fn bytes_from(&self, first: usize) -> &[u8];
+
+    /// Inner products of `W` rows from `first` on with the `X` rows of `x`, which lie one behind the other.
+    ///
+    /// # Safety
+    /// The instructions behind `L` exist, and the rows do.
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(&self, x: &[f32], first: usize) -> [[f32; W]; X];
+}
+
+/// `out = x Wᵀ`, `[rows, count]`.
+pub fn few_rows<R: WeightRows>(x: &[f32], weights: &R, out: &mut [f32]) {
+    struct Piece<'a, R> {
+        x: &'a [f32],
+        weights: &'a R,
+        range: Range<usize>,
+        out: Shared,
+    }
+    impl<R: WeightRows> Work for Piece<'_, R> {
+        type Output = ();
+
+        #[inline(always)]
+        unsafe fn run<L: Lanes>(self) {
+            let Self { x, weights, range, out } = self;
+            let (depth, count) = (weights.depth(), weights.count());
+            for (group, x) in x.chunks(TOGETHER * depth).enumerate() {
+                let place = |row: usize, column: usize| (group * TOGETHER + row) * count + column;
+                // SAFETY: each range of columns is handed out once.
+                unsafe {
+                    match x.len() / depth {
+                        1 => group_of::<L, R, 1, 4>(x, weights, range.clone(), out, place),
+                        2 => group_of::<L, R, 2, 2>(x, weights, range.clone(), out, place),
+                        3 => group_of::<L, R, 3, 2>(x, weights, range.clone(), out, place),
+                        4 => group_of::<L, R, 4, 2>(x, weights, range.clone(), out, place),
+                        _ => group_of::<L, R, 5, 2>(x, weights, range.clone(), out, place),
+                    }
+                }
+            }
+        }
+    }
+    let out = Shared::new(out);
+    let work = x.len() * weights.count();
+    ranges(weights.count(), PIECE, work, |range| run(Piece { x, weights, range, out }));
+}
+
+#[inline(always)]
+unsafe fn group_of<L: Lanes, R: WeightRows, const X: usize, const W: usize>(
+    x: &[f32],
+    weights: &R,
+    range: Range<usize>,
+    out: Shared,
+    place: impl Fn(usize, usize) -> usize,
+) {
+    let whole = range.start + range.len() / W * W;
+    let line = weights.bytes_from(0).len() / weights.count() * W;
+    for first in (range.start..whole).step_by(W) {
+        if let Some(ahead) = weights.bytes_from(first).get(AHEAD..AHEAD + line) {
+            ahead.iter().step_by(CACHE_LINE).for_each(|byte| unsafe { L::prefetch(byte) });
+        }
+        let dots: [[f32; W]; X] = unsafe { weights.dots::<L, X, W>(x, first) };
+        for (row, dots) in dots.iter().enumerate() {
+            unsafe { out.part(place(row, first), W) }.copy_from_slice(dots);
+        }
+    }
+    for first in whole..range.end {
+        let dots: [[f32; 1]; X] = unsafe { weights.dots::<L, X, 1>(x, first) };
+        for (row, [dot]) in dots.into_iter().enumerate() {
+            unsafe { out.part(place(row, first), 1) }.fill(dot);
+        }
+    }
+}
+
+/// Values as the memory that holds them.
+pub(super) fn bytes<T: Copy>(values: &[T]) -> &[u8] {
+    // SAFETY: f32 and u32 have no padding, and any byte is a u8.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// Weights in f32.
+pub struct PlainRows<'a> {
+    pub rows: Rows<'a>,
+    pub depth: usize,
+    pub count: usize,
+}
+
+impl WeightRows for PlainRows<'_> {
+    fn depth(&self) -> usize {
+        self.depth
+    }
+
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    #[inline(always)]
+    fn bytes_from(&self, first: usize) -> &[u8] {
+        bytes(&self.rows.values[first * self.rows.stride..])
+    }
+
+    #[inline(always)]
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(&self, x: &[f32], first: usize) -> [[f32; W]; X] {
+        let depth = self.depth;
+        let whole = depth - depth % L::COUNT;
+        let stride = self.rows.stride;
+        let weights = &self.rows.values[first * stride..(first + W - 1) * stride + depth];
+        unsafe {
+            let mut sums = [[L::splat(0.0); W]; X];
+            for k in (0..whole).step_by(L::COUNT) {
+                let weights: [L; W] = std::array::from_fn(|w| L::load(weights.as_ptr().add(w * stride + k)));
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let x = L::load(x.as_ptr().add(row * depth + k));
+                    for w in 0..W {
+                        sums[w] = sums[w].add_mul(x, weights[w]);
+                    }
+                }
+            }
+            let mut dots = sums.map(|sums| sums.map(|sum| sum.sum()));
+            for k in whole..depth {
+                for (row, dots) in dots.iter_mut().enumerate() {
+                    for (w, dot) in dots.iter_mut().enumerate() {
+                        *dot += x[row * depth + k] * weights[w * stride + k];
+                    }
+                }
+            }
+            dots
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Linear layers with the norm before and the activation behind them, norms alone, and log-probabilities.
+
+use super::few_rows::{PlainRows, few_rows};
+use super::lanes::{Lanes, Work, run};
+use super::math::{LogSoftmax, Normalise};
+use super::parallel::{Shared, ranges};
+use super::product::{Finish, LeftRows, Rows, Transposed, product};
+use super::{Ending, Matrix, Norm, Values, tensor};
+use burn::tensor::Tensor;
+
+/// From this many rows on a product in tiles is faster, though it has to pack the weights.
+const MANY_ROWS: usize = 16;
+
+/// norm → `x Wᵀ + b` → activation.
+///
+/// # Shapes
+/// `[.., in]`, weights `[out, in]` → `[.., out]`
+pub fn linear<const D: usize>(
+    x: &Tensor<D>,
+    weights: &Matrix<'_>,
+    norm: Option<Norm<'_>>,
+    Ending { bias, residual, activation }: Ending<'_, D>,
+) -> Option<Tensor<D>> {
+    let [count, depth] = weights.dims();
+    let values = Values::of(x)?;
+    let (bias, residual) = (Values::maybe(bias)?, Values::maybe(residual)?);
+    let normed = match norm {
+        Some(norm) => Some(normalised(values.as_slice(), norm, None)?),
+        None => None,
+    };
+    let values = normed.as_deref().unwrap_or(values.as_slice());
+    let rows = values.len() / depth;
+    let mut out = vec![0.0f32; rows * count];
+    let finish = Finish {
+        column_bias: bias.as_ref().map(Values::as_slice),
+        residual: residual.as_ref().map(Values::as_slice),
+        activation,
+        ..Finish::default()
+    };
+    if rows < MANY_ROWS {
+        match weights {
+            Matrix::Plain(..) => few_rows(values, &PlainRows { rows: weights.rows(), depth, count }, &mut out),
+            Matrix::Packed(packed) => few_rows(values, packed, &mut out),
+        }
+        run(Finished { out: &mut out, count, finish });
+    } else {
+        let left = LeftRows { rows: Rows { values, stride: depth }, count: rows };
+        let (size, place) = ([rows, depth, count], Shared::new(&mut out));
+        match weights {
+            Matrix::Plain(..) => {
+                product(&left, &Transposed { rows: weights.rows(), count }, size, place, count, &finish)
+            }
+            Matrix::Packed(packed) => product(&left, packed, size, place, count, &finish),
+        }
+    }
+    let mut shape = x.dims();
+    shape[D - 1] = count;
+    Some(tensor(out, shape, &x.device()))
+}
+
+/// What follows the sums of a few rows.
+struct Finished<'a> {
+    out: &'a mut [f32],
+    count: usize,
+    finish: Finish<'a>,
+}
+
+impl Work for Finished<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        for (row, values) in self.out.chunks_exact_mut(self.count).enumerate() {
+            unsafe { self.finish.apply::<L>(row, 0, row * self.count, values) };
+        }
+    }
+}
+
+fn normalised(x: &[f32], (weight, bias, epsilon): Norm<'_>, residual: Option<&[f32]>) -> Option<Vec<f32>> {
+    let (weight, bias) = (Values::of(weight)?, Values::of(bias)?);
+    let mut out = vec![0.0f32; x.len()];
+    let (weight, bias) = (weight.as_slice(), bias.as_slice());
+    run(Normalise { x, weight, bias, epsilon: epsilon as f32, residual, out: &mut out });
+    Some(out)
+}
+
+/// LayerNorm over the last dimension, then + `residual`.
+///
+/// # Shapes
+/// `[.., C]` → `[.., C]`
+pub fn layer_norm<const D: usize>(x: &Tensor<D>, norm: Norm<'_>, residual: Option<&Tensor<D>>) -> Option<Tensor<D>> {
+    let residual = Values::maybe(residual)?;
+    let out = normalised(Values::of(x)?.as_slice(), norm, residual.as_ref().map(Values::as_slice))?;
+    Some(tensor(out, x.dims(), &x.device()))
+}
+
+/// Log-probabilities over the last dimension.
+///
+/// # Shapes
+/// `[n, V]` → `[n, V]`
+pub fn log_softmax(logits: &Tensor<2>) -> Option<Tensor<2>> {
+    let [rows, width] = logits.dims();
+    let mut values = Values::of(logits)?.as_slice().to_vec();
+    let out = Shared::new(&mut values);
+    ranges(rows, 1, rows * width * 16, |range| {
+        for row in range {
+            // SAFETY: each row is handed out once.
+            run(LogSoftmax { row: unsafe { out.part(row * width, width) } });
+        }
+    });
+    Some(tensor(values, [rows, width], &logits.device()))
+}

@@ -1,0 +1,130 @@
+//! The same operations where a tensor lies in memory that the host reads without waiting: kernels of SIMD registers,
+//! on all cores natively. Each takes what it can and leaves the rest, gradients above all, to the plain-tensor version.
+
+mod attention;
+mod convolution;
+mod few_rows;
+mod lanes;
+mod linear;
+mod math;
+mod packed;
+mod parallel;
+mod product;
+#[cfg(test)]
+mod tests;
+
+use super::linear::Activation;
+use super::packed::Words;
+use super::weight::Weight;
+use burn::backend::{DType, Flex, flex::FlexTensor};
+use burn::tensor::{Device, Tensor, TensorData};
+use packed::PackedRows;
+use product::Rows;
+
+/// Weight and bias of a norm, and its epsilon.
+pub type Norm<'a> = (&'a Tensor<1>, &'a Tensor<1>, f64);
+
+pub use attention::attention;
+pub use convolution::convolution;
+pub use linear::{layer_norm, linear, log_softmax};
+
+/// Whether the device's tensors lie in memory that the host reads without waiting.
+pub fn in_host_memory(device: &Device) -> bool {
+    matches!(device.as_dispatch(), burn::backend::DispatchDevice::Flex(_))
+}
+
+/// The weights of a linear layer or of a convolution as the kernels read them.
+pub enum Matrix<'a> {
+    /// With its dimensions.
+    Plain(Values, [usize; 2]),
+    Packed(PackedRows<'a>),
+}
+
+impl<'a> Matrix<'a> {
+    /// `None` where the kernels here do not read them.
+    pub fn of(weight: &'a Weight) -> Option<Self> {
+        match weight {
+            Weight::Plain(weight) => Self::plain(&weight.val()),
+            Weight::Packed(weight) => match (&weight.codes, &weight.scales) {
+                (Words::Host(codes), Words::Host(scales)) if PackedRows::suits(weight.bits, weight.group_size) => {
+                    Some(Self::Packed(PackedRows {
+                        codes,
+                        scales,
+                        count: weight.rows,
+                        depth: weight.columns,
+                        bits: weight.bits,
+                        group: weight.group_size,
+                    }))
+                }
+                _ => None,
+            },
+        }
+    }
+
+    /// The rows of a tensor's first dimension.
+    pub fn plain<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+        let [count, ..] = tensor.dims()[..] else { return None };
+        Some(Self::Plain(Values::of(tensor)?, [count, tensor.shape().num_elements() / count.max(1)]))
+    }
+
+    fn dims(&self) -> [usize; 2] {
+        match self {
+            Self::Plain(_, dims) => *dims,
+            Self::Packed(packed) => [packed.count, packed.depth],
+        }
+    }
+
+    /// Of a plain one.
+    fn rows(&self) -> Rows<'_> {
+        match self {
+            Self::Plain(values, [_, depth]) => Rows { values: values.as_slice(), stride: *depth },
+            Self::Packed(_) => Rows { values: &[], stride: 0 },
+        }
+    }
+}
+
+/// What follows a product before it is stored: + bias → + residual → activation.
+#[derive(Clone, Copy)]
+pub struct Ending<'a, const D: usize> {
+    /// A value for each row of the weights.
+    pub bias: Option<&'a Tensor<1>>,
+    /// Of the result's shape.
+    pub residual: Option<&'a Tensor<D>>,
+    pub activation: Activation,
+}
+
+impl<const D: usize> Default for Ending<'_, D> {
+    fn default() -> Self {
+        Self { bias: None, residual: None, activation: Activation::None }
+    }
+}
+
+/// A tensor's values in row-major order, copied only where they lie in another.
+pub struct Values(FlexTensor);
+
+impl Values {
+    /// `None` where they are not f32 in host memory, or gradients are followed.
+    fn of<const D: usize>(tensor: &Tensor<D>) -> Option<Self> {
+        if !in_host_memory(&tensor.device()) {
+            return None;
+        }
+        let tensor = tensor.clone().try_into_primitive::<Flex>().ok()?;
+        (tensor.dtype() == DType::F32).then(|| Self(tensor.to_contiguous()))
+    }
+
+    /// `None` where there is a tensor but no values of it.
+    fn maybe<const D: usize>(tensor: Option<&Tensor<D>>) -> Option<Option<Self>> {
+        match tensor {
+            Some(tensor) => Self::of(tensor).map(Some),
+            None => Some(None),
+        }
+    }
+
+    fn as_slice(&self) -> &[f32] {
+        self.0.as_slice().expect("contiguous values of this type")
+    }
+}
+
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape), device)
+}

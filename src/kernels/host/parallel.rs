@@ -1,0 +1,63 @@
+//! All cores natively, where the command line brings threads; one in a browser.
+
+use std::ops::Range;
+
+/// Multiply-adds below which waking threads costs more than it saves.
+#[cfg(feature = "cli")]
+const WORTH_THREADS: usize = 1 << 20;
+
+/// Cuts `0..count` into ranges and calls `each` for all of them, in parallel where `work`, the multiply-adds of the
+/// whole, is worth it. How it is cut changes no result.
+#[cfg(feature = "cli")]
+pub fn ranges(count: usize, longest: usize, work: usize, each: impl Fn(Range<usize>) + Sync) {
+    use rayon::prelude::*;
+    let threads = rayon::current_num_threads();
+    let length = if threads == 1 || work < WORTH_THREADS {
+        longest
+    } else {
+        // Four pieces a thread, so that none waits long for another.
+        count.div_ceil(4 * threads).clamp(1, longest)
+    };
+    let range = |piece: usize| piece * length..((piece + 1) * length).min(count);
+    let pieces = count.div_ceil(length);
+    if threads == 1 || work < WORTH_THREADS {
+        (0..pieces).for_each(|piece| each(range(piece)));
+    } else {
+        (0..pieces).into_par_iter().for_each(|piece| each(range(piece)));
+    }
+}
+
+#[cfg(not(feature = "cli"))]
+pub fn ranges(count: usize, longest: usize, _work: usize, each: impl Fn(Range<usize>) + Sync) {
+    (0..count.div_ceil(longest)).map(|piece| piece * longest..((piece + 1) * longest).min(count)).for_each(each);
+}
+
+/// A buffer whose parts several threads write, each its own.
+#[derive(Clone, Copy)]
+pub struct Shared(*mut f32, usize);
+
+// SAFETY: whoever calls `part` promises that parts do not overlap.
+unsafe impl Send for Shared {}
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub fn new(values: &mut [f32]) -> Self {
+        Self(values.as_mut_ptr(), values.len())
+    }
+
+    /// The buffer from `start` on.
+    pub fn behind(&self, start: usize) -> Self {
+        assert!(start <= self.1);
+        // SAFETY: within the buffer.
+        Self(unsafe { self.0.add(start) }, self.1 - start)
+    }
+
+    /// # Safety
+    /// No other part that is alive overlaps this one.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {
+        debug_assert!(start + len <= self.1);
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
+    }
+}

@@ -1,0 +1,257 @@
+//! The product of two matrices, tile by tile: the right one is packed into panels that stay in the nearest cache, the
+//! left one is read where it lies. Convolutions, linear layers and attention differ in how they pack.
+
+use super::lanes::{Lanes, Work, run};
+use super::math::{each, gelu};
+use super::parallel::{Shared, ranges};
+use crate::kernels::Activation;
+use std::ops::Range;
+
+/// Inner products are summed over this many values at a time, so that a panel is 16 kB at most.
+pub(super) const BLOCK: usize = 256;
+/// Panels that are packed together, so that the rows of the left matrix come from the second cache.
+const PANELS: usize = 8;
+
+/// The right matrix.
+pub trait Right: Sync {
+    /// Writes the rows `depth` of `width` columns from `first` on into `panel`, row by row. Columns beyond the last are
+    /// anything finite.
+    ///
+    /// # Safety
+    /// The instructions behind `L` exist.
+    unsafe fn pack<L: Lanes>(&self, depth: Range<usize>, first: usize, width: usize, panel: &mut [f32]);
+}
+
+/// Rows of equal length, `stride` apart.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    pub values: &'a [f32],
+    pub stride: usize,
+}
+
+/// What happens to a sum before it is stored.
+#[derive(Clone, Copy, Default)]
+pub struct Finish<'a> {
+    /// A value a row, added.
+    pub row_bias: Option<&'a [f32]>,
+    /// A value a column, added.
+    pub column_bias: Option<&'a [f32]>,
+    /// Laid out as the result, added.
+    pub residual: Option<&'a [f32]>,
+    pub activation: Activation,
+}
+
+/// The left matrix.
+pub trait Left: Sync {
+    /// Where the values `depth` of `T` rows from `first` on lie, in `scratch` if they had to be unpacked. Rows beyond
+    /// the last repeat it.
+    ///
+    /// # Safety
+    /// The instructions behind `L` exist.
+    unsafe fn rows<L: Lanes, const T: usize>(
+        &self,
+        first: usize,
+        depth: Range<usize>,
+        scratch: &mut [f32],
+    ) -> [*const f32; T];
+}
+
+/// A matrix of `count` rows as they lie in memory.
+pub struct LeftRows<'a> {
+    pub rows: Rows<'a>,
+    pub count: usize,
+}
+
+impl Left for LeftRows<'_> {
+    #[inline(always)]
+    unsafe fn rows<L: Lanes, const T: usize>(
+        &self,
+        first: usize,
+        depth: Range<usize>,
+        _scratch: &mut [f32],
+    ) -> [*const f32; T] {
+        std::array::from_fn(|row| {
+            let start = (first + row).min(self.count - 1) * self.rows.stride;
+            self.rows.values[start + depth.start..start + depth.end].as_ptr()
+        })
+    }
+}
+
+/// Rows, inner products' length, columns.
+pub type Size = [usize; 3];
+
+/// `out = finish(left · right)`; rows of `out` are `stride` apart and begin at 0.
+pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, stride: usize, finish: &Finish<'_>) {
+    struct Strips<'a, A, B> {
+        left: &'a A,
+        right: &'a B,
+        size: Size,
+        panels: Range<usize>,
+        out: Shared,
+        stride: usize,
+        finish: &'a Finish<'a>,
+    }
+    impl<A: Left, B: Right> Work for Strips<'_, A, B> {
+        type Output = ();
+
+        #[inline(always)]
+        unsafe fn run<L: Lanes>(self) {
+            // SAFETY: each range of panels is handed out once.
+            unsafe {
+                match L::TILE_ROWS {
+                    8 => self.strips::<L, 8>(),
+                    6 => self.strips::<L, 6>(),
+                    _ => self.strips::<L, 4>(),
+                }
+            }
+        }
+    }
+    impl<A: Left, B: Right> Strips<'_, A, B> {
+        #[inline(always)]
+        unsafe fn strips<L: Lanes, const T: usize>(self) {
+            let Self { left, right, size: [rows, depth, columns], panels, out, stride, finish } = self;
+            let width = 2 * L::COUNT;
+            let length = BLOCK.min(depth) * width;
+            let mut packed = vec![0.0f32; panels.len() * length];
+            let mut scratch = [0.0f32; 8 * BLOCK];
+            let first_and_valid = |panel: usize| (panel * width, width.min(columns - panel * width));
+            for start in (0..depth).step_by(BLOCK) {
+                let block = start..(start + BLOCK).min(depth);
+                for (panel, packed) in panels.clone().zip(packed.chunks_exact_mut(length)) {
+                    unsafe { right.pack::<L>(block.clone(), panel * width, width, &mut packed[..block.len() * width]) };
+                }
+                for row in (0..rows).step_by(T) {
+                    let pointers: [*const f32; T] = unsafe { left.rows::<L, T>(row, block.clone(), &mut scratch) };
+                    for (panel, packed) in panels.clone().zip(packed.chunks_exact(length)) {
+                        let (first, valid) = first_and_valid(panel);
+                        let sums = unsafe { tile::<L, T>(block.len(), pointers, packed.as_ptr()) };
+                        for (r, sums) in sums.into_iter().enumerate().take(rows - row) {
+                            unsafe { keep(sums, out.part((row + r) * stride + first, valid), start > 0) };
+                        }
+                    }
+                }
+            }
+            for (panel, row) in panels.flat_map(|panel| (0..rows).map(move |row| (panel, row))) {
+                let (first, valid) = first_and_valid(panel);
+                let at = row * stride + first;
+                unsafe { finish.apply::<L>(row, first, at, out.part(at, valid)) };
+            }
+        }
+    }
+    let [rows, depth, columns] = size;
+    let work = rows * depth * columns;
+    ranges(columns.div_ceil(panel_width()), PANELS, work, |panels| {
+        run(Strips { left, right, size, panels, out, stride, finish });
+    });
+}
+
+/// Columns of a panel: two registers.
+pub fn panel_width() -> usize {
+    struct Width;
+    impl Work for Width {
+        type Output = usize;
+        #[inline(always)]
+        unsafe fn run<L: Lanes>(self) -> usize {
+            2 * L::COUNT
+        }
+    }
+    run(Width)
+}
+
+/// Inner products of `T` rows with the columns of a panel.
+#[inline(always)]
+unsafe fn tile<L: Lanes, const T: usize>(depth: usize, rows: [*const f32; T], panel: *const f32) -> [[L; 2]; T] {
+    unsafe {
+        let mut sums = [[L::splat(0.0); 2]; T];
+        for k in 0..depth {
+            let right = panel.add(k * 2 * L::COUNT);
+            let right = [L::load(right), L::load(right.add(L::COUNT))];
+            for r in 0..T {
+                let left = L::splat(*rows[r].add(k));
+                sums[r][0] = sums[r][0].add_mul(left, right[0]);
+                sums[r][1] = sums[r][1].add_mul(left, right[1]);
+            }
+        }
+        sums
+    }
+}
+
+#[inline(always)]
+unsafe fn keep<L: Lanes>(sums: [L; 2], place: &mut [f32], add: bool) {
+    unsafe {
+        if place.len() == 2 * L::COUNT {
+            for (half, sum) in sums.into_iter().enumerate() {
+                let place = place.as_mut_ptr().add(half * L::COUNT);
+                let sum = if add { L::load(place).add(sum) } else { sum };
+                sum.store(place);
+            }
+        } else {
+            let mut values = [0.0f32; 32];
+            sums[0].store(values.as_mut_ptr());
+            sums[1].store(values.as_mut_ptr().add(L::COUNT));
+            for (place, value) in place.iter_mut().zip(values) {
+                *place = if add { *place + value } else { value };
+            }
+        }
+    }
+}
+
+impl Finish<'_> {
+    #[inline(always)]
+    pub unsafe fn apply<L: Lanes>(&self, row: usize, column: usize, at: usize, values: &mut [f32]) {
+        unsafe {
+            if let Some(bias) = self.row_bias {
+                let bias = L::splat(bias[row]);
+                each!(L, values, |x| x.add(bias));
+            }
+            let len = values.len();
+            for more in
+                [self.column_bias.map(|bias| &bias[column..column + len]), self.residual.map(|all| &all[at..at + len])]
+            {
+                values.iter_mut().zip(more.unwrap_or_default()).for_each(|(value, more)| *value += more);
+            }
+            match self.activation {
+                Activation::None => {}
+                Activation::Relu => each!(L, values, |x| x.max(L::splat(0.0))),
+                Activation::Gelu => each!(L, values, |x| gelu(x)),
+            }
+        }
+    }
+}
+
+/// A right matrix whose columns are rows in memory: `x Wᵀ`, `q kᵀ`.
+pub struct Transposed<'a> {
+    pub rows: Rows<'a>,
+    pub count: usize,
+}
+
+impl Right for Transposed<'_> {
+    #[inline(always)]
+    unsafe fn pack<L: Lanes>(&self, depth: Range<usize>, first: usize, width: usize, panel: &mut [f32]) {
+        for column in 0..width {
+            let row = (first + column).min(self.count - 1) * self.rows.stride;
+            let values = &self.rows.values[row + depth.start..row + depth.end];
+            for (value, place) in values.iter().zip(panel[column..].iter_mut().step_by(width)) {
+                *place = *value;
+            }
+        }
+    }
+}
+
+/// A right matrix as it lies in memory.
+pub struct Straight<'a> {
+    pub rows: Rows<'a>,
+    pub columns: usize,
+}
+
+impl Right for Straight<'_> {
+    #[inline(always)]
+    unsafe fn pack<L: Lanes>(&self, depth: Range<usize>, first: usize, width: usize, panel: &mut [f32]) {
+        let valid = width.min(self.columns - first);
+        for (k, place) in depth.zip(panel.chunks_exact_mut(width)) {
+            let start = k * self.rows.stride + first;
+            place[..valid].copy_from_slice(&self.rows.values[start..start + valid]);
+            place[valid..].fill(0.0);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Every kernel against the plain-tensor version, on shapes that fill no register, no tile and no block.
+
+use super::*;
+use crate::config::Quantization;
+use crate::kernels::PackedWeight;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Distribution, activation};
+use half::f16;
+
+/// Sums of some hundred products of values around 1, in another order.
+const TOLERANCE: f32 = 2e-4;
+/// Log-probabilities of rows of some tens of thousands.
+const LOG_TOLERANCE: f32 = 2e-5;
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+}
+
+fn assert_close<const D: usize>(found: Option<Tensor<D>>, expected: Tensor<D>, tolerance: f32, what: &str) {
+    let found = found.unwrap_or_else(|| panic!("{what}: the kernel takes it"));
+    assert_eq!(found.dims(), expected.dims(), "{what}");
+    let difference = (found - expected).abs().max().into_scalar::<f32>();
+    assert!(difference < tolerance, "{what}: {difference}");
+}
+
+#[test]
+fn linear_layers_of_odd_shapes() {
+    for (rows, depth, count) in [
+        (1, 3, 1),
+        (1, 256, 1031),
+        (2, 67, 9),
+        (3, 64, 33),
+        (4, 5, 7),
+        (5, 256, 258),
+        (13, 31, 17),
+        (16, 7, 1),
+        (37, 300, 41),
+        (70, 520, 19),
+    ] {
+        let (x, weight, bias) = (random([1, rows, depth]), random([count, depth]), random([count]));
+        let (scale, shift) = (random([depth]), random([depth]));
+        let matrix = Matrix::plain(&weight).unwrap();
+        let plain = |x: Tensor<3>| x.matmul(weight.clone().transpose().unsqueeze()) + bias.clone().unsqueeze();
+        let what = format!("{rows} x {depth} x {count}");
+        let found = linear(&x, &matrix, None, Ending { bias: Some(&bias), ..Ending::default() });
+        assert_close(found, plain(x.clone()), TOLERANCE, &what);
+        let norm = Some((&scale, &shift, 1e-5));
+        let found =
+            linear(&x, &matrix, norm, Ending { bias: Some(&bias), residual: None, activation: Activation::Gelu });
+        let normed = burn::tensor::module::layer_norm(x, scale.clone(), Some(shift.clone()), 1e-5);
+        assert_close(found, activation::gelu(plain(normed)), TOLERANCE, &what);
+    }
+}
+
+#[test]
+fn convolutions_of_odd_shapes() {
+    for (batch, channels, out, kernel, stride, [height, width]) in [
+        (1, 3, 5, 7, 2, [23, 17]),
+        (2, 5, 7, 3, 1, [6, 5]),
+        (1, 33, 9, 1, 1, [7, 9]),
+        (2, 4, 3, 1, 2, [5, 8]),
+        (1, 30, 13, 3, 2, [19, 40]),
+        (1, 2, 6, 3, 1, [1, 1]),
+    ] {
+        let (x, weight, bias) =
+            (random([batch, channels, height, width]), random([out, channels, kernel, kernel]), random([out]));
+        let padding = kernel / 2;
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
+        let plain = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options);
+        let residual = random(plain.dims());
+        let (matrix, window) = (Matrix::plain(&weight).unwrap(), [kernel, stride, padding]);
+        let what = format!("{channels} to {out}, kernel {kernel}, stride {stride}, {height} x {width}");
+        let found = convolution(&x, &matrix, window, Ending { bias: Some(&bias), ..Ending::default() });
+        assert_close(found, plain.clone(), TOLERANCE, &what);
+        let found = convolution(
+            &x,
+            &matrix,
+            window,
+            Ending { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu },
+        );
+        assert_close(found, activation::relu(plain + residual), TOLERANCE, &what);
+    }
+}
+
+#[test]
+fn attention_of_odd_shapes() {
+    for (batch, heads, queries, keys, depth) in
+        [(1, 1, 1, 1, 3), (2, 3, 1, 13, 64), (1, 2, 5, 70, 20), (2, 4, 67, 67, 12), (1, 1, 17, 300, 64)]
+    {
+        let (q, k, v) = (
+            random([batch, heads, queries, depth]),
+            random([batch, heads, keys, depth]),
+            random([batch, heads, keys, depth]),
+        );
+        for bias in [random([batch, heads, queries, keys]), random([1, heads, 1, keys]), random([batch, 1, 1, keys])] {
+            let scores = q.clone().matmul(k.clone().swap_dims(2, 3)) + bias.clone();
+            let plain = activation::softmax(scores, 3).matmul(v.clone());
+            assert_close(attention(&q, &k, &v, &bias), plain, TOLERANCE, &format!("{queries} queries, {keys} keys"));
+        }
+    }
+}
+
+#[test]
+fn norms_and_log_probabilities_of_odd_widths() {
+    for width in [1, 3, 8, 61, 59_457] {
+        let (x, weight, bias) = (random([3, width]), random([width]), random([width]));
+        let plain = burn::tensor::module::layer_norm(x.clone(), weight.clone(), Some(bias.clone()), 1e-5);
+        let found = layer_norm(&x, (&weight, &bias, 1e-5), Some(&x));
+        assert_close(found, plain + x.clone(), TOLERANCE, "norm");
+        let logits = x * 10.0;
+        assert_close(log_softmax(&logits), activation::log_softmax(logits, 1), LOG_TOLERANCE, "log-probabilities");
+    }
+}
+
+/// A packed matrix of random codes, and its values.
+fn packed([count, depth]: [usize; 2], bits: usize) -> (Weight, Tensor<2>) {
+    let group_size = 32;
+    let words = |salt: u32, count: usize| (0..count as u32).map(move |i| (i + salt).wrapping_mul(2_654_435_761));
+    let codes = words(1, count * depth * bits / 32).collect();
+    let halves =
+        |salt| words(salt, count * depth / group_size).map(|word| f16::from_f32((word >> 8) as f32 * 1e-9)).collect();
+    let (scales, biases): (Vec<f16>, Vec<f16>) = (halves(5), halves(9));
+    let device = Device::flex();
+    let codes = Words::new(codes, &device);
+    let quantization = Quantization { bits, group_size };
+    let packed = PackedWeight::new([count, depth], quantization, codes, [&scales, &biases], &device);
+    let values = packed.unpacked();
+    (Weight::Packed(packed), values)
+}
+
+#[test]
+fn packed_weights_of_odd_shapes() {
+    for bits in [8, 4] {
+        for (rows, depth, count) in
+            [(1, 32, 1), (1, 256, 1031), (2, 96, 9), (5, 64, 7), (9, 320, 21), (16, 32, 3), (37, 544, 41)]
+        {
+            let (weight, values) = packed([count, depth], bits);
+            let matrix = Matrix::of(&weight).unwrap();
+            let x = random([rows, depth]);
+            let plain = x.clone().matmul(values.transpose());
+            let what = format!("{bits} bits, {rows} x {depth} x {count}");
+            assert_close(linear(&x, &matrix, None, Ending::default()), plain, TOLERANCE, &what);
+        }
+        let (weight, values) = packed([7, 32 * 9], bits);
+        let x = random([1, 32, 9, 11]);
+        let plain = conv2d(x.clone(), values.reshape([7, 32, 3, 3]), None, ConvOptions::new([2, 2], [1, 1], [1, 1], 1));
+        let found = convolution(&x, &Matrix::of(&weight).unwrap(), [3, 2, 1], Ending::default());
+        assert_close(found, plain, TOLERANCE, &format!("a convolution of {bits} bits"));
+    }
+}
+
+#[test]
+fn gradients_are_left_to_the_plain_version() {
+    let device = Device::flex().autodiff();
+    let x = Tensor::<2>::zeros([2, 3], &device);
+    assert!(Matrix::plain(&x).is_none());
+    assert!(log_softmax(&x).is_none());
+}
