@@ -1,6 +1,7 @@
 //! A table of rows: looked up by id, and multiplied with as the tied output projection.
 
-use burn::module::{Module, Param, ParamId};
+use super::weight::Weight;
+use burn::module::{Module, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// WebGPU's default limit of a storage binding. A table beyond it lies in several tensors of whole rows.
@@ -9,27 +10,27 @@ pub const MAX_BINDING_BYTES: usize = 128 << 20;
 /// An embedding table `[V, C]`, split by rows where one binding could not hold it.
 #[derive(Module, Debug)]
 pub struct Table {
-    parts: Vec<Param<Tensor<2>>>,
+    parts: Vec<Weight>,
 }
 
 impl Table {
     /// `parts` are the table's rows from top to bottom.
-    pub fn new(parts: Vec<Tensor<2>>) -> Self {
-        Self { parts: parts.into_iter().map(Param::from_tensor).collect() }
+    pub fn new(parts: Vec<Weight>) -> Self {
+        Self { parts }
     }
 
-    /// Rows of `width` f32 values that fit one binding.
-    pub fn rows_per_part(width: usize) -> usize {
-        (MAX_BINDING_BYTES / (4 * width)).max(1)
+    /// Rows of so many bytes that fit one binding.
+    pub fn rows_per_part(row_bytes: usize) -> usize {
+        (MAX_BINDING_BYTES / row_bytes.max(1)).max(1)
     }
 
     /// The ids of its parts.
     pub fn ids(&self) -> impl Iterator<Item = ParamId> {
-        self.parts.iter().map(|part| part.id)
+        self.parts.iter().filter_map(Weight::id)
     }
 
     pub fn device(&self) -> Device {
-        self.parts[0].val().device()
+        self.parts[0].device()
     }
 
     /// The rows with these ids.
@@ -41,10 +42,10 @@ impl Table {
         let mut start = 0;
         let mut sum: Option<Tensor<2>> = None;
         for part in &self.parts {
-            let part = part.val();
             let [rows, _] = part.dims();
             let local = |id: &u32| (*id as usize).checked_sub(start).filter(|row| *row < rows);
-            let found = part.select(0, indices(ids.iter().map(|id| local(id).unwrap_or(0)), &device));
+            let numbers: Vec<u32> = ids.iter().map(|id| local(id).unwrap_or(0) as u32).collect();
+            let found = part.rows(&numbers);
             let found = if self.parts.len() == 1 {
                 found
             } else {
@@ -65,8 +66,7 @@ impl Table {
     /// # Shapes
     /// `[n, C]` → `[n, V]`
     pub fn project(&self, x: Tensor<2>) -> Tensor<2> {
-        let mut products: Vec<Tensor<2>> =
-            self.parts.iter().map(|part| x.clone().matmul(part.val().transpose())).collect();
+        let mut products: Vec<Tensor<2>> = self.parts.iter().map(|part| part.product(x.clone())).collect();
         if products.len() == 1 { products.remove(0) } else { Tensor::cat(products, 1) }
     }
 }

@@ -1,6 +1,7 @@
 //! Linear layers: alone, and as norm → linear → activation.
 
 use super::norm::{LayerNorm, normalise};
+use super::weight::Weight;
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 
@@ -16,7 +17,7 @@ pub enum Activation {
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[out, in]`, as checkpoints store it.
-    pub weight: Param<Tensor<2>>,
+    pub weight: Weight,
     pub bias: Option<Param<Tensor<1>>>,
 }
 
@@ -25,10 +26,9 @@ impl Linear {
     /// `[B, T, in]` → `[B, T, out]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, length, width] = x.dims();
-        let weight = self.weight.val();
-        let [out, _] = weight.dims();
+        let [out, _] = self.weight.dims();
         // One product of two matrices: a batched product would read the weights once a batch row.
-        let y = x.reshape([batch * length, width]).matmul(weight.transpose()).reshape([batch, length, out]);
+        let y = self.weight.product(x.reshape([batch * length, width])).reshape([batch, length, out]);
         match &self.bias {
             Some(bias) => y + bias.val().reshape([1, 1, out]),
             None => y,

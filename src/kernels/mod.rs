@@ -6,6 +6,8 @@
 mod attention;
 mod convolution;
 mod embedding;
+#[cfg_attr(not(feature = "gpu"), path = "no_gpu.rs")]
+mod gpu;
 mod host;
 mod linear;
 mod next_token;
@@ -13,6 +15,7 @@ mod norm;
 mod packed;
 mod products;
 mod top_k;
+mod weight;
 
 pub use attention::{MASKED, attention};
 pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
@@ -21,5 +24,6 @@ pub use host::in_host_memory;
 pub use linear::{Activation, Linear};
 pub use next_token::{TokenScoring, allowed_range};
 pub use norm::{GroupNorm, LayerNorm, normalise, residual_norm};
-pub use packed::unpack;
+pub use packed::{PackedWeight, Words};
 pub use top_k::{Best, entries, top_entries};
+pub use weight::Weight;

@@ -1,23 +1,173 @@
-//! Packed 4- and 8-bit weights, MLX convention: `w = scale · u + bias` by groups along the input dimension.
+//! Packed 4- and 8-bit matrices, MLX convention: `w = scale · u + bias` by groups along the input dimension.
 
-use burn::tensor::{Int, Tensor};
+use super::{gpu, host::in_host_memory};
+use crate::config::Quantization;
+use burn::module::Module;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use half::f16;
+use std::ops::Range;
+use std::sync::Arc;
 
-/// Unpacks a matrix where it lies.
-///
-/// # Shapes
-/// words `[out, in · bits / 32]` (low bits first), scales and biases `[out, in / group]` → `[out, in]`
-pub fn unpack(words: Tensor<2, Int>, scales: Tensor<2>, biases: Tensor<2>, bits: usize) -> Tensor<2> {
-    let [out, words_per_row] = words.dims();
-    let [_, groups] = scales.dims();
-    let per_word = 32 / bits;
-    let width = words_per_row * per_word;
-    let mask = (1i32 << bits) - 1;
-    let values: Vec<Tensor<3>> = (0..per_word)
-        .map(|place| {
-            let shifted = words.clone().bitwise_right_shift_scalar((place * bits) as i32);
-            shifted.bitwise_and_scalar(mask).float().reshape([out, words_per_row, 1])
+/// 32-bit words where the kernels of their device read them.
+#[derive(Debug, Clone)]
+pub enum Words {
+    /// For kernels of the CPU, which take slices; and for devices that have no kernels for packed weights.
+    Host(Arc<[u32]>),
+    /// For kernels of GPUs.
+    Device(Tensor<1, Int>),
+}
+
+impl Words {
+    /// Puts words where `device` computes with them.
+    pub fn new(words: Vec<u32>, device: &Device) -> Self {
+        if !gpu::serves(device) {
+            return Self::Host(words.into());
+        }
+        let count = words.len();
+        Self::Device(Tensor::from_data(TensorData::new(words, [count]), (device, DType::U32)))
+    }
+
+    fn slice(&self, range: Range<usize>) -> Self {
+        match self {
+            Self::Host(words) => Self::Host(words[range].into()),
+            #[allow(clippy::single_range_in_vec_init)]
+            Self::Device(words) => Self::Device(words.clone().slice([range])),
+        }
+    }
+
+    /// These one after the other; all lie on the same side.
+    fn join<'a>(parts: impl Iterator<Item = &'a Words> + Clone) -> Self {
+        let tensors: Vec<_> = parts
+            .clone()
+            .filter_map(|words| match words {
+                Self::Device(words) => Some(words.clone()),
+                Self::Host(_) => None,
+            })
+            .collect();
+        if !tensors.is_empty() {
+            return Self::Device(Tensor::cat(tensors, 0));
+        }
+        let slices = parts.filter_map(|words| match words {
+            Self::Host(words) => Some(&words[..]),
+            Self::Device(_) => None,
+        });
+        Self::Host(slices.collect::<Vec<_>>().concat().into())
+    }
+}
+
+/// A matrix `[out, in]` that stays packed where it lies.
+#[derive(Module, Debug)]
+pub struct PackedWeight {
+    /// `[out, in · bits / 32]`, low bits first.
+    #[module(skip)]
+    pub codes: Words,
+    /// `[out, in / group]`: a group's scale in the low half of a word and its bias in the high half, as f16.
+    #[module(skip)]
+    pub scales: Words,
+    pub rows: usize,
+    pub columns: usize,
+    pub bits: usize,
+    pub group_size: usize,
+    #[module(skip)]
+    device: Device,
+}
+
+impl PackedWeight {
+    /// Whether `device` has kernels for packed weights. Training and the rest compute with plain ones.
+    pub fn suits(device: &Device) -> bool {
+        in_host_memory(device) || gpu::serves(device)
+    }
+
+    /// `codes` lie where [`Words::new`] put them; scales and biases have one value a group.
+    ///
+    /// # Panics
+    /// If the scales are not as many as the biases.
+    pub fn new(
+        [rows, columns]: [usize; 2],
+        quantization: Quantization,
+        codes: Words,
+        [scales, biases]: [&[f16]; 2],
+        device: &Device,
+    ) -> Self {
+        assert_eq!(scales.len(), biases.len(), "each group has a scale and a bias");
+        let pair = |(scale, bias): (&f16, &f16)| u32::from(scale.to_bits()) | u32::from(bias.to_bits()) << 16;
+        let scales = Words::new(scales.iter().zip(biases).map(pair).collect(), device);
+        let Quantization { bits, group_size } = quantization;
+        Self { codes, scales, rows, columns, bits, group_size, device: device.clone() }
+    }
+
+    pub fn device(&self) -> Device {
+        self.device.clone()
+    }
+
+    /// Words of one row.
+    pub fn words_per_row(&self) -> usize {
+        self.columns * self.bits / 32
+    }
+
+    /// Groups of one row.
+    pub fn groups_per_row(&self) -> usize {
+        self.columns / self.group_size
+    }
+
+    /// Rows of the matrix as a matrix of their own.
+    pub fn part(&self, rows: Range<usize>) -> Self {
+        let of = |words: &Words, width: usize| words.slice(rows.start * width..rows.end * width);
+        Self {
+            codes: of(&self.codes, self.words_per_row()),
+            scales: of(&self.scales, self.groups_per_row()),
+            rows: rows.len(),
+            ..self.clone()
+        }
+    }
+
+    /// Matrices of one width and packing, one below the other; `None` where they differ.
+    pub fn join(parts: &[&PackedWeight]) -> Option<Self> {
+        let first = *parts.first()?;
+        let packing = |part: &PackedWeight| (part.columns, part.bits, part.group_size);
+        parts.iter().all(|part| packing(part) == packing(first)).then(|| Self {
+            codes: Words::join(parts.iter().map(|part| &part.codes)),
+            scales: Words::join(parts.iter().map(|part| &part.scales)),
+            rows: parts.iter().map(|part| part.rows).sum(),
+            ..first.clone()
         })
-        .collect();
-    let values = Tensor::cat(values, 2).reshape([out, groups, width / groups]);
-    (values * scales.reshape([out, groups, 1]) + biases.reshape([out, groups, 1])).reshape([out, width])
+    }
+
+    /// The rows with these numbers, unpacked.
+    ///
+    /// # Shapes
+    /// n numbers → `[n, in]`
+    pub fn rows(&self, numbers: &[u32]) -> Tensor<2> {
+        match (&self.codes, &self.scales) {
+            (Words::Host(codes), Words::Host(scales)) => {
+                let mut values = Vec::with_capacity(numbers.len() * self.columns);
+                numbers.iter().for_each(|row| self.unpack_row(codes, scales, *row as usize, &mut values));
+                Tensor::from_data(TensorData::new(values, [numbers.len(), self.columns]), &self.device)
+            }
+            _ => gpu::packed_rows(self, numbers),
+        }
+    }
+
+    /// The whole matrix, unpacked.
+    ///
+    /// # Shapes
+    /// → `[out, in]`
+    pub fn unpacked(&self) -> Tensor<2> {
+        let rows: Vec<u32> = (0..self.rows as u32).collect();
+        self.rows(&rows)
+    }
+
+    fn unpack_row(&self, codes: &[u32], scales: &[u32], row: usize, values: &mut Vec<f32>) {
+        let (width, per_word) = (self.words_per_row(), 32 / self.bits);
+        let mask = (1u32 << self.bits) - 1;
+        let scales = &scales[row * self.groups_per_row()..(row + 1) * self.groups_per_row()];
+        let words = codes[row * width..(row + 1) * width].chunks_exact(self.group_size / per_word);
+        for (words, pair) in words.zip(scales) {
+            let [scale, bias] = [*pair as u16, (pair >> 16) as u16].map(|bits| f16::from_bits(bits).to_f32());
+            for word in words {
+                let code = |place: usize| (word >> (place * self.bits) & mask) as f32;
+                values.extend((0..per_word).map(|place| code(place) * scale + bias));
+            }
+        }
+    }
 }

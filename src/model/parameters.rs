@@ -2,7 +2,7 @@
 
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
-use crate::kernels::{BatchNorm, ConvNorm, Convolution, GroupNorm, LayerNorm, Linear, Table};
+use crate::kernels::{BatchNorm, ConvNorm, Convolution, GroupNorm, LayerNorm, Linear, PackedWeight, Table, Weight};
 use burn::module::{Param, ParamId, RunningState};
 use burn::tensor::{Device, Distribution, Tensor};
 
@@ -13,6 +13,8 @@ pub enum Stored {
     Flat(Tensor<1>),
     /// Rows of a table too large for one binding, from top to bottom.
     Rows(Vec<Tensor<2>>),
+    /// Whole rows of a packed matrix, in parts that fit a binding each.
+    Packed(Vec<PackedWeight>),
     /// Only the shape matters: a value that takes no memory stands in.
     Shape(Device),
 }
@@ -55,6 +57,7 @@ impl<'a> Path<'a> {
             Stored::Flat(values) => values.reshape(shape),
             Stored::Shape(device) => Tensor::<D>::zeros([1; D], &device).expand(shape),
             Stored::Rows(_) => return Err(Error::tensor(path, "one tensor", "a table split by rows")),
+            Stored::Packed(_) => return Err(Error::tensor(path, "plain values", "a packed matrix")),
         };
         let param = Param::from_tensor(tensor);
         self.parameters.placed(&path, param.id);
@@ -69,19 +72,36 @@ impl<'a> Path<'a> {
 
     /// `name.weight` `[rows, width]`, which may be larger than one binding.
     pub fn table(&mut self, name: &str, shape: [usize; 2]) -> Result<Table> {
-        let path = self.join(format_args!("{name}.weight"));
-        let table = Table::new(match self.parameters.take(&path, &shape)? {
-            Stored::Flat(values) => vec![values.reshape(shape)],
-            Stored::Rows(parts) => parts,
-            Stored::Shape(device) => vec![Tensor::<2>::zeros([1, 1], &device).expand(shape)],
-        });
-        table.ids().for_each(|id| self.parameters.placed(&path, id));
-        Ok(table)
+        Ok(Table::new(self.matrix(&format!("{name}.weight"), &shape)?))
+    }
+
+    /// The parameter `name` as a matrix of `shape[0]` rows, in parts that fit a binding each.
+    fn matrix(&mut self, name: &str, shape: &[usize]) -> Result<Vec<Weight>> {
+        let path = self.join(name);
+        let matrix = [shape[0], shape[1..].iter().product()];
+        let plain = |values: Tensor<2>| Weight::Plain(Param::from_tensor(values));
+        let parts: Vec<Weight> = match self.parameters.take(&path, shape)? {
+            Stored::Flat(values) => vec![plain(values.reshape(matrix))],
+            Stored::Rows(parts) => parts.into_iter().map(plain).collect(),
+            Stored::Packed(parts) => parts.into_iter().map(Weight::Packed).collect(),
+            Stored::Shape(device) => vec![plain(Tensor::<2>::zeros([1, 1], &device).expand(matrix))],
+        };
+        parts.iter().filter_map(Weight::id).for_each(|id| self.parameters.placed(&path, id));
+        Ok(parts)
+    }
+
+    /// The parameter `name` as a matrix of `shape[0]` rows.
+    fn weight(&mut self, name: &str, shape: &[usize]) -> Result<Weight> {
+        let mut parts = self.matrix(name, shape)?;
+        if parts.len() > 1 {
+            return Err(Error::tensor(self.join(name), "one matrix", "a table split by rows"));
+        }
+        Ok(parts.remove(0))
     }
 
     pub fn linear(&mut self, name: &str, input: usize, output: usize) -> Result<Linear> {
         let mut path = self.child(name);
-        Ok(Linear { weight: path.tensor("weight", [output, input])?, bias: Some(path.tensor("bias", [output])?) })
+        Ok(Linear { weight: path.weight("weight", &[output, input])?, bias: Some(path.tensor("bias", [output])?) })
     }
 
     pub fn layer_norm(&mut self, name: &str, width: usize) -> Result<LayerNorm> {
@@ -105,10 +125,10 @@ impl<'a> Path<'a> {
         let folded = config.batch_norm_folded;
         let channels = shape[0];
         let mut path = self.child(conv);
-        let weight = path.tensor("weight", shape)?;
+        let weight = path.weight("weight", &shape)?;
         let bias = folded.then(|| path.tensor("bias", [channels])).transpose()?;
         let norm = (!folded).then(|| self.batch_norm(norm, channels, config.freeze_resnet)).transpose()?;
-        Ok(ConvNorm { weight, bias, norm, stride })
+        Ok(ConvNorm { weight, bias, norm, kernel: shape[2], stride })
     }
 
     /// A square convolution of `kernel` x `kernel` with a bias.

@@ -3,6 +3,7 @@
 
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
+use crate::kernels::PackedWeight;
 use crate::model::{OfaModel, Parameters, Stored};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Gradients, Tensor};
@@ -195,6 +196,11 @@ impl Parameters for Recorder<'_> {
             Stored::Rows(parts) => {
                 // Training works on whole tables; only tabs need them in parts.
                 let count: usize = shape.iter().product();
+                Ok(Stored::Flat(Tensor::cat(parts, 0).reshape([count])))
+            }
+            Stored::Packed(parts) => {
+                let count: usize = shape.iter().product();
+                let parts = parts.iter().map(PackedWeight::unpacked).collect();
                 Ok(Stored::Flat(Tensor::cat(parts, 0).reshape([count])))
             }
             stored => Ok(stored),

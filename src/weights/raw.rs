@@ -101,6 +101,17 @@ impl<'a> RawTensor<'a> {
         })
     }
 
+    /// The scales or biases of a quantised tensor.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] unless the type is F16.
+    pub fn to_f16(&self, name: &str) -> Result<Vec<f16>> {
+        match self.dtype {
+            Dtype::F16 => Ok(words(&self.data).map(f16::from_le_bytes).collect()),
+            found => Err(Error::tensor(name, "F16 values", found)),
+        }
+    }
+
     /// The packed words of a quantised tensor.
     ///
     /// # Errors

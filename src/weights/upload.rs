@@ -1,12 +1,14 @@
 //! From bytes to the device: tensors go up one by one as shards arrive, and the model takes them by name.
 
+use super::quantize::packed_names;
 use super::raw::{Dtype, RawTensor};
 use super::strict::refuse;
 use crate::config::{OfaConfig, Quantization, VqganConfig};
 use crate::error::{Error, Result};
-use crate::kernels::{Table, unpack};
+use crate::kernels::{PackedWeight, Table, Words};
 use crate::model::{OfaModel, Parameters, Stored, Vqgan};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
+use half::f16;
 use std::collections::BTreeMap;
 
 /// Uploaded tensors waiting for the model to be built.
@@ -27,7 +29,10 @@ enum Values {
     Float(Tensor<1>),
     /// Whole rows, each part small enough for one binding.
     Rows(Vec<Tensor<2>>),
-    Words(Tensor<1, Int>),
+    /// Codes of a packed matrix.
+    Words(Words),
+    /// Scales or biases of a packed matrix, which wait on the host for the codes.
+    Halves(Vec<f16>),
 }
 
 impl DeviceWeights {
@@ -48,13 +53,14 @@ impl DeviceWeights {
         let shape = tensor.shape.clone();
         let count = tensor.elements();
         let values = if tensor.dtype == Dtype::U32 {
-            let words: Vec<i32> = tensor.to_u32(name)?.into_iter().map(u32::cast_signed).collect();
-            Values::Words(Tensor::from_data(TensorData::new(words, [count]), &self.device))
+            Values::Words(Words::new(tensor.to_u32(name)?, &self.device))
+        } else if self.quantization.is_some() && tensor.dtype == Dtype::F16 && is_side(name) {
+            Values::Halves(tensor.to_f16(name)?)
         } else {
             let values = tensor.to_f32(name)?;
             match shape[..] {
-                [rows, width] if width > 0 && rows > Table::rows_per_part(width) => {
-                    let parts = values.chunks(Table::rows_per_part(width) * width).map(|part| {
+                [rows, width] if width > 0 && rows > Table::rows_per_part(4 * width) => {
+                    let parts = values.chunks(Table::rows_per_part(4 * width) * width).map(|part| {
                         Tensor::from_data(TensorData::new(part.to_vec(), [part.len() / width, width]), &self.device)
                     });
                     Values::Rows(parts.collect())
@@ -102,54 +108,46 @@ impl DeviceWeights {
             return Err(Error::tensor(name, format!("{shape:?}"), "nothing of this name"));
         };
         match values {
-            Values::Words(words) => self.unpacked(name, words, &found, shape),
+            Values::Words(codes) => self.packed(name, codes, &found, shape),
             _ if found != shape => Err(Error::tensor(name, format!("{shape:?}"), format!("{found:?}"))),
             Values::Float(values) => Ok(Stored::Flat(values)),
             Values::Rows(parts) => Ok(Stored::Rows(parts)),
+            Values::Halves(_) => Err(Error::tensor(name, "a weight", "the scales or biases of one")),
         }
     }
 
-    fn unpacked(&mut self, name: &str, words: Tensor<1, Int>, found: &[usize], shape: &[usize]) -> Result<Stored> {
-        let Quantization { bits, group_size } = self.quantization.ok_or_else(|| {
+    fn packed(&mut self, name: &str, codes: Words, found: &[usize], shape: &[usize]) -> Result<Stored> {
+        let quantization = self.quantization.ok_or_else(|| {
             Error::tensor(name, "floating-point values", "packed words, but config.json has no `quantization`")
         })?;
+        let Quantization { bits, group_size } = quantization;
         let rows = shape.first().copied().unwrap_or(0);
         let width: usize = shape.iter().skip(1).product();
-        let packed = [rows, width * bits / 32];
-        if found != packed || !width.is_multiple_of(group_size) {
-            return Err(Error::tensor(name, format!("{packed:?} words for {shape:?}"), format!("{found:?} words")));
+        let words = [rows, width * bits / 32];
+        if found != words || !width.is_multiple_of(group_size) {
+            return Err(Error::tensor(name, format!("{words:?} words for {shape:?}"), format!("{found:?} words")));
         }
-        let stem = name.strip_suffix(".weight").unwrap_or(name);
+        let [_, scales, biases] = packed_names(name);
         let groups = [rows, width / group_size];
-        let mut side = |kind: &str| -> Result<Tensor<2>> {
-            let name = format!("{stem}.{kind}");
-            match self.tensors.remove(&name) {
-                Some(Uploaded { shape, values: Values::Float(values) }) if shape == groups => {
-                    Ok(values.reshape(groups))
-                }
-                Some(Uploaded { shape, .. }) => Err(Error::tensor(name, format!("{groups:?}"), format!("{shape:?}"))),
-                None => Err(Error::tensor(name, format!("{groups:?}"), "nothing of this name")),
-            }
+        let mut side = |name: String| match self.tensors.remove(&name) {
+            Some(Uploaded { shape, values: Values::Halves(values) }) if shape == groups => Ok(values),
+            Some(Uploaded { shape, .. }) => Err(Error::tensor(name, format!("F16 {groups:?}"), format!("{shape:?}"))),
+            None => Err(Error::tensor(name, format!("F16 {groups:?}"), "nothing of this name")),
         };
-        let (scales, biases) = (side("scales")?, side("biases")?);
-        let words = words.reshape(packed);
-        let part_rows = Table::rows_per_part(width.max(1));
-        let part = |start: usize| {
-            let end = (start + part_rows).min(rows);
-            let rows = start..end;
-            unpack(
-                words.clone().slice([rows.clone(), 0..packed[1]]),
-                scales.clone().slice([rows.clone(), 0..groups[1]]),
-                biases.clone().slice([rows, 0..groups[1]]),
-                bits,
-            )
-        };
-        let mut parts: Vec<Tensor<2>> = (0..rows).step_by(part_rows).map(part).collect();
-        Ok(match parts.len() {
-            1 => Stored::Flat(parts.remove(0).reshape([rows * width])),
-            _ => Stored::Rows(parts),
-        })
+        let (scales, biases) = (side(scales)?, side(biases)?);
+        let matrix = PackedWeight::new([rows, width], quantization, codes, [&scales, &biases], &self.device);
+        if !PackedWeight::suits(&self.device) {
+            return Ok(Stored::Flat(matrix.unpacked().reshape([rows * width])));
+        }
+        let part_rows = Table::rows_per_part(4 * matrix.words_per_row());
+        let parts = (0..rows).step_by(part_rows).map(|start| start..(start + part_rows).min(rows));
+        Ok(Stored::Packed(if rows > part_rows { parts.map(|rows| matrix.part(rows)).collect() } else { vec![matrix] }))
     }
+}
+
+/// Whether a tensor is the scales or the biases of a packed matrix.
+fn is_side(name: &str) -> bool {
+    name.ends_with(".scales") || name.ends_with(".biases")
 }
 
 impl Parameters for DeviceWeights {

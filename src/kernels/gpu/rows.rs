@@ -1,0 +1,23 @@
+//! Rows of packed matrices.
+
+use super::launch::{F32X4, Launch, U32};
+use super::weights::packed;
+use crate::kernels::packed::PackedWeight;
+use burn::tensor::{DType, Tensor, TensorData};
+
+/// The rows with these numbers, unpacked.
+///
+/// # Shapes
+/// n numbers → `[n, in]`
+pub fn packed_rows(weight: &PackedWeight, numbers: &[u32]) -> Tensor<2> {
+    let count = numbers.len();
+    let numbers = Tensor::from_data(TensorData::new(numbers.to_vec(), [count]), (&weight.device(), DType::U32));
+    let quads = weight.columns / 4;
+    let launch = Launch::new("rows", include_str!("rows.wgsl"), [64, 1, 1]);
+    packed(launch, weight).reads_words("rows", U32, numbers).number("count", count).number("quads", quads).into_new(
+        "found",
+        F32X4,
+        [count, weight.columns],
+        super::grid(count * quads, 64),
+    )
+}

@@ -1,0 +1,101 @@
+//! The matrix of a linear layer, a convolution or a table: plain, or packed as its bundle stores it.
+
+use super::embedding::indices;
+use super::packed::PackedWeight;
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{Device, Tensor};
+
+/// A matrix `[out, in]`, as checkpoints store it.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // There are a few hundred of them.
+pub enum Weight {
+    Plain(Param<Tensor<2>>),
+    Packed(PackedWeight),
+}
+
+/// Rows of a packed matrix that are unpacked at one time where no kernel reads them packed: few enough to stay in a
+/// processor's cache.
+const ROWS_AT_A_TIME: usize = 512;
+
+impl Weight {
+    pub fn dims(&self) -> [usize; 2] {
+        match self {
+            Self::Plain(weight) => weight.val().dims(),
+            Self::Packed(weight) => [weight.rows, weight.columns],
+        }
+    }
+
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Plain(weight) => weight.val().device(),
+            Self::Packed(weight) => weight.device(),
+        }
+    }
+
+    /// The parameter's id; a packed weight is none that could be trained.
+    pub fn id(&self) -> Option<ParamId> {
+        match self {
+            Self::Plain(weight) => Some(weight.id),
+            Self::Packed(_) => None,
+        }
+    }
+
+    /// The matrix in f32, for operations that have no kernel for packed ones.
+    pub fn unpacked(&self) -> Tensor<2> {
+        match self {
+            Self::Plain(weight) => weight.val(),
+            Self::Packed(weight) => weight.unpacked(),
+        }
+    }
+
+    /// The rows with these numbers.
+    ///
+    /// # Shapes
+    /// n numbers → `[n, in]`
+    pub fn rows(&self, numbers: &[u32]) -> Tensor<2> {
+        match self {
+            Self::Plain(weight) => {
+                let weight = weight.val();
+                let device = weight.device();
+                weight.select(0, indices(numbers.iter().map(|row| *row as usize), &device))
+            }
+            Self::Packed(weight) => weight.rows(numbers),
+        }
+    }
+
+    /// `x Wᵀ`.
+    ///
+    /// # Shapes
+    /// `[n, in]` → `[n, out]`
+    pub fn product(&self, x: Tensor<2>) -> Tensor<2> {
+        let product = |x: Tensor<2>, weight: Tensor<2>| x.matmul(weight.transpose());
+        match self {
+            Self::Plain(weight) => product(x, weight.val()),
+            Self::Packed(weight) => {
+                let blocks = (0..weight.rows).step_by(ROWS_AT_A_TIME).map(|start| {
+                    let rows: Vec<u32> =
+                        (start..(start + ROWS_AT_A_TIME).min(weight.rows)).map(|row| row as u32).collect();
+                    product(x.clone(), weight.rows(&rows))
+                });
+                Tensor::cat(blocks.collect(), 1)
+            }
+        }
+    }
+
+    /// Matrices that read the same input, one below the other.
+    pub fn join(parts: &[&Weight]) -> Weight {
+        let packed: Vec<&PackedWeight> = parts
+            .iter()
+            .filter_map(|part| match part {
+                Self::Packed(weight) => Some(weight),
+                Self::Plain(_) => None,
+            })
+            .collect();
+        if packed.len() == parts.len()
+            && let Some(joined) = PackedWeight::join(&packed)
+        {
+            return Self::Packed(joined);
+        }
+        Self::Plain(Param::from_tensor(Tensor::cat(parts.iter().map(|part| part.unpacked()).collect(), 0)))
+    }
+}
