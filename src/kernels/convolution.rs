@@ -1,5 +1,6 @@
 //! Convolution → BatchNorm → (+ residual) → ReLU, the stem's unit; and the plain convolution of the image codes.
 
+use super::gpu;
 use super::host::in_host_memory;
 use super::products::convolve;
 use super::weight::Weight;
@@ -43,6 +44,14 @@ impl ConvNorm {
         let device = x.device();
         if device.is_autodiff() && in_host_memory(&device.without_autodiff()) {
             return self.forward_by_products(x, residual, relu);
+        }
+        if gpu::serves(&x.device())
+            && self.norm.is_none()
+            && let Some(bias) = &self.bias
+        {
+            let (weight, bias) = (&self.weight, bias.val());
+            let (kernel, stride) = (self.kernel, self.stride);
+            return gpu::convolve(x, gpu::Convolution { weight, bias, kernel, stride, residual, relu });
         }
         let [_, channels, _, _] = x.dims();
         let weight = self.window(channels);

@@ -1,6 +1,8 @@
 //! The matrix of a linear layer, a convolution or a table: plain, or packed as its bundle stores it.
 
 use super::embedding::indices;
+use super::gpu;
+use super::linear::Activation;
 use super::packed::PackedWeight;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
@@ -63,7 +65,25 @@ impl Weight {
         }
     }
 
-    /// `x Wᵀ`.
+    /// `activation(x Wᵀ + bias)`.
+    ///
+    /// # Shapes
+    /// `[n, in]` → `[n, out]`
+    pub fn linear(&self, x: Tensor<2>, bias: Option<Tensor<1>>, activation: Activation) -> Tensor<2> {
+        if gpu::serves(&x.device()) {
+            let finish = gpu::Finish { bias: bias.clone(), activation };
+            if let Some(y) = gpu::linear(x.clone(), self, finish) {
+                return y;
+            }
+        }
+        let y = self.product(x);
+        activation.apply(match bias {
+            Some(bias) => y + bias.unsqueeze(),
+            None => y,
+        })
+    }
+
+    /// `x Wᵀ`, of plain operations.
     ///
     /// # Shapes
     /// `[n, in]` → `[n, out]`
