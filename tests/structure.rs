@@ -9,7 +9,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("config", &["error"]),
     ("kernels", &["config", "error"]),
     ("model", &["config", "error", "kernels"]),
-    ("device", &["error"]),
+    ("device", &["error", "kernels"]),
     ("vocab", &["config", "error"]),
     ("image", &["error"]),
     ("task", &["config", "error", "image", "vocab"]),

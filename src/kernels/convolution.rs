@@ -1,5 +1,6 @@
 //! Convolution → BatchNorm → (+ residual) → ReLU, the stem's unit; and the plain convolution of the image codes.
 
+use super::gpu;
 use super::host::{self, in_host_memory};
 use super::linear::Activation;
 use super::products::convolve;
@@ -42,22 +43,28 @@ impl ConvNorm {
     /// `[B, in, h, w]` → `[B, out, ceil(h / stride), ceil(w / stride)]`
     pub fn forward(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
         let device = x.device();
-        if device.is_autodiff() && in_host_memory(&device.without_autodiff()) {
+        if device.is_autodiff() && in_host_memory(&device.clone().without_autodiff()) {
             return self.forward_by_products(x, residual, relu);
         }
-        let padding = self.kernel / 2;
+        let (kernel, stride, padding) = (self.kernel, self.stride, self.kernel / 2);
         let bias = self.bias.as_ref().map(Param::val);
         let activation = if relu { Activation::Relu } else { Activation::None };
         if self.norm.is_none() {
+            if gpu::serves(&device)
+                && let Some(bias) = bias.clone()
+            {
+                let weight = &self.weight;
+                return gpu::convolve(x, gpu::Convolution { weight, bias, kernel, stride, residual, relu });
+            }
             let finish = host::Ending { bias: bias.as_ref(), residual: residual.as_ref(), activation };
             let matrix = host::Matrix::of(&self.weight);
-            let window = [self.kernel, self.stride, padding];
-            if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, window, finish)) {
+            if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, [kernel, stride, padding], finish))
+            {
                 return y;
             }
         }
         let weight = self.windows(&x);
-        let options = ConvOptions::new([self.stride; 2], [padding; 2], [1, 1], 1);
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
         let mut y = conv2d(x, weight, bias, options);
         if let Some(norm) = &self.norm {
             y = norm.forward(y);

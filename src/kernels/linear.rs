@@ -1,19 +1,19 @@
 //! Linear layers: alone, and as norm → linear → activation.
 
-use super::host;
 use super::norm::{LayerNorm, normalise};
 use super::weight::Weight;
+use super::{gpu, host};
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 
-/// What follows a linear layer.
+/// What follows a linear layer or a convolution; shaders know them by number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Activation {
     #[default]
-    None,
-    Relu,
+    None = 0,
     /// The exact form, through erf.
-    Gelu,
+    Gelu = 1,
+    Relu = 2,
 }
 
 impl Activation {
@@ -38,17 +38,7 @@ impl Linear {
     /// # Shapes
     /// `[B, T, in]` → `[B, T, out]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        if let Some(y) = self.on_host(None, &x, Activation::None) {
-            return y;
-        }
-        let [batch, length, width] = x.dims();
-        let [out, _] = self.weight.dims();
-        // One product of two matrices: a batched product would read the weights once a batch row.
-        let y = self.weight.product(x.reshape([batch * length, width])).reshape([batch, length, out]);
-        match &self.bias {
-            Some(bias) => y + bias.val().reshape([1, 1, out]),
-            None => y,
-        }
+        self.forward_fused(None, x, Activation::None)
     }
 
     /// norm → linear → activation, the way every branch of a pre-norm layer begins.
@@ -59,7 +49,30 @@ impl Linear {
         if let Some(y) = self.on_host(norm, &x, activation) {
             return y;
         }
-        activation.of(self.forward(normalise(norm, x)))
+        let [batch, length, width] = x.dims();
+        let [out, _] = self.weight.dims();
+        // One product of two matrices: a batched product would read the weights once a batch row.
+        let x = normalise(norm, x).reshape([batch * length, width]);
+        let bias = self.bias.as_ref().map(Param::val);
+        self.weight.linear(x, bias, activation).reshape([batch, length, out])
+    }
+
+    /// Layers with biases that read the same input, as one.
+    pub fn join(parts: &[&Linear]) -> Self {
+        let weights: Vec<&Weight> = parts.iter().map(|part| &part.weight).collect();
+        let biases: Vec<Tensor<1>> = parts.iter().filter_map(|part| part.bias.as_ref()).map(Param::val).collect();
+        let bias = (!biases.is_empty()).then(|| Param::from_tensor(Tensor::cat(biases, 0)));
+        Self { weight: Weight::join(&weights), bias }
+    }
+
+    /// Writes the results for `x` into the rows of `table` from `first` on, on a device that
+    /// [`serves`](super::gpu::serves) kernels.
+    ///
+    /// # Shapes
+    /// x `[n, in]`, table `[first + n or more, out]`
+    pub(super) fn write_into(&self, x: Tensor<2>, table: &Tensor<2>, first: usize) {
+        let finish = gpu::Finish { bias: self.bias.as_ref().map(Param::val), activation: Activation::None };
+        gpu::linear_into(x, &self.weight, finish, table, first);
     }
 
     fn on_host(&self, norm: Option<&LayerNorm>, x: &Tensor<3>, activation: Activation) -> Option<Tensor<3>> {
