@@ -149,7 +149,9 @@ SHIPPED_BUNDLE := www/demo/models/$(SHIPPED)
 SHIP := $(CACHE)/ship
 SEED ?= 2026
 COUNT ?= 1000
+# What the card says of the machine, and of what kept the model from its aims.
 HARDWARE ?= On two CPU cores
+LIMITS ?=
 
 .PHONY: ship eval-shipped parity-shipped palette
 ship: binary npm ## Ship a run's best checkpoint: q8 bundle, model card, samples: make ship RUN=runs/scenes-cpu
@@ -160,16 +162,16 @@ ship: binary npm ## Ship a run's best checkpoint: q8 bundle, model card, samples
 	$(OFA) evaluate scenes --model $(SHIP)/f32 --seed $(SEED) --count $(COUNT) --device cpu --out $(SHIP)/f32-report
 	$(OFA) evaluate scenes --model $(SHIPPED_BUNDLE) --seed $(SEED) --count $(COUNT) --device cpu --out $(SHIP)/q8-report
 	$(OFA) evaluate scenes --model $(SHIPPED_BUNDLE) --seed $(SEED) --count $$(( $(COUNT) / 4 )) --side 256 --device cpu --out $(SHIP)/larger-report
-	$(OFA) corpus questions --model $(SHIPPED_BUNDLE) --seed 40 --count 8 --side 256 --out $(SHIP)/questions
+	$(OFA) corpus questions --model $(SHIPPED_BUNDLE) --seed 40 --count 24 --each 6 --side 256 --out $(SHIP)/questions
 	$(MAKE) --no-print-directory palette
 	node www/scripts/ship.mjs --name $(SHIPPED) --run $(RUN) --f32 $(SHIP)/f32-report --q8 $(SHIP)/q8-report \
-	  --larger $(SHIP)/larger-report/metrics.json --questions $(SHIP)/questions --hardware '$(HARDWARE)'
+	  --larger $(SHIP)/larger-report/metrics.json --questions $(SHIP)/questions --hardware '$(HARDWARE)' --limits '$(LIMITS)'
 
 eval-shipped: binary ## The shipped model on fresh scenes, as one line of JSON: make eval-shipped SEED=n COUNT=m
 	@$(OFA) evaluate scenes --model $(SHIPPED_BUNDLE) --seed $(SEED) --count $(COUNT) --device cpu --json
 
 palette: binary ## What the scene maker of the page draws with
-	$(OFA) corpus palette --model $(SHIPPED_BUNDLE) --out www/demo/scene/world.json
+	$(OFA) corpus palette --model $(SHIPPED_BUNDLE) $$(test -f $(SHIPPED_BUNDLE)/recipe.toml || echo --recipe recipes/scenes-cpu.toml) --out www/demo/scene/world.json
 
 parity-shipped: web chromium binary ## The shipped model in Chromium answers as natively, on 100 scenes
 	cd www && OFA_SHIPPED_SCENES=100 OFA_SHIPPED_F32=$(SHIP)/f32 node --test --test-concurrency=1 test/shipped.test.mjs

@@ -239,7 +239,7 @@ fn image_codes_are_trained() {
     assert_eq!(run(&[encode.as_slice(), &["--device", "cpu"]].concat()).lines().count(), 8);
     let message = fail(&train, 1);
     assert!(message.contains("--resume"), "{message}");
-    let message = fail(&[train.as_slice(), &["--set", "side=17"]].concat(), 1);
+    let message = fail(&[train.as_slice(), &["--set", "side=17"]].concat(), 2);
     assert!(message.contains("multiples of 2"), "{message}");
 }
 

@@ -134,8 +134,10 @@ pub fn run(args: Args) -> Result<()> {
         }
         What::Questions(args) => questions(&args)?,
         What::Palette(PaletteArgs { out, model, world }) => {
-            let palette = json!(world.open(&model)?.palette()?);
-            std::fs::write(&out, format!("{palette:#}\n")).map_err(|error| Error::file(out.display(), error))?;
+            let failed = |error: &dyn std::fmt::Display| Error::file(out.display(), error);
+            let palette = world.open(&model)?.palette()?;
+            let palette = serde_json::to_string_pretty(&palette).map_err(|error| failed(&error))?;
+            std::fs::write(&out, palette + "\n").map_err(|error| failed(&error))?;
         }
         What::Tokenizer(TokenizerArgs { out, pieces, count, world }) => {
             std::fs::create_dir_all(&out).map_err(|error| Error::file(out.display(), error))?;

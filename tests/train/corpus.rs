@@ -9,7 +9,7 @@ use ofa::train::corpus::{
     held_out_relation, is_held_out_pair, mentions, names,
 };
 use ofa::train::metrics::mentions::mentioned;
-use ofa::train::{BatchOptions, Draws, Example, Loader, Reference, Target};
+use ofa::train::{BatchOptions, Draws, Example, Loader, Recipe, Reference, Target, world_of};
 use ofa::vocab::Vocab;
 use std::sync::{Arc, LazyLock};
 
@@ -404,6 +404,20 @@ fn a_small_world_is_small_and_a_scene_survives_json() {
         let json = serde_json::to_string(&scene).unwrap();
         assert_eq!(serde_json::from_str::<Scene>(&json).unwrap(), scene);
     }
+}
+
+#[test]
+fn the_scene_maker_of_the_page_draws_with_this_palette() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let recipes = ["www/demo/models/scenes/recipe.toml", "recipes/scenes-cpu.toml"].map(|path| root.join(path));
+    let recipe = recipes.iter().find(|path| path.is_file()).unwrap();
+    let options = world_of(&Recipe::read(recipe, &[]).unwrap()).unwrap().unwrap();
+    let palette = World::new(ScenesOptions { stickers: None, ..options }).unwrap().palette().unwrap();
+    assert_eq!((palette.shapes.len(), palette.colours.len(), palette.grounds.len()), (8, 8, 5));
+    assert!(palette.shapes.iter().all(|shape| shape.drawing.starts_with('M') && shape.drawing.ends_with('Z')));
+    let written = std::fs::read_to_string(root.join("www/demo/scene/world.json")).unwrap();
+    let fresh = serde_json::to_string_pretty(&palette).unwrap();
+    assert!(written.trim_end() == fresh, "www/demo/scene/world.json is stale: `make palette`");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 // What goes beside a bundle that ships: its model card, its line in the page's list, its sample pictures.
-//   node scripts/ship.mjs --name scenes --run RUN --f32 REPORT --q8 REPORT [--larger METRICS] --questions DIR --hardware TEXT
+//   node scripts/ship.mjs --name scenes --run RUN --f32 REPORT --q8 REPORT [--larger METRICS] --questions DIR --hardware TEXT [--limits TEXT]
 // RUN is the directory of the run; REPORT the directory that `ofa evaluate scenes --out` wrote.
 import { copyFileSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -7,6 +7,9 @@ import { parseArgs } from "node:util";
 
 /** The most that a visitor of the page has to wait for. */
 const LIMIT = 12e6;
+/** Sample pictures of the page, and how many questions go with each at least. */
+const SAMPLES = 6;
+const LEAST_ASKED = 3;
 /** What the model should reach, by task and metric or group. */
 const AIMS = {
   "vqa exist": 0.97, "vqa colour": 0.97, "vqa shape": 0.97, "vqa count": 0.9, "vqa relation": 0.8, "vqa name": 0.9,
@@ -23,7 +26,7 @@ const LABELS = {
 /** Left out of the table. */
 const SILENT = new Set(["match f1", "vqa_match f1", "region_caption mention_recall"]);
 
-const { values: given } = parseArgs({ options: Object.fromEntries(["name", "run", "f32", "q8", "larger", "questions", "hardware"].map((name) => [name, { type: "string" }])) });
+const { values: given } = parseArgs({ options: Object.fromEntries(["name", "run", "f32", "q8", "larger", "questions", "hardware", "limits"].map((name) => [name, { type: "string" }])) });
 const demo = fileURLToPath(new URL("../demo/", import.meta.url));
 const bundle = `${demo}models/${given.name}/`;
 const json = (path) => JSON.parse(readFileSync(path, "utf8"));
@@ -77,8 +80,8 @@ Pictures of the corpus "scenes" and nothing else: shapes in eight colours and st
 answers in words of that world whatever it is shown; a photo, or a drawing of something else, is beyond it. For pictures of the real world convert an
 original checkpoint (\`ofa convert\`), which the page loads from a folder.
 
-Its stickers are by ${styles} groups of artists; see [the attributions](../../../../assets/stickers/README.md). It was trained on pictures alone that are made
-from them and from a seed, and on no data of persons.
+Its stickers are by ${styles} groups of artists; see [the attributions](../../../../assets/stickers/README.md). It was trained on
+pictures made of them from a seed; no data of persons are among them.
 
 ## How it was trained
 
@@ -98,7 +101,7 @@ On ${number(scenes)} scenes that training never draws, up to five questions each
 |---|---|---|---|${larger ? "---|" : ""}---|
 ${rows()}
 
-An answer takes ${milliseconds(f32.report)} ms with f32 weights and ${milliseconds(q8.report)} ms with ${manifest.precision} on one of the cores that measured this.
+${given.limits ? `${given.limits}\n\n` : ""}An answer takes ${milliseconds(f32.report)} ms with f32 weights and ${milliseconds(q8.report)} ms with ${manifest.precision} on one of the cores that measured this.
 `;
 writeFileSync(`${bundle}README.md`, card);
 
@@ -115,11 +118,13 @@ writeFileSync(`${demo}models.json`, `${JSON.stringify(listed, null, 2)}\n`);
 
 const samples = `${demo}samples/`;
 for (const file of readdirSync(samples).filter((name) => name.startsWith("scene-"))) rmSync(samples + file);
-const pictures = json(`${given.questions}/questions.json`).map(({ image, asked }) => {
-  copyFileSync(`${given.questions}/${image}`, samples + image);
-  const questions = asked.filter(({ task }) => task === "vqa").map(({ inputs }) => inputs.text);
-  const phrases = asked.filter(({ task }) => task === "grounding").map(({ inputs }) => inputs.text);
-  return { image, questions, phrases };
+const askable = json(`${given.questions}/questions.json`).map(({ image, asked }) => ({
+  from: image, questions: asked.filter(({ task }) => task === "vqa").map(({ inputs }) => inputs.text),
+})).filter(({ questions }) => questions.length >= LEAST_ASKED);
+const pictures = askable.slice(0, SAMPLES).map(({ from, questions }, index) => {
+  const image = `scene-${index + 1}.png`;
+  copyFileSync(`${given.questions}/${from}`, samples + image);
+  return { image, questions };
 });
 writeFileSync(`${samples}scenes.json`, `${JSON.stringify(pictures, null, 2)}\n`);
 console.log(`${bundle}README.md: ${number(manifest.parameters)} parameters, ${(bytes / 1e6).toFixed(1)} MB; ${pictures.length} sample pictures`);

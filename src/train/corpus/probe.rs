@@ -82,7 +82,7 @@ impl World {
             let mut questions = vec![question];
             if split == Split::Seen {
                 for turn in 1..each as u64 {
-                    // Far from those of the scenes before and after, so that all have their turns on all scenes.
+                    // Every probe comes to scenes that were drawn for every other.
                     questions.extend(self.ask(self.seen(index * each as u64 + turn), &scene, &mut rng)?);
                 }
             }
