@@ -21,24 +21,43 @@ pub struct Patches<'a> {
     pub out_height: usize,
 }
 
+/// Where a run of pixels of one row of the result lies: its row and first column.
+type Place = [usize; 2];
+
 impl Patches<'_> {
-    /// One row of a panel that lies within a row of the result.
+    /// Fills the columns `place` of the panel's rows `depth` with a run of pixels of one row of the result.
     #[inline(always)]
-    fn run(&self, channel: usize, [ky, kx]: [usize; 2], [row, column]: [usize; 2], place: &mut [f32]) {
-        let y = (row * self.stride + ky).wrapping_sub(self.padding);
-        if y >= self.height {
-            return place.fill(0.0);
-        }
-        let line = &self.image[(channel * self.height + y) * self.width..][..self.width];
-        let x = (column * self.stride + kx).wrapping_sub(self.padding);
-        let last = x.wrapping_add((place.len() - 1) * self.stride);
-        if x < self.width && last < self.width && self.stride == 1 {
-            place.copy_from_slice(&line[x..x + place.len()]);
-        } else if x < self.width && last < self.width {
-            place.iter_mut().zip(line[x..].iter().step_by(self.stride)).for_each(|(place, value)| *place = *value);
-        } else {
-            for (index, place) in place.iter_mut().enumerate() {
-                *place = line.get(x.wrapping_add(index * self.stride)).copied().unwrap_or(0.0);
+    fn run(&self, depth: Range<usize>, [row, column]: Place, place: Range<usize>, width: usize, panel: &mut [f32]) {
+        let area = self.kernel * self.kernel;
+        let length = place.len();
+        let (mut channel, mut ky, mut kx) =
+            (depth.start / area, depth.start % area / self.kernel, depth.start % self.kernel);
+        for panel in panel.chunks_exact_mut(width) {
+            let place = &mut panel[place.clone()];
+            let y = (row * self.stride + ky).wrapping_sub(self.padding);
+            let x = (column * self.stride + kx).wrapping_sub(self.padding);
+            let last = x.wrapping_add((length - 1) * self.stride);
+            if y >= self.height {
+                place.fill(0.0);
+            } else {
+                let line = &self.image[(channel * self.height + y) * self.width..][..self.width];
+                if x < self.width && last < self.width && self.stride == 1 {
+                    place.copy_from_slice(&line[x..x + length]);
+                } else if x < self.width && last < self.width {
+                    let values = line[x..].iter().step_by(self.stride);
+                    place.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+                } else {
+                    for (index, place) in place.iter_mut().enumerate() {
+                        *place = line.get(x.wrapping_add(index * self.stride)).copied().unwrap_or(0.0);
+                    }
+                }
+            }
+            kx += 1;
+            if kx == self.kernel {
+                (kx, ky) = (0, ky + 1);
+            }
+            if ky == self.kernel {
+                (ky, channel) = (0, channel + 1);
             }
         }
     }
@@ -47,22 +66,24 @@ impl Patches<'_> {
 impl Right for Patches<'_> {
     #[inline(always)]
     unsafe fn pack<L: Lanes>(&self, depth: Range<usize>, first: usize, width: usize, panel: &mut [f32]) {
-        let area = self.kernel * self.kernel;
         let pixels = self.out_width * self.out_height;
-        for (k, panel) in depth.zip(panel.chunks_exact_mut(width)) {
-            let (channel, place) = (k / area, k % area);
-            let place = [place / self.kernel, place % self.kernel];
-            let mut pixel = first;
-            let mut rest = panel;
-            while !rest.is_empty() && pixel < pixels {
-                let at = [pixel / self.out_width, pixel % self.out_width];
-                let length = rest.len().min(self.out_width - at[1]);
-                let (now, later) = rest.split_at_mut(length);
-                self.run(channel, place, at, now);
-                pixel += length;
-                rest = later;
+        let last = (first + width).min(pixels);
+        if last < first + width {
+            panel.fill(0.0);
+        }
+        // Most panels lie within a row of the result.
+        let mut pixel = first;
+        while pixel < last {
+            let at = [pixel / self.out_width, pixel % self.out_width];
+            let length = (last - pixel).min(self.out_width - at[1]);
+            let place = pixel - first..pixel - first + length;
+            if length == 2 * L::COUNT {
+                // The compiler then knows how much is copied.
+                self.run(depth.clone(), at, 0..2 * L::COUNT, 2 * L::COUNT, panel);
+            } else {
+                self.run(depth.clone(), at, place, width, panel);
             }
-            rest.fill(0.0);
+            pixel += length;
         }
     }
 }

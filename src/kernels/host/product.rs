@@ -131,8 +131,9 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
                     }
                 }
             }
-            for (panel, row) in panels.flat_map(|panel| (0..rows).map(move |row| (panel, row))) {
-                let (first, valid) = first_and_valid(panel);
+            let first = panels.start * width;
+            let valid = (panels.end * width).min(columns) - first;
+            for row in 0..rows {
                 let at = row * stride + first;
                 unsafe { finish.apply::<L>(row, first, at, out.part(at, valid)) };
             }
