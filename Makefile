@@ -107,12 +107,21 @@ demo: web ## Build everything and open the page in a browser
 
 # ---- checking -----------------------------------------------------------------------------------
 
-.PHONY: test test-native test-web lint parity parity-web
+.PHONY: test test-native test-web test-mpi lint parity parity-web
 test: test-native test-web ## Every test, native and in a real browser
 
 test-native: tools chromium seeded-weights
 	@$(say) 'Testing natively'
 	cargo test --locked
+
+test-mpi: tools ## Training on several ranks, with Open MPI (not part of `make test`)
+	@{ command -v mpirun && command -v clang && { ldconfig -p | grep libclang || ls /usr/lib/llvm-*/lib/libclang.so*; }; } >/dev/null 2>&1 || { \
+	  $(say) 'Installing Open MPI and libclang (apt)'; \
+	  sudo=$$(test $$(id -u) = 0 || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq libopenmpi-dev openmpi-bin libclang-dev clang >/dev/null || { \
+	    echo 'No MPI: install Open MPI with its headers, clang and libclang' >&2; exit 1; }; }
+	@$(say) 'Testing ranks under mpirun'
+	cargo test --locked --features mpi train::mpirun
 
 # A bundle of several small shards, so that downloads can be cut between and within them.
 export OFA_TEST_BUNDLE := $(CACHE)/test-bundle
@@ -120,6 +129,7 @@ export OFA_TEST_BUNDLE := $(CACHE)/test-bundle
 test-bundle: binary
 	@$(OFA) init --config tests/golden/seeded.json --tokenizer tests/golden/tokenizer --seed 7 --gain 5 --shard-size 1 \
 	  --generation tests/golden/seeded_generation.json --out $(OFA_TEST_BUNDLE)
+	@$(OFA) codes convert tests/golden/vqgan/model.safetensors --out $(OFA_TEST_BUNDLE)/vqgan
 
 test-web: web test-bundle chromium
 	@$(say) 'Testing in Chromium'
@@ -131,6 +141,38 @@ parity: binary seeded-weights ## Goldens of the original: make parity GOLDENS=DI
 
 parity-web: web chromium ## The same in Chromium, on WebGPU and on the CPU path
 	cd www && npm run --silent parity -- $(abspath $(GOLDENS))
+
+# ---- the model that ships -------------------------------------------------------------------------
+
+SHIPPED := scenes
+SHIPPED_BUNDLE := www/demo/models/$(SHIPPED)
+SHIP := $(CACHE)/ship
+SEED ?= 2026
+COUNT ?= 1000
+HARDWARE ?= On two CPU cores
+
+.PHONY: ship eval-shipped parity-shipped palette
+ship: binary npm ## Ship a run's best checkpoint: q8 bundle, model card, samples: make ship RUN=runs/scenes-cpu
+	$(OFA) pretrain --out $(RUN) --export $(SHIP)/f32 --device cpu $(foreach set,$(SETS),--set '$(set)')
+	$(OFA) export $(SHIP)/f32 --out $(SHIPPED_BUNDLE) --dtype q8 --device cpu
+	$(OFA) verify $(SHIPPED_BUNDLE)
+	@$(say) 'Measuring f32 and q8 on $(COUNT) scenes'
+	$(OFA) evaluate scenes --model $(SHIP)/f32 --seed $(SEED) --count $(COUNT) --device cpu --out $(SHIP)/f32-report
+	$(OFA) evaluate scenes --model $(SHIPPED_BUNDLE) --seed $(SEED) --count $(COUNT) --device cpu --out $(SHIP)/q8-report
+	$(OFA) evaluate scenes --model $(SHIPPED_BUNDLE) --seed $(SEED) --count $$(( $(COUNT) / 4 )) --side 256 --device cpu --out $(SHIP)/larger-report
+	$(OFA) corpus questions --model $(SHIPPED_BUNDLE) --seed 40 --count 8 --side 256 --out $(SHIP)/questions
+	$(MAKE) --no-print-directory palette
+	node www/scripts/ship.mjs --name $(SHIPPED) --run $(RUN) --f32 $(SHIP)/f32-report --q8 $(SHIP)/q8-report \
+	  --larger $(SHIP)/larger-report/metrics.json --questions $(SHIP)/questions --hardware '$(HARDWARE)'
+
+eval-shipped: binary ## The shipped model on fresh scenes, as one line of JSON: make eval-shipped SEED=n COUNT=m
+	@$(OFA) evaluate scenes --model $(SHIPPED_BUNDLE) --seed $(SEED) --count $(COUNT) --device cpu --json
+
+palette: binary ## What the scene maker of the page draws with
+	$(OFA) corpus palette --model $(SHIPPED_BUNDLE) --out www/demo/scene/world.json
+
+parity-shipped: web chromium binary ## The shipped model in Chromium answers as natively, on 100 scenes
+	cd www && OFA_SHIPPED_SCENES=100 OFA_SHIPPED_F32=$(SHIP)/f32 node --test --test-concurrency=1 test/shipped.test.mjs
 
 lint: wasm-target npm ## rustfmt, clippy (native and wasm), docs, types, spelling, licences
 	@$(say) 'Linting'
@@ -154,6 +196,8 @@ size: bindgen npm ## Build the release wasm and weigh what a visitor downloads
 .PHONY: seeded-bundle
 seeded-bundle: test-bundle ## The small bundle of the page, again from its seed
 	$(OFA) export $(OFA_TEST_BUNDLE) --out www/demo/models/seeded --dtype q8 --device cpu
+	@# Larger than the model, and what they draw is noise.
+	rm -r www/demo/models/seeded/vqgan
 
 .PHONY: release-wasm
 release-wasm: WASM_PROFILE := web-release

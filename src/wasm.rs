@@ -1,14 +1,18 @@
 //! The browser's door: JavaScript calls translated, nothing else. JavaScript fetches, verifies and decodes images;
 //! strings crossing the border are JSON.
 
-use crate::config::{AnswerOptions, GenerationConfig, OfaConfig};
+mod codes;
+
+use crate::config::{AnswerOptions, GenerationConfig, OfaConfig, VqganConfig};
 use crate::device::{DeviceChoice, DeviceReport};
 use crate::error::{Error, Result};
 use crate::image::Pixels;
 use crate::predict::{EncodedImage, Predictor};
-use crate::task;
+use crate::task::{self, Inputs};
 use crate::vocab::Vocab;
 use crate::weights::{Assembler, DeviceWeights};
+use burn::tensor::Device;
+use codes::{Codes, Picture};
 use js_sys::{Function, JsString, Promise, Reflect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -53,7 +57,8 @@ pub struct Session {
     config: OfaConfig,
     generation: GenerationConfig,
     tokenizer: String,
-    device: DeviceReport,
+    device: Device,
+    report: DeviceReport,
     stage: Stage,
     images: HashMap<u32, EncodedImage>,
     next_image: u32,
@@ -67,6 +72,8 @@ struct Info<'a> {
     vocab_size: usize,
     d_model: usize,
     layers: [usize; 2],
+    /// Codes in a row of what it draws.
+    code_grid: usize,
     quantization: Option<crate::config::Quantization>,
 }
 
@@ -137,12 +144,7 @@ impl Session {
         on_event: Option<Function>,
     ) -> std::result::Result<String, JsValue> {
         let answer = async {
-            let image = match image {
-                Some(handle) => Some(self.images.get(&handle).ok_or_else(|| {
-                    Error::option("image", "the handle of an encoded image", format!("{handle}, which is none"))
-                })?),
-                None => None,
-            };
+            let image = image.map(|handle| self.image(handle)).transpose()?;
             let inputs = json_or_default("inputs", inputs.as_deref())?;
             let options = json_or_default("options", options.as_deref())?;
             let task = task::find(task)?;
@@ -156,14 +158,77 @@ impl Session {
         answer.await.map_err(js_error)
     }
 
+    /// Answers many questions of one image, or of none, in batches: `inputs` is a list, and so is what comes back.
+    #[wasm_bindgen(js_name = runAll)]
+    pub async fn run_all(
+        &self,
+        task: &str,
+        image: Option<u32>,
+        inputs: &str,
+        options: Option<String>,
+        on_event: Option<Function>,
+    ) -> std::result::Result<String, JsValue> {
+        let answers = async {
+            let image = image.map(|handle| self.image(handle)).transpose()?;
+            let inputs: Vec<Inputs> = json_or_default("inputs", Some(inputs))?;
+            let questions: Vec<_> = inputs.iter().map(|inputs| (image, inputs)).collect();
+            let options = json_or_default("options", options.as_deref())?;
+            let report = async |event| match &on_event {
+                Some(on_event) => notify(on_event, &json(&event)?).await,
+                None => Ok(()),
+            };
+            json(&self.predictor()?.answer_all(task::find(task)?, &questions, &options, report).await?)
+        };
+        answers.await.map_err(js_error)
+    }
+
+    /// Where the model looked while it wrote `tokens`, an answer to these inputs; as JSON.
+    pub async fn attention(
+        &self,
+        task: &str,
+        image: u32,
+        inputs: Option<String>,
+        options: Option<String>,
+        tokens: Vec<u32>,
+    ) -> std::result::Result<String, JsValue> {
+        let attention = async {
+            let inputs = json_or_default("inputs", inputs.as_deref())?;
+            let (task, image) = (task::find(task)?, self.image(image)?);
+            let options = json_or_default("options", options.as_deref())?;
+            json(&self.predictor()?.attention(task, image, &inputs, &options, &tokens).await?)
+        };
+        attention.await.map_err(js_error)
+    }
+
+    /// Begins to load what turns this model's codes into pictures.
+    #[wasm_bindgen(js_name = openCodes)]
+    pub fn open_codes(&self, config: &str) -> std::result::Result<Codes, JsValue> {
+        let config = VqganConfig::from_json(config).and_then(|config| config.serves(&self.config).map(|()| config));
+        Ok(Codes::new(config.map_err(js_error)?, DeviceWeights::plain(self.device.clone())))
+    }
+
+    /// The picture of a sequence of codes; nothing before its first row is complete. With a `caption` the model says
+    /// how well it fits.
+    pub async fn draw(
+        &self,
+        codes: &Codes,
+        sequence: Vec<u32>,
+        caption: Option<String>,
+    ) -> std::result::Result<Option<Picture>, JsValue> {
+        let sequence: Vec<usize> = sequence.into_iter().map(|code| code as usize).collect();
+        let drawing = async { self.predictor()?.draw(codes.model()?, &sequence, caption.as_deref()).await };
+        Ok(drawing.await.map_err(js_error)?.map(Picture::new))
+    }
+
     /// What the model is and what it runs on, as JSON.
     pub fn info(&self) -> std::result::Result<String, JsValue> {
         json(&Info {
             version: env!("CARGO_PKG_VERSION"),
-            device: &self.device,
+            device: &self.report,
             vocab_size: self.config.vocab_size,
             d_model: self.config.d_model,
             layers: [self.config.encoder_layers, self.config.decoder_layers],
+            code_grid: self.config.code_grid(),
             quantization: self.config.quantization,
         })
         .map_err(js_error)
@@ -174,12 +239,13 @@ async fn create(config: &str, tokenizer: String, generation: Option<&str>, choic
     let config = OfaConfig::from_json(config)?;
     let generation = generation.map(GenerationConfig::from_json).transpose()?.unwrap_or_default();
     let (device, report) = choice.open().await?;
-    let weights = DeviceWeights::new(&config, device);
+    let weights = DeviceWeights::new(&config, device.clone());
     Ok(Session {
         config,
         generation,
         tokenizer,
-        device: report,
+        device,
+        report,
         stage: Stage::Loading { weights, assembler: Assembler::new() },
         images: HashMap::new(),
         next_image: 0,
@@ -197,6 +263,11 @@ impl Session {
         let predictor = Predictor::new(self.config.clone(), self.generation.clone(), vocab, model)?;
         self.stage = Stage::Ready(Box::new(predictor));
         Ok(())
+    }
+
+    fn image(&self, handle: u32) -> Result<&EncodedImage> {
+        let unknown = || Error::option("image", "the handle of an encoded image", format!("{handle}, which is none"));
+        self.images.get(&handle).ok_or_else(unknown)
     }
 
     fn predictor(&self) -> Result<&Predictor> {

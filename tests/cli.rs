@@ -1,6 +1,8 @@
 //! The binary as a person meets it: what it prints, what it returns, what it says when something is wrong.
 
 use crate::support::{goldens, original_bpe, tiny_weights, torch};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -210,9 +212,10 @@ fn a_bundle_gets_image_codes_and_keeps_them() {
     let decode = ["codes", "decode", "--codes", path(&raster), "--out", path(&drawn), "--device", "cpu", "--model"];
     run(&[decode.as_slice(), &[path(&half)]].concat());
     assert_eq!(ofa::image::decode(&std::fs::read(&drawn).unwrap()).unwrap().size(), (24, 16));
-    for (wrong, why) in [("1 2\n3", "row 2 has 1"), ("1 x", "`x`"), ("99999", "below"), ("", "codes")] {
+    for (wrong, why, code) in [("1 2\n3", "row 2 has 1", 1), ("1 x", "`x`", 1), ("99999", "below", 2), ("", "codes", 2)]
+    {
         std::fs::write(&raster, wrong).unwrap();
-        let message = fail(&[decode.as_slice(), &[path(&half)]].concat(), 1);
+        let message = fail(&[decode.as_slice(), &[path(&half)]].concat(), code);
         assert!(message.contains(why), "{message}");
     }
     let odd = ["codes", "encode", "--image", path(&image), "--side", "30", "--device", "cpu", "--model", path(&half)];
@@ -223,19 +226,20 @@ fn a_bundle_gets_image_codes_and_keeps_them() {
 #[test]
 fn image_codes_are_trained() {
     let directory = tempfile::tempdir().unwrap();
-    let (config, out) = (directory.path().join("config.json"), directory.path().join("vqgan"));
-    let ddconfig = r#"{"z_channels": 8, "resolution": 32, "ch": 8, "ch_mult": [1, 1], "num_res_blocks": 1,
-        "num_groups": 4}"#;
-    let text = format!(r#"{{"type": "VQModel", "embed_dim": 4, "n_embed": 16, "ddconfig": {ddconfig}}}"#);
-    std::fs::write(&config, text).unwrap();
+    let (recipe, out) = (directory.path().join("recipe.toml"), directory.path().join("run"));
+    let ddconfig = "{ z_channels = 8, resolution = 32, ch = 8, ch_mult = [1, 1], num_res_blocks = 1, num_groups = 4 }";
+    let model = format!("{{ type = 'VQModel', embed_dim = 4, n_embed = 16, ddconfig = {ddconfig} }}");
+    std::fs::write(&recipe, format!("side = 16\nmodel = {model}\nupdate.updates = 2\n")).unwrap();
     let images = goldens().join("tiny");
-    let train = ["codes", "train", "--images", path(&images), "--config", path(&config), "--out", path(&out)];
-    let printed = run(&[train.as_slice(), &["--updates", "2", "--side", "16", "--device", "cpu"]].concat());
+    let train = ["codes", "train", path(&recipe), "--images", path(&images), "--out", path(&out), "--device", "cpu"];
+    let printed = run(&train);
     assert!(printed.contains("update 2/2"), "{printed}");
     let image = images.join("raw_0.png");
     let encode = ["codes", "encode", "--model", path(&out), "--image", path(&image), "--side", "16"];
     assert_eq!(run(&[encode.as_slice(), &["--device", "cpu"]].concat()).lines().count(), 8);
-    let message = fail(&[train.as_slice(), &["--side", "17", "--device", "cpu"]].concat(), 1);
+    let message = fail(&train, 1);
+    assert!(message.contains("--resume"), "{message}");
+    let message = fail(&[train.as_slice(), &["--set", "side=17"]].concat(), 1);
     assert!(message.contains("multiples of 2"), "{message}");
 }
 
@@ -260,15 +264,15 @@ fn errors_name_what_is_wrong() {
     assert!(message.contains("needs an image"), "{message}");
     let message = fail(&["predict", "vqa", "--model", bundle, "--image", image], 1);
     assert!(message.contains("needs `text`"), "{message}");
-    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--num-beams", "0"], 1);
+    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--num-beams", "0"], 2);
     assert!(message.contains("numBeams") && message.contains("found 0"), "{message}");
-    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--image-size", "9999"], 1);
+    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--image-size", "9999"], 2);
     assert!(message.contains("imageSize") && message.contains("9999"), "{message}");
-    let message = fail(&["predict", "infill_image", "--model", bundle, "--image", image, "--image-size", "48"], 1);
+    let message = fail(&["predict", "infill_image", "--model", bundle, "--image", image, "--image-size", "48"], 2);
     assert!(message.contains("imageSize") && message.contains("expected 64"), "{message}");
-    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--top-p", "1.5"], 1);
+    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--top-p", "1.5"], 2);
     assert!(message.contains("topP") && message.contains("1.5"), "{message}");
-    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--device", "tpu"], 1);
+    let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--device", "tpu"], 2);
     assert!(message.contains("auto, gpu or cpu"), "{message}");
     fail(&["predict"], 2);
     fail(&["frobnicate"], 2);
@@ -296,4 +300,40 @@ fn the_table_of_tasks_is_printed() {
     for task in ofa::task::TASKS {
         assert!(printed.contains(task.name) && printed.contains(task.doc));
     }
+}
+
+#[test]
+fn a_bundle_is_fine_tuned_judged_and_gone_on_with() {
+    let bundle = micro_bundle();
+    let folder = tempfile::tempdir().unwrap();
+    let image = URL_SAFE.encode(std::fs::read(goldens().join("tiny/raw_0.png")).unwrap());
+    let rows = folder.path().join("rows.tsv");
+    let row = |at: usize| format!("{at}\ti{at}\ta red cat\t\t{image}\n");
+    std::fs::write(&rows, (0..4).map(row).collect::<String>()).unwrap();
+    let (out, data) = (folder.path().join("run"), format!("{0},{0}", path(&rows)));
+    let ours = ["finetune", "caption", "--model", path(&bundle.path), "--data", &data, "--device", "cpu"];
+    let message = fail(&[ours.as_slice(), &["--out", path(&out)]].concat(), 2);
+    assert!(message.contains("model.image_size") && message.contains("1 to 160"), "{message}");
+    let small = ["--set", "model.image_size=64", "--set", "batch.draws=2", "--set", "data.epochs=1"];
+    let ours = [ours.as_slice(), &small].concat();
+    let plan = run(&[ours.as_slice(), &["--dry-run"]].concat());
+    assert!(plan.contains("updates      2 of 2 draws each") && plan.contains("caption"), "{plan}");
+    run(&[ours.as_slice(), &["--out", path(&out)]].concat());
+    assert!(out.join("report.html").is_file() && out.join("metrics.jsonl").is_file());
+
+    let model = out.join("model");
+    let asked = ["evaluate", "caption", "--model", path(&model), "--data", path(&rows), "--device", "cpu", "--json"];
+    let printed = run(&asked);
+    let last: serde_json::Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    assert!(last["caption"]["cider"].is_number(), "{printed}");
+
+    let resumed = ["finetune", "caption", "--out", path(&out), "--resume", "--device", "cpu"];
+    let message = fail(&[resumed.as_slice(), &["--set", "data.epochs=2"]].concat(), 2);
+    assert!(message.contains("update.schedule.total_updates"), "{message}");
+    let longer = ["--set", "data.epochs=2", "--set", "update.schedule.total_updates=4"];
+    assert!(run(&[resumed.as_slice(), &longer].concat()).contains("going on after update 2"));
+    let message = fail(&["finetune", "vqa", "--out", path(&out), "--resume", "--device", "cpu"], 2);
+    assert!(message.contains("data.kind") && message.contains("vqa"), "{message}");
+    let message = fail(&["pretrain", "recipes/scenes-cpu.toml"], 2);
+    assert!(message.contains("--out"), "{message}");
 }

@@ -6,6 +6,8 @@ mod image;
 mod listing;
 mod model;
 mod parity;
+mod predict;
+mod readme;
 mod structure;
 mod support;
 mod task;

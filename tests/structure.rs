@@ -9,7 +9,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("config", &["error"]),
     ("kernels", &["config", "error"]),
     ("model", &["config", "error", "kernels"]),
-    ("device", &["error"]),
+    ("device", &["error", "kernels"]),
     ("vocab", &["config", "error"]),
     ("image", &["error"]),
     ("task", &["config", "error", "image", "vocab"]),
@@ -37,7 +37,8 @@ fn files_of(room: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     if file.is_file() {
         found.push((file.display().to_string(), std::fs::read_to_string(&file).unwrap()));
-    } else if folder.is_dir() {
+    }
+    if folder.is_dir() {
         sources(&folder, &mut found);
     }
     found

@@ -66,7 +66,7 @@ class Peer:
 
 
 def ours(binary, bundle, threads):
-    command = [binary, "bench", "--model", bundle, "--image", PICTURE, "--runs", str(RUNS), "--length", str(LENGTH), "--device", "cpu"]
+    command = [binary, "bench", "answer", "--model", bundle, "--image", PICTURE, "--runs", str(RUNS), "--length", str(LENGTH), "--device", "cpu"]
     environment = os.environ | {"RAYON_NUM_THREADS": str(threads)}
     lines = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
     return [json.loads(line) for line in lines.splitlines()]

@@ -1,7 +1,11 @@
 //! `ofa corpus`: the corpus that ships, as files, and the tokenizer of its texts.
 
+use super::world::KnownWorld;
 use crate::error::{Error, Result};
+use crate::image::{Pixels, encode_png};
 use crate::train::corpus::{ScenesOptions, TokenizerFiles, World, fetched_folder};
+use crate::train::{Question, Reference};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Makes pictures and texts to look at; training makes its own as it goes.
@@ -15,6 +19,11 @@ pub struct Args {
 enum What {
     /// Write scenes as the rows of the original's pre-training files, or as a WebDataset shard
     Scenes(ScenesArgs),
+    /// Write pictures of scenes that training never draws, and what evaluation asks of them
+    Questions(QuestionsArgs),
+    /// Write what the scene maker of the page draws with, as JSON
+    #[command(hide = true)]
+    Palette(PaletteArgs),
     /// Train a byte-level BPE on the texts of the scenes: vocab.json and merges.txt
     Tokenizer(TokenizerArgs),
 }
@@ -47,6 +56,36 @@ struct ScenesArgs {
     format: Format,
     #[command(flatten)]
     world: WorldArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct QuestionsArgs {
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The bundle that will be asked
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Which scenes
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[arg(long, default_value_t = 20)]
+    count: u64,
+    /// Questions about each scene at most
+    #[arg(long, default_value_t = 5)]
+    each: usize,
+    #[command(flatten)]
+    world: KnownWorld,
+}
+
+#[derive(Debug, clap::Args)]
+struct PaletteArgs {
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// The bundle that knows the world
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    #[command(flatten)]
+    world: KnownWorld,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -93,6 +132,11 @@ pub fn run(args: Args) -> Result<()> {
             }
             println!("{}: {count} scenes of {} nouns", out.display(), world.nouns().len());
         }
+        What::Questions(args) => questions(&args)?,
+        What::Palette(PaletteArgs { out, model, world }) => {
+            let palette = json!(world.open(&model)?.palette()?);
+            std::fs::write(&out, format!("{palette:#}\n")).map_err(|error| Error::file(out.display(), error))?;
+        }
         What::Tokenizer(TokenizerArgs { out, pieces, count, world }) => {
             std::fs::create_dir_all(&out).map_err(|error| Error::file(out.display(), error))?;
             let texts = world.open()?.texts(count)?;
@@ -105,4 +149,42 @@ pub fn run(args: Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// `scene-N.png`, and `questions.json` with the questions of each picture.
+fn questions(QuestionsArgs { out, model, seed, count, each, world }: &QuestionsArgs) -> Result<()> {
+    std::fs::create_dir_all(out).map_err(|error| Error::file(out.display(), error))?;
+    let write = |name: &str, bytes: &[u8]| {
+        let path = out.join(name);
+        std::fs::write(&path, bytes).map_err(|error| Error::file(path.display(), error))
+    };
+    let world = world.open(model)?;
+    let mut pictures: Vec<Value> = Vec::new();
+    let mut last: Option<Pixels> = None;
+    for question in world.questions(*seed, *count, *each) {
+        let Question { task, image, inputs, reference, group, .. } = question?;
+        if let Some(image) = image.filter(|image| last.as_ref() != Some(image)) {
+            let name = format!("scene-{}.png", pictures.len() + 1);
+            write(&name, &encode_png(&image)?)?;
+            pictures.push(json!({ "image": name, "asked": [] }));
+            last = Some(image);
+        }
+        let asked = json!({ "task": task.name, "group": group, "inputs": inputs, "expected": expected(&reference) });
+        if let Some(list) = pictures.last_mut().and_then(|picture| picture["asked"].as_array_mut()) {
+            list.push(asked);
+        }
+    }
+    write("questions.json", format!("{:#}\n", Value::from(pictures)).as_bytes())?;
+    println!("{}: {count} scenes", out.display());
+    Ok(())
+}
+
+fn expected(reference: &Reference) -> Value {
+    match reference {
+        Reference::Texts(texts) => json!(texts),
+        Reference::Scored(scored) => json!(scored),
+        Reference::Region(region) => json!(region),
+        Reference::Objects(objects) => json!(objects),
+        Reference::Mentions(things) => json!(things),
+    }
 }

@@ -1,21 +1,28 @@
 //! `ofa evaluate TASK`: how good a model is, by task and by group.
 
 use super::predict::lines;
+use super::world::KnownWorld;
 use crate::config::AnswerOptions;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::predict::Predictor;
-use crate::train::corpus::{ScenesOptions, World, fetched_folder};
+use crate::predict::{ImageCodes, Predictor};
+use crate::train::corpus::{World, infilled_shapes};
 use crate::train::data::{Kind, Records, open};
+use crate::train::metrics::cider::DocumentFrequencies;
 use crate::train::objectives::{RowOptions, Rows};
 use crate::train::results::{Results, results};
 use crate::train::{EvaluateOptions, Measured, Question, Report, Step, evaluate};
+use crate::weights::VQGAN;
+use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// In place of a task: pictures drawn on the fly.
 const SCENES: &str = "scenes";
+
+/// Pictures of shapes whose middle is drawn: each takes as long as many questions.
+const MOST_INFILLED: u64 = 200;
 
 /// Asks a model the questions of an evaluation set and measures its answers.
 #[derive(Debug, clap::Args)]
@@ -40,6 +47,15 @@ pub struct Args {
     /// JSON of the corpus whose n-grams weigh CIDEr-D: {"images": N, "counts": {"a dog": n}} [default: the references]
     #[arg(long, value_name = "FILE")]
     frequencies: Option<PathBuf>,
+    /// The TSV columns of the task's fields, such as 0,4,2 [default: the original's]
+    #[arg(long, value_name = "N,…")]
+    columns: Option<String>,
+    /// Put the names of the row's objects behind its question
+    #[arg(long)]
+    with_objects: bool,
+    /// Put the image's caption before the sentence to be judged
+    #[arg(long)]
+    with_caption: bool,
     #[arg(long, value_name = "K")]
     num_beams: Option<usize>,
     /// The side in pixels that images are resized to [default: the bundle's]
@@ -51,6 +67,11 @@ pub struct Args {
     /// How many scenes
     #[arg(long, default_value_t = 200)]
     count: u64,
+    /// Questions about each scene at most
+    #[arg(long, default_value_t = 5)]
+    each: usize,
+    #[command(flatten)]
+    world: KnownWorld,
     /// Print one JSON object last
     #[arg(long)]
     json: bool,
@@ -62,12 +83,12 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let options = EvaluateOptions {
         answer: AnswerOptions { num_beams: args.num_beams, image_size: args.image_size, ..AnswerOptions::default() },
-        frequencies: args.frequencies.as_deref().map(json).transpose()?,
+        frequencies: args.frequencies.as_deref().map(DocumentFrequencies::read).transpose()?,
     };
     let source = Source::open(&args)?;
     let limit = args.limit.unwrap_or(u64::MAX);
     let questions = source.questions().take(usize::try_from(limit).unwrap_or(usize::MAX));
-    let report = pollster::block_on(async {
+    let (report, of_world) = pollster::block_on(async {
         let (device, opened) = DeviceChoice::from_name(&args.device)?.open().await?;
         if let Some(reason) = &opened.reason {
             eprintln!("running on the CPU: {reason}");
@@ -81,53 +102,85 @@ pub fn run(args: Args) -> Result<()> {
             bar.inc(1);
             Ok(())
         });
-        let report = report.await;
+        let report = report.await?;
         bar.finish_and_clear();
-        report
+        let of_world = match &source {
+            Source::Scenes { world, seed, count, .. } => {
+                of_world(&args.model, &predictor, world, *seed, *count, &device).await?
+            }
+            Source::Files { .. } => Value::Null,
+        };
+        Ok::<_, Error>((report, of_world))
     })?;
+    let mut metrics = report.metrics();
+    for (name, value) in of_world.as_object().into_iter().flatten() {
+        metrics[name] = value.clone();
+    }
     if let Some(out) = &args.out {
-        write(out, &report)?;
+        write(out, &report, &metrics)?;
     }
     print_table(&report);
     if args.json {
-        println!("{}", report.metrics());
+        println!("{metrics}");
     }
     Ok(())
+}
+
+/// What is known of a model in its world beside its answers: how large the world is, and whether what it draws into
+/// the middle of a picture is what belongs there.
+async fn of_world(
+    model: &Path,
+    predictor: &Predictor,
+    world: &World,
+    seed: u64,
+    count: u64,
+    device: &Device,
+) -> Result<Value> {
+    let mut found = json!({ "scenes": { "scenes": count, "nouns": world.nouns().len(), "styles": world.styles() } });
+    if model.join(VQGAN).is_dir() {
+        let codes = ImageCodes::load(model, device)?;
+        let share = infilled_shapes(predictor, &codes, world, seed, count.min(MOST_INFILLED)).await?;
+        found["infill_image"] = json!({ "right_shape": share });
+    }
+    Ok(found)
 }
 
 /// Where questions come from.
 enum Source {
     Files { rows: Rows, records: Box<dyn Records> },
-    Scenes { world: Box<World>, seed: u64, count: u64 },
+    Scenes { world: Box<World>, seed: u64, count: u64, each: usize },
 }
 
 impl Source {
     fn open(args: &Args) -> Result<Self> {
         if args.task == SCENES {
-            let options = ScenesOptions { stickers: fetched_folder(), ..ScenesOptions::default() };
-            let world = Box::new(World::new(options)?);
-            world.notes().iter().for_each(|note| eprintln!("{note}"));
-            return Ok(Self::Scenes { world, seed: args.seed, count: args.count });
+            let world = Box::new(args.world.open(&args.model)?);
+            return Ok(Self::Scenes { world, seed: args.seed, count: args.count, each: args.each });
         }
         let answers = args.answers.as_deref().map(lines).transpose()?;
-        let rows = Rows::new(&args.task, RowOptions { answers, ..RowOptions::default() })?;
+        let (objects, caption) = (args.with_objects, args.with_caption);
+        let rows = Rows::new(&args.task, RowOptions { answers, objects, caption, ..RowOptions::default() })?;
         let path = args.data.as_deref().ok_or_else(|| Error::option("data", "the evaluation set's file", "nothing"))?;
         let kind = Kind::find(&args.task)?;
-        let records = open(path, kind, kind.evaluation.unwrap_or(kind.columns))?;
+        let columns = match &args.columns {
+            Some(columns) => kind.selected(columns)?,
+            None => kind.evaluation.unwrap_or(kind.columns).to_vec(),
+        };
+        let records = open(path, kind, &columns)?;
         Ok(Self::Files { rows, records })
     }
 
     fn questions(&self) -> Box<dyn Iterator<Item = Result<Question>> + '_> {
         match self {
             Self::Files { rows, records } => Box::new(rows.questions(records.as_ref())),
-            Self::Scenes { world, seed, count } => Box::new(world.questions(*seed, *count)),
+            Self::Scenes { world, seed, count, each } => Box::new(world.questions(*seed, *count, *each)),
         }
     }
 
     fn len(&self) -> u64 {
         match self {
             Self::Files { records, .. } => records.len(),
-            Self::Scenes { count, .. } => *count,
+            Self::Scenes { count, each, .. } => *count * *each as u64,
         }
     }
 }
@@ -164,8 +217,8 @@ fn print_row(name: &str, width: usize, measured: &Measured) {
     println!("{name:width$}  {:>7}  {:>8.1} ms  {}", measured.count, measured.mean_ms, metrics.join("  "));
 }
 
-/// `report.json`, and for each task `TASK.json` and, where tools take them, `TASK_references.json`.
-fn write(out: &Path, report: &Report) -> Result<()> {
+/// `report.json`, `metrics.json`, and for each task `TASK.json` and, where tools take them, `TASK_references.json`.
+fn write(out: &Path, report: &Report, metrics: &Value) -> Result<()> {
     std::fs::create_dir_all(out).map_err(|error| Error::file(out.display(), error))?;
     let write = |name: String, value: &Value| {
         let path = out.join(name);
@@ -173,6 +226,7 @@ fn write(out: &Path, report: &Report) -> Result<()> {
     };
     let value = serde_json::to_value(report).map_err(|error| Error::file("report.json", error))?;
     write("report.json".to_owned(), &value)?;
+    write("metrics.json".to_owned(), metrics)?;
     for (task, Results { answers, references }) in results(&report.predictions) {
         write(format!("{task}.json"), &answers)?;
         if let Some(references) = references {
@@ -180,9 +234,4 @@ fn write(out: &Path, report: &Report) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let failed = |error: &dyn std::fmt::Display| Error::file(path.display(), error);
-    serde_json::from_slice(&std::fs::read(path).map_err(|error| failed(&error))?).map_err(|error| failed(&error))
 }

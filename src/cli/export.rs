@@ -5,6 +5,8 @@ use super::verify::parameters;
 use crate::config::Quantization;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
+#[cfg(feature = "train")]
+use crate::train::RECIPE;
 use crate::weights::{
     Bundle, Drift, Precision, RawTensor, VQGAN, compare_keys, drift, fold_batch_norm, load_model, quantize_tensor,
     read_bundle, read_vqgan, refuse, write_bundle, write_vqgan,
@@ -100,10 +102,22 @@ pub fn run(args: Args) -> Result<()> {
         let written = write_vqgan(&args.out.join(VQGAN), &config, precision, stored)?;
         println!("image codes: {precision}, {:.1} MB", written.total_bytes as f64 / 1e6);
     }
+    #[cfg(feature = "train")]
+    keep_recipe(&args.dir, &args.out)?;
     if !args.no_report {
         let Drift { max, mean, spread, positions, agreeing } = parity_report(&args.dir, &args.out, &args.device)?;
         println!("logits: difference {max:.4} at most, {mean:.5} on average, where they vary by {spread:.3}");
         println!("preferred token: the same at {agreeing} of {positions} positions");
+    }
+    Ok(())
+}
+
+/// The recipe says which world a model of the scenes was trained in.
+#[cfg(feature = "train")]
+fn keep_recipe(from: &Path, to: &Path) -> Result<()> {
+    let (from, to) = (from.join(RECIPE), to.join(RECIPE));
+    if from.is_file() {
+        std::fs::copy(&from, &to).map_err(|error| Error::file(to.display(), error))?;
     }
     Ok(())
 }

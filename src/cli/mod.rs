@@ -8,19 +8,28 @@ mod corpus;
 #[cfg(feature = "train")]
 mod evaluate;
 mod export;
+#[cfg(feature = "train")]
+mod finetune;
 mod init;
 mod parity;
 mod predict;
 #[cfg(feature = "train")]
 mod pretrain;
 mod tasks;
+#[cfg(feature = "train")]
+mod training;
 mod verify;
 #[cfg(feature = "train")]
 mod watch;
+#[cfg(feature = "train")]
+mod world;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+
+/// The exit code of a command line that cannot be meant, as clap has it.
+const BAD_USAGE: u8 = 2;
 
 /// One For All: caption images, answer questions, convert and export models.
 #[derive(Parser)]
@@ -41,9 +50,12 @@ enum Command {
     #[cfg(feature = "train")]
     Pretrain(pretrain::Args),
     #[cfg(feature = "train")]
+    Finetune(finetune::Args),
+    #[command(subcommand)]
+    Bench(bench::Command),
+    #[cfg(feature = "train")]
     Corpus(corpus::Args),
     Verify(verify::Args),
-    Bench(bench::Args),
     #[cfg(feature = "train")]
     Evaluate(evaluate::Args),
     #[command(hide = true)]
@@ -64,9 +76,11 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Pretrain(args) => pretrain::run(args),
         #[cfg(feature = "train")]
+        Command::Finetune(args) => finetune::run(args),
+        Command::Bench(command) => bench::run(command),
+        #[cfg(feature = "train")]
         Command::Corpus(args) => corpus::run(args),
         Command::Verify(args) => verify::run(args),
-        Command::Bench(args) => bench::run(args),
         #[cfg(feature = "train")]
         Command::Evaluate(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
@@ -76,7 +90,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            if matches!(error, Error::Option { .. }) { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -3,8 +3,9 @@
 use crate::config::AnswerOptions;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::predict::{Answered, Event, Predictor};
-use crate::task::{self, Answer, Inputs};
+use crate::image::encode_png;
+use crate::predict::{Answered, Drawing, Event, ImageCodes, Predictor};
+use crate::task::{self, Answer, Inputs, PromptType};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,9 @@ pub struct Args {
     /// Left, top, right, bottom from 0 to 1
     #[arg(long, value_name = "L,T,R,B", value_delimiter = ',')]
     region: Vec<f32>,
+    /// What the decoder reads before it answers, in place of the task's own: none, src or prev_output
+    #[arg(long, value_name = "TYPE", value_parser = prompt_type)]
+    prompt_type: Option<PromptType>,
     /// A file with one allowed answer a line
     #[arg(long, value_name = "FILE")]
     answers: Option<PathBuf>,
@@ -58,6 +62,12 @@ pub struct Args {
     /// The side in pixels that the image is resized to [default: the bundle's]
     #[arg(long, value_name = "PIXELS")]
     image_size: Option<u32>,
+    /// PNG to write: the best of what was drawn, with a bundle that has image codes
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// With --json: where the model looked as it wrote each word
+    #[arg(long, requires = "json")]
+    attention: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -79,7 +89,7 @@ pub fn run(args: Args) -> Result<()> {
         objects: (!args.objects.is_empty()).then(|| args.objects.clone()),
         region: region(&args.region)?,
         answers: args.answers.as_deref().map(lines).transpose()?,
-        ..Inputs::default()
+        prompt_type: args.prompt_type,
     };
     let options = AnswerOptions {
         num_beams: args.num_beams,
@@ -103,7 +113,10 @@ pub fn run(args: Args) -> Result<()> {
         };
         let live = std::io::stderr().is_terminal() && !args.json;
         let show = async |event| {
-            let Event::Token { text, .. } = event;
+            let text = match event {
+                Event::Token { text, .. } => text,
+                Event::Codes { codes, .. } => format!("{} codes", codes.len()),
+            };
             if live {
                 // A progress line that cannot be written is no reason to stop.
                 let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
@@ -114,16 +127,42 @@ pub fn run(args: Args) -> Result<()> {
         if live {
             eprint!("\r\x1b[K");
         }
-        if args.json { print_json(&answered, &report) } else { print_plain(&answered) }
+        if let Some(out) = &args.out {
+            let codes = ImageCodes::load(&args.model, &device)?;
+            codes.config().serves(predictor.config())?;
+            draw(out, &predictor, &codes, &answered.answer, args.text.as_deref()).await?;
+        }
+        if !args.json {
+            return print_plain(&answered);
+        }
+        let failed = |error| Error::file("answer", error);
+        let mut json = serde_json::to_value(&answered).map_err(failed)?;
+        json["device"] = serde_json::to_value(&report).map_err(failed)?;
+        if args.attention {
+            let image = image.as_ref().ok_or_else(|| Error::option("attention", "a task on an image", task.name))?;
+            let attention = predictor.attention(task, image, &inputs, &options, &answered.tokens).await?;
+            json["attention"] = serde_json::to_value(&attention).map_err(failed)?;
+        }
+        println!("{json}");
+        Ok(())
     })
 }
 
-fn print_json(answered: &Answered, report: &crate::device::DeviceReport) -> Result<()> {
-    let failed = |error| Error::file("answer", error);
-    let mut json = serde_json::to_value(answered).map_err(failed)?;
-    json["device"] = serde_json::to_value(report).map_err(failed)?;
-    println!("{json}");
-    Ok(())
+/// Writes the drawing that fits the caption best; the likeliest where there is no caption.
+async fn draw(out: &Path, model: &Predictor, codes: &ImageCodes, answer: &Answer, caption: Option<&str>) -> Result<()> {
+    let Answer::Codes { codes: sequences, .. } = answer else {
+        return Err(Error::option("out", "a task that draws", "one that writes"));
+    };
+    let mut best: Option<Drawing> = None;
+    for sequence in sequences {
+        let drawing = model.draw(codes, sequence, caption.filter(|_| sequences.len() > 1)).await?;
+        // The likelier comes first, so that it stays where both fit as well.
+        if drawing.as_ref().is_some_and(|new| best.as_ref().is_none_or(|old| new.fit > old.fit)) {
+            best = drawing;
+        }
+    }
+    let best = best.ok_or_else(|| Error::file(out.display(), "nothing was drawn"))?;
+    std::fs::write(out, encode_png(&best.pixels)?).map_err(|error| Error::file(out.display(), error))
 }
 
 fn print_plain(answered: &Answered) -> Result<()> {
@@ -169,6 +208,12 @@ pub(super) fn lines(path: &Path) -> Result<Vec<String>> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| Error::file(path.display(), error))
+}
+
+fn prompt_type(name: &str) -> std::result::Result<PromptType, String> {
+    let types = [PromptType::None, PromptType::Src, PromptType::PrevOutput];
+    let found = types.into_iter().find(|known| serde_json::json!(known) == name);
+    found.ok_or_else(|| "expected none, src or prev_output".to_owned())
 }
 
 fn region(given: &[f32]) -> Result<Option<[f32; 4]>> {

@@ -1,8 +1,7 @@
 //! A run as a person sees it: a live line on a terminal, plain lines elsewhere.
 
 use crate::device::DeviceReport;
-use crate::train::assemble::Plan;
-use crate::train::{Event, StepTime, Updated};
+use crate::train::{Event, Plan, StepTime, Updated};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -51,7 +50,7 @@ impl Watch {
                     self.bar = Some(bar);
                 }
             }
-            Event::Updated { updated, time } => self.updated(updated, *time),
+            Event::Updated { updated, time, reward } => self.updated(updated, *time, *reward),
             Event::Skipped { draw, reason } => self.say(&format!("skipped row {draw}: {reason}")),
             Event::Evaluated { update, evaluation } => {
                 self.say(&format!("update {update}: evaluated, {:.4} overall", evaluation.overall));
@@ -63,10 +62,11 @@ impl Watch {
         }
     }
 
-    fn updated(&mut self, updated: &Updated, time: StepTime) {
+    fn updated(&mut self, updated: &Updated, time: StepTime, reward: Option<f64>) {
         let Updated { update, lr, loss, gradient_norm, stepped, samples, .. } = updated;
         let rate = *samples as f64 / (time.data + time.update).max(f64::MIN_POSITIVE);
-        let line = format!("loss {loss:.4}  |g| {gradient_norm:.2}  lr {lr:.2e}  {rate:.0} samples/s");
+        let reward = reward.map(|reward| format!("CIDEr-D {reward:.3}  ")).unwrap_or_default();
+        let line = format!("loss {loss:.4}  {reward}|g| {gradient_norm:.2}  lr {lr:.2e}  {rate:.0} samples/s");
         if !stepped {
             self.say(&format!("update {update}: skipped, its gradient is not finite"));
         }

@@ -70,6 +70,20 @@ impl Default for Decoding {
     }
 }
 
+/// What the decoder reads before its own tokens (reference §6.2). Checkpoints are trained for one of them;
+/// the pre-trained ones for `None`, the original's fine-tuning script of VQA for `PrevOutput`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptType {
+    /// BOS alone.
+    #[default]
+    None,
+    /// The whole source, EOS and all.
+    Src,
+    /// The source without its EOS.
+    PrevOutput,
+}
+
 /// What a caller, or a bundle's `generation_config.json`, may set; `None` keeps the task's own value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -98,6 +112,9 @@ pub struct AnswerOptions {
     /// Of draws; the same seed gives the same answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// What the model was fine-tuned with, where the inputs do not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_type: Option<PromptType>,
 }
 
 /// Beams beyond this only waste memory; the original never uses more than 24.
@@ -178,6 +195,12 @@ impl GenerationConfig {
         Self(BTreeMap::from([(DEFAULT.to_string(), options)]))
     }
 
+    /// The same with options of its own for one task.
+    pub fn with_task(mut self, task: &str, options: AnswerOptions) -> Self {
+        self.0.insert(task.to_owned(), options);
+        self
+    }
+
     /// # Errors
     /// [`Error::File`] when the text is not of this form.
     pub fn from_json(json: &str) -> Result<Self> {
@@ -212,6 +235,7 @@ impl GenerationConfig {
             top_k: first(&layers, |options| options.top_k),
             top_p: first(&layers, |options| options.top_p),
             seed: first(&layers, |options| options.seed),
+            prompt_type: first(&layers, |options| options.prompt_type),
         }
     }
 }

@@ -4,6 +4,6 @@ mod decoding;
 mod model;
 mod vqgan;
 
-pub use decoding::{AnswerOptions, Decoding, GenerationConfig, Sampling};
+pub use decoding::{AnswerOptions, Decoding, GenerationConfig, PromptType, Sampling};
 pub use model::*;
 pub use vqgan::{AutoencoderConfig, CodeChoice, VqganConfig};

@@ -1,6 +1,7 @@
 //! The configuration of the autoencoder that turns images into codes and back: the keys of the original's
 //! `model.yaml`.
 
+use super::OfaConfig;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +105,18 @@ impl VqganConfig {
         let config: Self = serde_json::from_str(json).map_err(|error| Error::file("vqgan/config.json", error))?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// Whether every code that a model can write has its row in the codebook.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when the codebook is too small for the model.
+    pub fn serves(&self, model: &OfaConfig) -> Result<()> {
+        if self.n_embed < model.num_codes {
+            let expected = format!("the model's num_codes, {}, or more", model.num_codes);
+            return Err(Error::config("vqgan/config.json n_embed", expected, self.n_embed));
+        }
+        Ok(())
     }
 
     /// Pixels a side of the square that one code stands for.

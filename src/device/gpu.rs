@@ -12,7 +12,9 @@ pub async fn open() -> Result<Adapter> {
         None => {
             let (device, setup) = Device::wgpu_options().init_with_setup_async().await.map_err(Error::device)?;
             let info = setup.adapter.get_info();
-            let opened = (device, info.name, info.device_type == wgpu::DeviceType::Cpu);
+            let software = info.device_type == wgpu::DeviceType::Cpu;
+            crate::kernels::set_software_gpu(software);
+            let opened = (device, info.name, software);
             OPENED.get_or_init(|| opened).clone()
         }
     };

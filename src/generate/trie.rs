@@ -27,6 +27,15 @@ impl Trie {
         Self { eos, root }
     }
 
+    /// Whether a sequence is one of the answers.
+    pub fn contains(&self, answer: &[u32]) -> bool {
+        let mut node = Some(&self.root);
+        for token in answer.iter().chain([&self.eos]) {
+            node = node.and_then(|node| node.children.get(token));
+        }
+        node.is_some()
+    }
+
     /// The tokens that may follow `tokens`; after something that begins no answer only EOS may.
     pub fn next(&self, tokens: &[u32]) -> Vec<u32> {
         let mut node = &self.root;
@@ -48,6 +57,7 @@ mod tests {
     fn answers_branch_and_end() {
         let trie = Trie::new(&[vec![5], vec![5, 6], vec![7, 8]], 2);
         assert_eq!(trie.next(&[]), [5, 7]);
+        assert!(trie.contains(&[5]) && trie.contains(&[7, 8]) && !trie.contains(&[7]) && !trie.contains(&[5, 6, 2]));
         assert_eq!(trie.next(&[5]), [2, 6]);
         assert_eq!(trie.next(&[7]), [8]);
         assert_eq!(trie.next(&[7, 8]), [2]);

@@ -1,20 +1,180 @@
 //! Softmax attention with an additive bias.
 
+use super::gpu;
 use super::host;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Int, Tensor, activation};
 
 /// Added to the scores of keys that must not be seen. Not -inf: a row in which every key is masked (the padded
 /// query of a sample without image) stays finite, and WGSL has no literal for infinity.
 pub const MASKED: f32 = -1e30;
 
-/// `softmax(q kᵀ + bias) v`; the query comes scaled.
+/// What all attentions of a module share.
+#[derive(Debug, Clone)]
+pub struct Heads {
+    pub count: usize,
+    /// Of the product of a query and a key.
+    pub scale: f64,
+    /// Of each head's context, `[H]`.
+    pub scales: Option<Tensor<1>>,
+}
+
+/// Queries, keys or values: `width` columns of a tensor `[B, L, ..]`, from `column` on.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    pub tensor: Tensor<3>,
+    pub column: usize,
+    pub width: usize,
+}
+
+impl Columns {
+    /// All columns.
+    pub fn all(tensor: Tensor<3>) -> Self {
+        let [_, _, width] = tensor.dims();
+        Self { tensor, column: 0, width }
+    }
+
+    /// All columns in `N` equal parts.
+    pub fn parts<const N: usize>(tensor: &Tensor<3>) -> [Self; N] {
+        let [_, _, all] = tensor.dims();
+        let width = all / N;
+        std::array::from_fn(|part| Self { tensor: tensor.clone(), column: part * width, width })
+    }
+
+    /// The columns as a tensor of their own.
+    ///
+    /// # Shapes
+    /// → `[B, L, width]`
+    pub fn values(&self) -> Tensor<3> {
+        let [batch, length, all] = self.tensor.dims();
+        if self.width == all {
+            return self.tensor.clone();
+        }
+        self.tensor.clone().slice([0..batch, 0..length, self.column..self.column + self.width])
+    }
+
+    /// Columns of the whole tensor.
+    pub fn stride(&self) -> usize {
+        self.tensor.dims()[2]
+    }
+
+    fn split(&self, heads: usize) -> Tensor<4> {
+        split_heads(self.values(), heads)
+    }
+
+    fn select(&self, samples: &Tensor<1, Int>) -> Self {
+        Self { tensor: self.tensor.clone().select(0, samples.clone()), ..*self }
+    }
+}
+
+/// Rows of an additive bias, from `first` on.
+#[derive(Debug, Clone)]
+pub struct Bias {
+    /// `[1 or more, H, first + T or more, L or more]`
+    pub values: Tensor<4>,
+    pub first: usize,
+}
+
+impl Bias {
+    pub fn new(values: Tensor<4>) -> Self {
+        Self { values, first: 0 }
+    }
+
+    fn rows(&self, length: usize, keys: usize) -> Tensor<4> {
+        let [batch, heads, _, _] = self.values.dims();
+        self.values.clone().slice([0..batch, 0..heads, self.first..self.first + length, 0..keys])
+    }
+}
+
+/// Keys and values that are attended to again and again.
+#[derive(Debug, Clone)]
+pub enum KeysValues {
+    /// `[B, H, L, D]` each, as matrix products want them.
+    Split { k: Tensor<4>, v: Tensor<4> },
+    /// As projections write them, for the kernels of GPUs.
+    Rows { k: Columns, v: Columns },
+}
+
+impl KeysValues {
+    /// # Shapes
+    /// `[B, L, C]` each
+    pub fn new(k: Columns, v: Columns, heads: usize) -> Self {
+        if gpu::serves(&k.tensor.device()) {
+            Self::Rows { k, v }
+        } else {
+            Self::Split { k: k.split(heads), v: v.split(heads) }
+        }
+    }
+
+    /// These samples in this order.
+    pub fn select(&self, samples: &Tensor<1, Int>) -> Self {
+        match self {
+            Self::Split { k, v } => {
+                Self::Split { k: k.clone().select(0, samples.clone()), v: v.clone().select(0, samples.clone()) }
+            }
+            Self::Rows { k, v } => Self::Rows { k: k.select(samples), v: v.select(samples) },
+        }
+    }
+}
+
+/// softmax(scale · q kᵀ + bias) v, each head scaled. The rows of q may be K times the keys' samples: the K beams of a
+/// sample then share its keys.
 ///
 /// # Shapes
-/// q `[B, H, T, D]`, k and v `[B, H, L, D]`, bias broadcastable to `[B, H, T, L]` → `[B, H, T, D]`
-pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, bias: Tensor<4>) -> Tensor<4> {
-    if let Some(context) = host::attention(&q, &k, &v, &bias) {
-        return context;
+/// q `[B · K, T, C]`, keys of B samples, a bias of 1, B or (where K is 1 or T is 1) B · K → `[B · K, T, C]`
+pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Tensor<3> {
+    match kv {
+        KeysValues::Split { k, v } => plain_attention(q, k.clone(), v.clone(), bias, heads),
+        KeysValues::Rows { k, v } => gpu::attention(q, k, v, bias, heads)
+            .unwrap_or_else(|| plain_attention(q, k.split(heads.count), v.split(heads.count), bias, heads)),
     }
-    let scores = q.matmul(k.swap_dims(2, 3)) + bias;
-    activation::softmax(scores, 3).matmul(v)
+}
+
+/// What [`attention`] weighs the values with; one row of q a sample.
+///
+/// # Shapes
+/// q `[B, T, C]` → `[B, H, T, L]`
+pub fn attention_weights(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Tensor<4> {
+    let k = match kv {
+        KeysValues::Split { k, .. } => k.clone(),
+        KeysValues::Rows { k, .. } => k.split(heads.count),
+    };
+    let ([_, length, _], [_, _, keys, _]) = (q.tensor.dims(), k.dims());
+    let q = q.split(heads.count) * heads.scale;
+    activation::softmax(q.matmul(k.swap_dims(2, 3)) + bias.rows(length, keys), 3)
+}
+
+/// As [`attention`], of plain tensors.
+///
+/// # Shapes
+/// k and v `[B, H, L, D]`
+pub fn plain_attention(q: &Columns, k: Tensor<4>, v: Tensor<4>, bias: &Bias, heads: &Heads) -> Tensor<3> {
+    let q = q.values() * heads.scale;
+    let [rows, length, width] = q.dims();
+    let [samples, _, keys, _] = k.dims();
+    let beams = rows / samples;
+    // As if the beams of a sample were so many more queries.
+    let q = split_heads(q.reshape([samples, beams * length, width]), heads.count);
+    let bias = bias.rows(length, keys);
+    let [bias_rows, count, _, _] = bias.dims();
+    let bias = if beams > 1 && length > 1 {
+        let bias = bias.unsqueeze_dim::<5>(2).expand([bias_rows, count, beams, length, keys]);
+        bias.reshape([bias_rows, count, beams * length, keys])
+    } else {
+        bias
+    };
+    let mut context = host::attention(&q, &k, &v, &bias).unwrap_or_else(|| {
+        let scores = q.matmul(k.swap_dims(2, 3)) + bias;
+        activation::softmax(scores, 3).matmul(v)
+    });
+    if let Some(scales) = &heads.scales {
+        context = context * scales.clone().reshape([1, heads.count, 1, 1]);
+    }
+    context.swap_dims(1, 2).reshape([rows, length, width])
+}
+
+/// # Shapes
+/// `[B, T, C]` → `[B, H, T, D]`
+pub fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [batch, length, width] = x.dims();
+    x.reshape([batch, length, heads, width / heads]).swap_dims(1, 2)
 }

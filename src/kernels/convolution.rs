@@ -1,12 +1,14 @@
 //! Convolution → BatchNorm → (+ residual) → ReLU, the stem's unit; and the plain convolution of the image codes.
 
-use super::host;
+use super::gpu;
+use super::host::{self, in_host_memory};
 use super::linear::Activation;
+use super::products::convolve;
 use super::weight::Weight;
 use burn::module::{Module, Param, RunningState};
-use burn::tensor::Tensor;
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{Device, Tensor};
 
 const BATCH_NORM_EPSILON: f64 = 1e-5;
 /// The share of a batch in the running statistics.
@@ -40,20 +42,31 @@ impl ConvNorm {
     /// # Shapes
     /// `[B, in, h, w]` → `[B, out, ceil(h / stride), ceil(w / stride)]`
     pub fn forward(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
+        let device = x.device();
+        if device.is_autodiff() && in_host_memory(&device.without_autodiff()) {
+            return self.forward_by_products(x, residual, relu);
+        }
+        if gpu::serves(&x.device())
+            && self.norm.is_none()
+            && let Some(bias) = &self.bias
+        {
+            let (weight, bias) = (&self.weight, bias.val());
+            let (kernel, stride) = (self.kernel, self.stride);
+            return gpu::convolve(x, gpu::Convolution { weight, bias, kernel, stride, residual, relu });
+        }
         let padding = self.kernel / 2;
         let bias = self.bias.as_ref().map(Param::val);
-        let activation = if relu { Activation::Relu } else { Activation::None };
         if self.norm.is_none() {
-            let finish = host::Ending { bias: bias.as_ref(), residual: residual.as_ref(), activation };
-            let matrix = host::Matrix::of(&self.weight);
+            let activation = if relu { Activation::Relu } else { Activation::None };
+            let ending = host::Ending { bias: bias.as_ref(), residual: residual.as_ref(), activation };
             let window = [self.kernel, self.stride, padding];
-            if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, window, finish)) {
+            let matrix = host::Matrix::of(&self.weight);
+            if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, window, ending)) {
                 return y;
             }
         }
         let [_, channels, _, _] = x.dims();
-        let [out, _] = self.weight.dims();
-        let weight = self.weight.unpacked().reshape([out, channels, self.kernel, self.kernel]);
+        let weight = self.window(channels);
         let options = ConvOptions::new([self.stride; 2], [padding; 2], [1, 1], 1);
         let mut y = conv2d(x, weight, bias, options);
         if let Some(norm) = &self.norm {
@@ -62,37 +75,82 @@ impl ConvNorm {
         if let Some(residual) = residual {
             y = y + residual;
         }
-        activation.of(y)
+        if relu { burn::tensor::activation::relu(y) } else { y }
+    }
+
+    /// The weight `[out, in, k, k]`.
+    fn window(&self, channels: usize) -> Tensor<4> {
+        let [out, _] = self.weight.dims();
+        self.weight.unpacked().reshape([out, channels, self.kernel, self.kernel])
+    }
+
+    /// The same as products of matrices with channels in rows, which trains a third faster on a CPU. Between units the
+    /// channels stay outermost, and [`swap_dims`](Tensor::swap_dims) moves nothing.
+    fn forward_by_products(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
+        let y = convolve(x.clone().swap_dims(0, 1), self.window(x.dims()[1]), self.stride);
+        let [channels, batch, height, width] = y.dims();
+        let rows = |x: Tensor<4>| x.reshape([channels, batch * height * width]);
+        let mut y = rows(y);
+        if let Some(bias) = &self.bias {
+            y = y + bias.val().reshape([channels, 1]);
+        }
+        if let Some(norm) = &self.norm {
+            y = norm.forward_rows(y);
+        }
+        if let Some(residual) = residual {
+            y = y + rows(residual.swap_dims(0, 1));
+        }
+        let y = if relu { burn::tensor::activation::relu(y) } else { y };
+        y.reshape([channels, batch, height, width]).swap_dims(0, 1)
     }
 }
 
 impl BatchNorm {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, channels, _, _] = x.dims();
-        let (mean, var) = if self.frozen || !x.device().is_autodiff() {
+        let [batch, channels, height, width] = x.dims();
+        let (mean, var) = if self.is_fixed(&x.device()) {
             (self.running_mean.value(), self.running_var.value())
         } else {
-            self.observe(x.clone())
+            let rows = x.clone().swap_dims(0, 1).reshape([channels, batch * height * width]);
+            let mean = rows.clone().mean_dim(1);
+            let var = (rows - mean.clone()).square().mean_dim(1).reshape([channels]);
+            let mean = mean.reshape([channels]);
+            self.observe(mean.clone(), var.clone(), batch * height * width);
+            (mean, var)
         };
         let scale = self.weight.val() / (var + BATCH_NORM_EPSILON).sqrt();
         let shift = self.bias.val() - mean * scale.clone();
         x * scale.reshape([1, channels, 1, 1]) + shift.reshape([1, channels, 1, 1])
     }
 
-    /// Mean and variance of each channel of the batch, which also enter the running statistics, the variance there
-    /// without bias.
-    fn observe(&self, x: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
-        let [batch, channels, height, width] = x.dims();
-        let count = batch * height * width;
-        let rows = x.swap_dims(0, 1).reshape([channels, count]);
-        let mean = rows.clone().mean_dim(1);
-        let var = (rows - mean.clone()).square().mean_dim(1).reshape([channels]);
-        let mean = mean.reshape([channels]);
-        let unbiased = var.clone().detach() * (count as f64 / count.saturating_sub(1).max(1) as f64);
-        for (running, seen) in [(&self.running_mean, mean.clone().detach()), (&self.running_var, unbiased)] {
+    /// The same with channels in rows, `[C, n]`.
+    fn forward_rows(&self, x: Tensor<2>) -> Tensor<2> {
+        let [channels, count] = x.dims();
+        let row = |values: Tensor<1>| values.reshape([channels, 1]);
+        let (centred, var) = if self.is_fixed(&x.device()) {
+            (x - row(self.running_mean.value()), row(self.running_var.value()))
+        } else {
+            let mean = x.clone().mean_dim(1);
+            let centred = x - mean.clone();
+            let var = centred.clone().square().mean_dim(1);
+            self.observe(mean.reshape([channels]), var.clone().reshape([channels]), count);
+            (centred, var)
+        };
+        centred * (row(self.weight.val()) / (var + BATCH_NORM_EPSILON).sqrt()) + row(self.bias.val())
+    }
+
+    /// Whether it normalises by running statistics, not by those of the batch.
+    fn is_fixed(&self, device: &Device) -> bool {
+        self.frozen || !device.is_autodiff()
+    }
+
+    /// Lets the statistics of a batch of `count` values a channel enter the running ones, the variance there without
+    /// bias.
+    fn observe(&self, mean: Tensor<1>, var: Tensor<1>, count: usize) {
+        let unbiased = var.detach() * (count as f64 / count.saturating_sub(1).max(1) as f64);
+        for (running, seen) in [(&self.running_mean, mean.detach()), (&self.running_var, unbiased)] {
             running.update(running.value_sync() * (1.0 - BATCH_NORM_MOMENTUM) + seen * BATCH_NORM_MOMENTUM);
         }
-        (mean, var)
     }
 }
 
@@ -113,9 +171,9 @@ impl Convolution {
         let weight = self.weight.val();
         let [_, _, kernel, _] = weight.dims();
         let bias = self.bias.val();
-        let finish = host::Ending { bias: Some(&bias), ..host::Ending::default() };
+        let ending = host::Ending { bias: Some(&bias), ..host::Ending::default() };
         let matrix = host::Matrix::plain(&weight);
-        if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, [kernel, 1, kernel / 2], finish)) {
+        if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, [kernel, 1, kernel / 2], ending)) {
             return y;
         }
         let options = ConvOptions::new([1, 1], [kernel / 2; 2], [1, 1], 1);

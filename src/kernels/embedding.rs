@@ -1,5 +1,6 @@
 //! A table of rows: looked up by id, and multiplied with as the tied output projection.
 
+use super::linear::Activation;
 use super::weight::Weight;
 use burn::module::{Module, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -66,7 +67,8 @@ impl Table {
     /// # Shapes
     /// `[n, C]` → `[n, V]`
     pub fn project(&self, x: Tensor<2>) -> Tensor<2> {
-        let mut products: Vec<Tensor<2>> = self.parts.iter().map(|part| part.product(x.clone())).collect();
+        let mut products: Vec<Tensor<2>> =
+            self.parts.iter().map(|part| part.linear(x.clone(), None, Activation::None)).collect();
         if products.len() == 1 { products.remove(0) } else { Tensor::cat(products, 1) }
     }
 }

@@ -1,6 +1,6 @@
 //! Linear layers: alone, and as norm → linear → activation.
 
-use super::host;
+use super::gpu;
 use super::norm::{LayerNorm, normalise};
 use super::weight::Weight;
 use burn::module::{Module, Param};
@@ -11,19 +11,9 @@ use burn::tensor::{Tensor, activation};
 pub enum Activation {
     #[default]
     None,
-    Relu,
     /// The exact form, through erf.
     Gelu,
-}
-
-impl Activation {
-    pub(super) fn of<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::None => x,
-            Self::Relu => activation::relu(x),
-            Self::Gelu => activation::gelu(x),
-        }
-    }
+    Relu,
 }
 
 /// `y = x Wᵀ + b`.
@@ -38,17 +28,7 @@ impl Linear {
     /// # Shapes
     /// `[B, T, in]` → `[B, T, out]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        if let Some(y) = self.on_host(None, &x, Activation::None) {
-            return y;
-        }
-        let [batch, length, width] = x.dims();
-        let [out, _] = self.weight.dims();
-        // One product of two matrices: a batched product would read the weights once a batch row.
-        let y = self.weight.product(x.reshape([batch * length, width])).reshape([batch, length, out]);
-        match &self.bias {
-            Some(bias) => y + bias.val().reshape([1, 1, out]),
-            None => y,
-        }
+        self.forward_fused(None, x, Activation::None)
     }
 
     /// norm → linear → activation, the way every branch of a pre-norm layer begins.
@@ -56,19 +36,40 @@ impl Linear {
     /// # Shapes
     /// `[B, T, in]` → `[B, T, out]`
     pub fn forward_fused(&self, norm: Option<&LayerNorm>, x: Tensor<3>, activation: Activation) -> Tensor<3> {
-        if let Some(y) = self.on_host(norm, &x, activation) {
-            return y;
-        }
-        activation.of(self.forward(normalise(norm, x)))
+        let [batch, length, width] = x.dims();
+        let [out, _] = self.weight.dims();
+        // One product of two matrices: a batched product would read the weights once a batch row.
+        let x = normalise(norm, x).reshape([batch * length, width]);
+        let bias = self.bias.as_ref().map(Param::val);
+        self.weight.linear(x, bias, activation).reshape([batch, length, out])
     }
 
-    fn on_host(&self, norm: Option<&LayerNorm>, x: &Tensor<3>, activation: Activation) -> Option<Tensor<3>> {
-        let bias = self.bias.as_ref().map(Param::val);
-        let matrix = host::Matrix::of(&self.weight)?;
-        let finish = host::Ending { bias: bias.as_ref(), activation, ..host::Ending::default() };
-        match norm {
-            None => host::linear(x, &matrix, None, finish),
-            Some(norm) => norm.with_parts(|norm| host::linear(x, &matrix, Some(norm), finish)),
+    /// Layers with biases that read the same input, as one.
+    pub fn join(parts: &[&Linear]) -> Self {
+        let weights: Vec<&Weight> = parts.iter().map(|part| &part.weight).collect();
+        let biases: Vec<Tensor<1>> = parts.iter().filter_map(|part| part.bias.as_ref()).map(Param::val).collect();
+        let bias = (!biases.is_empty()).then(|| Param::from_tensor(Tensor::cat(biases, 0)));
+        Self { weight: Weight::join(&weights), bias }
+    }
+
+    /// Writes the results for `x` into the rows of `table` from `first` on, on a device that
+    /// [`serves`](super::gpu::serves) kernels.
+    ///
+    /// # Shapes
+    /// x `[n, in]`, table `[first + n or more, out]`
+    pub(super) fn write_into(&self, x: Tensor<2>, table: &Tensor<2>, first: usize) {
+        let finish = gpu::Finish { bias: self.bias.as_ref().map(Param::val), activation: Activation::None };
+        gpu::linear_into(x, &self.weight, finish, table, first);
+    }
+}
+
+impl Activation {
+    /// The activation as an operation of its own.
+    pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::None => x,
+            Self::Relu => activation::relu(x),
+            Self::Gelu => activation::gelu(x),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! From logits to log-probabilities, under temperature and constraints.
 
 use super::attention::MASKED;
+use super::gpu;
 use super::host;
+use super::top_k::{Best, floats, padded, top_entries};
+use crate::error::Result;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 /// How the next token is scored.
@@ -15,6 +18,35 @@ pub struct TokenScoring {
 }
 
 impl TokenScoring {
+    /// The `k` best log-probabilities of every row, best first, and of each row those that `probes` names. This is a
+    /// decoding step's one readback.
+    ///
+    /// # Shapes
+    /// `[n, V]`, 0 or n lists of columns → n lists of `min(k, V)` entries, lists of values as long as those of columns
+    ///
+    /// # Errors
+    /// The device's own, when the values cannot be read back.
+    pub async fn best(&self, logits: Tensor<2>, k: usize, probes: &[Vec<u32>]) -> Result<(Vec<Best>, Vec<Vec<f32>>)> {
+        let [_, columns] = logits.dims();
+        let k = k.min(columns);
+        if gpu::serves(&logits.device()) {
+            let widest = probes.iter().map(Vec::len).max().unwrap_or(0);
+            let named: Vec<u32> = probes.iter().flat_map(|row| padded(row, widest)).collect();
+            if let Some(gpu::Found { values, kept }) = gpu::best(logits.clone(), self, k, &named, widest) {
+                let found = floats(values).await?;
+                let found = found.chunks(widest + 2 * kept);
+                let entries = |row: &[f32]| {
+                    let (values, ids) = row[widest..].split_at(kept);
+                    ids.iter().zip(values).take(k).map(|(id, value)| (*id as u32, *value)).collect()
+                };
+                let of_row = |(columns, row): (&Vec<u32>, &[f32])| row[..columns.len()].to_vec();
+                let probed = probes.iter().zip(found.clone()).map(of_row).collect();
+                return Ok((found.map(entries).collect(), probed));
+            }
+        }
+        top_entries(self.scores(logits), k, probes).await
+    }
+
     /// # Shapes
     /// logits `[n, V]` → log-probabilities `[n, V]`; what the constraint forbids is below -1e20
     pub fn scores(&self, logits: Tensor<2>) -> Tensor<2> {

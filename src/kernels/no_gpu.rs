@@ -1,10 +1,78 @@
 //! Without the GPU backend no device has its kernels.
 
+use super::attention::{Bias, Columns, Heads};
+use super::linear::Activation;
+use super::next_token::TokenScoring;
+use super::norm::LayerNorm;
 use super::packed::PackedWeight;
-use burn::tensor::{Device, Tensor};
+use super::weight::Weight;
+use burn::tensor::{Device, Int, Tensor};
+
+pub struct Finish {
+    pub bias: Option<Tensor<1>>,
+    pub activation: Activation,
+}
+
+pub struct Convolution<'a> {
+    pub weight: &'a Weight,
+    pub bias: Tensor<1>,
+    pub kernel: usize,
+    pub stride: usize,
+    pub residual: Option<Tensor<4>>,
+    pub relu: bool,
+}
+
+pub struct Slots<'a> {
+    pub rows: &'a Tensor<1, Int>,
+    pub keys: usize,
+    pub first_query: usize,
+    pub queries: [usize; 2],
+}
+
+pub struct Found {
+    pub values: Tensor<2>,
+    pub kept: usize,
+}
 
 pub fn serves(_device: &Device) -> bool {
     false
+}
+
+pub fn remembers(_device: &Device, _shape: [usize; 2], _heads: usize, _tokens: usize) -> bool {
+    false
+}
+
+pub fn linear(_x: Tensor<2>, _weight: &Weight, _finish: Finish) -> Option<Tensor<2>> {
+    None
+}
+
+pub fn attention(_q: &Columns, _k: &Columns, _v: &Columns, _bias: &Bias, _heads: &Heads) -> Option<Tensor<3>> {
+    None
+}
+
+pub fn attention_in_table(_: &[Columns; 3], _: Slots<'_>, _: &Bias, _: &Heads) -> Option<Tensor<3>> {
+    None
+}
+
+pub fn residual_norm(
+    _residual: Option<Tensor<2>>,
+    _branch: Tensor<2>,
+    _inner: Option<&LayerNorm>,
+    _norm: &LayerNorm,
+) -> Option<(Option<Tensor<2>>, Tensor<2>)> {
+    None
+}
+
+pub fn best(_: Tensor<2>, _: &TokenScoring, _k: usize, _probes: &[u32], _widest: usize) -> Option<Found> {
+    None
+}
+
+pub fn linear_into(_x: Tensor<2>, _weight: &Weight, _finish: Finish, _table: &Tensor<2>, _first: usize) {
+    unreachable!("no device of this build is a GPU")
+}
+
+pub fn convolve(_x: Tensor<4>, _convolution: Convolution<'_>) -> Tensor<4> {
+    unreachable!("no device of this build is a GPU")
 }
 
 pub fn packed_rows(_weight: &PackedWeight, _numbers: &[u32]) -> Tensor<2> {

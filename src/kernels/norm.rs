@@ -1,10 +1,11 @@
 //! Layer normalisation, alone and as the second half of a residual branch; group normalisation.
 
+use super::gpu;
 use super::host;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-const LAYER_NORM_EPSILON: f64 = 1e-5;
+pub const LAYER_NORM_EPSILON: f64 = 1e-5;
 const GROUP_NORM_EPSILON: f64 = 1e-6;
 
 /// LayerNorm over the last dimension, with scale and shift.
@@ -18,14 +19,18 @@ impl LayerNorm {
     /// # Shapes
     /// `[.., C]` → `[.., C]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        if let Some(y) = self.with_parts(|norm| host::layer_norm(&x, norm, None)) {
+        if gpu::serves(&x.device()) {
+            let dims = x.dims();
+            let width = dims[D - 1];
+            let rows = dims.iter().product::<usize>() / width;
+            if let Some((_, y)) = gpu::residual_norm(None, x.clone().reshape([rows, width]), None, self) {
+                return y.reshape(dims);
+            }
+        }
+        if let Some(y) = host::layer_norm(&x, &self.weight.val(), &self.bias.val(), LAYER_NORM_EPSILON) {
             return y;
         }
         burn::tensor::module::layer_norm(x, self.weight.val(), Some(self.bias.val()), LAYER_NORM_EPSILON)
-    }
-
-    pub(super) fn with_parts<T>(&self, of: impl FnOnce(host::Norm<'_>) -> T) -> T {
-        of((&self.weight.val(), &self.bias.val(), LAYER_NORM_EPSILON))
     }
 }
 
@@ -51,16 +56,44 @@ impl GroupNorm {
     }
 }
 
-/// `residual + norm(branch)`: how a NormFormer attention branch ends. Without a norm, a plain sum.
-///
-/// # Shapes
-/// `[B, T, C]` each
-pub fn residual_norm(residual: Tensor<3>, branch: Tensor<3>, norm: Option<&LayerNorm>) -> Tensor<3> {
-    let fused = |norm: &LayerNorm| norm.with_parts(|norm| host::layer_norm(&branch, norm, Some(&residual)));
-    if let Some(y) = norm.and_then(fused) {
-        return y;
+/// A residual stream, and the norm of it that the next branch reads.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    pub x: Tensor<3>,
+    /// `x` itself where no norm comes next.
+    pub normed: Tensor<3>,
+}
+
+impl Stream {
+    /// `x = residual + inner(branch)`, which is how a NormFormer branch ends, and `next(x)`, with which another begins.
+    ///
+    /// # Shapes
+    /// `[B, T, C]` each
+    pub fn new(
+        residual: Option<Tensor<3>>,
+        branch: Tensor<3>,
+        inner: Option<&LayerNorm>,
+        next: Option<&LayerNorm>,
+    ) -> Self {
+        if let Some(next) = next
+            && gpu::serves(&branch.device())
+        {
+            let dims = branch.dims();
+            let [batch, length, width] = dims;
+            let flat = |x: Tensor<3>| x.reshape([batch * length, width]);
+            if let Some((sum, normed)) =
+                gpu::residual_norm(residual.clone().map(flat), flat(branch.clone()), inner, next)
+            {
+                return Self { x: sum.map_or(branch, |sum| sum.reshape(dims)), normed: normed.reshape(dims) };
+            }
+        }
+        let branch = normalise(inner, branch);
+        let x = match residual {
+            Some(residual) => residual + branch,
+            None => branch,
+        };
+        Self { normed: normalise(next, x.clone()), x }
     }
-    residual + normalise(norm, branch)
 }
 
 /// Applies a norm that the configuration may have switched off.

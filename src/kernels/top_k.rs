@@ -42,12 +42,15 @@ pub async fn top_entries(scores: Tensor<2>, k: usize, probes: &[Vec<u32>]) -> Re
     Ok((found.map(entries).collect(), probed))
 }
 
+/// Columns, and as many of the first one as are missing to `widest`.
+pub(super) fn padded(columns: &[u32], widest: usize) -> impl Iterator<Item = u32> {
+    columns.iter().copied().chain(std::iter::repeat_n(0, widest - columns.len()))
+}
+
 /// The named entries of each row, padded to `widest` columns.
 fn picked(values: Tensor<2>, columns: &[Vec<u32>], widest: usize) -> Tensor<2> {
-    let padded = |row: &Vec<u32>| {
-        row.iter().map(|id| *id as usize).chain(std::iter::repeat_n(0, widest - row.len())).collect::<Vec<_>>()
-    };
-    let ids = indices(columns.iter().flat_map(padded), &values.device());
+    let ids = columns.iter().flat_map(|row| padded(row, widest)).map(|id| id as usize);
+    let ids = indices(ids, &values.device());
     values.gather(1, ids.reshape([columns.len(), widest]))
 }
 
@@ -64,7 +67,7 @@ pub async fn entries(values: Tensor<2>, columns: &[Vec<u32>]) -> Result<Vec<Vec<
     Ok(columns.iter().zip(found.chunks(widest)).map(|(row, found)| found[..row.len()].to_vec()).collect())
 }
 
-async fn floats(values: Tensor<2>) -> Result<Vec<f32>> {
+pub(super) async fn floats(values: Tensor<2>) -> Result<Vec<f32>> {
     let data = values.into_data_async().await.map_err(Error::device)?;
     data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))
 }

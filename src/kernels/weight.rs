@@ -1,7 +1,9 @@
 //! The matrix of a linear layer, a convolution or a table: plain, or packed as its bundle stores it.
 
 use super::embedding::indices;
+use super::gpu;
 use super::host;
+use super::linear::Activation;
 use super::packed::PackedWeight;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
@@ -64,16 +66,33 @@ impl Weight {
         }
     }
 
-    /// `x Wᵀ`.
+    /// `activation(x Wᵀ + bias)`.
+    ///
+    /// # Shapes
+    /// `[n, in]` → `[n, out]`
+    pub fn linear(&self, x: Tensor<2>, bias: Option<Tensor<1>>, activation: Activation) -> Tensor<2> {
+        if gpu::serves(&x.device()) {
+            let finish = gpu::Finish { bias: bias.clone(), activation };
+            if let Some(y) = gpu::linear(x.clone(), self, finish) {
+                return y;
+            }
+        }
+        let ending = host::Ending { bias: bias.as_ref(), residual: None, activation };
+        if let Some(y) = host::Matrix::of(self).and_then(|matrix| host::linear(&x, &matrix, ending)) {
+            return y;
+        }
+        let y = self.product(x);
+        activation.apply(match bias {
+            Some(bias) => y + bias.unsqueeze(),
+            None => y,
+        })
+    }
+
+    /// `x Wᵀ`, of plain operations.
     ///
     /// # Shapes
     /// `[n, in]` → `[n, out]`
     pub fn product(&self, x: Tensor<2>) -> Tensor<2> {
-        let on_host =
-            host::Matrix::of(self).and_then(|matrix| host::linear(&x, &matrix, None, host::Ending::default()));
-        if let Some(y) = on_host {
-            return y;
-        }
         let product = |x: Tensor<2>, weight: Tensor<2>| x.matmul(weight.transpose());
         match self {
             Self::Plain(weight) => product(x, weight.val()),

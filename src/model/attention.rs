@@ -1,19 +1,17 @@
 //! Multi-head attention with head scaling (reference §1.7).
 
 use super::parameters::Path;
-use super::position::{score_scale, split_heads};
+use super::position::score_scale;
 use super::regularize::dropout;
 use crate::config::OfaConfig;
 use crate::error::Result;
-use crate::kernels::{Activation, LayerNorm, Linear, attention};
+use crate::kernels::{Bias, Columns, Heads, KeysValues, Linear, Past, SelfProjections, attention, attention_weights};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
+/// What every attention has behind its projections.
 #[derive(Module, Debug)]
-pub struct MultiheadAttention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
+pub struct AttentionOutput {
     out_proj: Linear,
     /// Scales each head's context before the output projection.
     c_attn: Option<Param<Tensor<1>>>,
@@ -21,27 +19,10 @@ pub struct MultiheadAttention {
     scale: f64,
 }
 
-/// Keys and values of one attention, `[B, H, L, D]` each.
-#[derive(Debug, Clone)]
-pub struct KeysValues {
-    pub k: Tensor<4>,
-    pub v: Tensor<4>,
-}
-
-impl KeysValues {
-    /// These and then those.
-    pub fn then(self, next: KeysValues) -> KeysValues {
-        KeysValues { k: Tensor::cat(vec![self.k, next.k], 2), v: Tensor::cat(vec![self.v, next.v], 2) }
-    }
-}
-
-impl MultiheadAttention {
-    pub fn new(config: &OfaConfig, path: &mut Path, heads: usize) -> Result<Self> {
+impl AttentionOutput {
+    fn new(config: &OfaConfig, path: &mut Path, heads: usize) -> Result<Self> {
         let width = config.d_model;
         Ok(Self {
-            q_proj: path.linear("q_proj", width, width)?,
-            k_proj: path.linear("k_proj", width, width)?,
-            v_proj: path.linear("v_proj", width, width)?,
             out_proj: path.linear("out_proj", width, width)?,
             c_attn: config.scale_heads.then(|| path.tensor("c_attn", [heads])).transpose()?,
             heads,
@@ -49,39 +30,92 @@ impl MultiheadAttention {
         })
     }
 
-    /// Keys and values for `x`, normalised first where a norm is given.
-    ///
-    /// # Shapes
-    /// `[B, L, C]` → `[B, H, L, D]` twice
-    pub fn keys_values(&self, norm: Option<&LayerNorm>, x: Tensor<3>) -> KeysValues {
-        let k = self.k_proj.forward_fused(norm, x.clone(), Activation::None);
-        let v = self.v_proj.forward_fused(norm, x, Activation::None);
-        KeysValues { k: split_heads(k, self.heads), v: split_heads(v, self.heads) }
+    fn heads(&self) -> Heads {
+        Heads { count: self.heads, scale: self.scale, scales: self.c_attn.as_ref().map(Param::val) }
+    }
+}
+
+/// Attention of a sequence to itself.
+#[derive(Module, Debug)]
+pub struct SelfAttention {
+    projections: SelfProjections,
+    output: AttentionOutput,
+}
+
+impl SelfAttention {
+    pub fn new(config: &OfaConfig, path: &mut Path, heads: usize) -> Result<Self> {
+        let projections = path.self_projections(config.d_model)?;
+        Ok(Self { projections, output: AttentionOutput::new(config, path, heads)? })
     }
 
-    /// Attends from `x` to given keys and values. The rows of `x` may be K times the keys' samples: the K beams of
-    /// a sample then share its keys, as if they were K·T queries.
+    pub fn projections(&self) -> &SelfProjections {
+        &self.projections
+    }
+
+    /// All positions see one another, as the bias lets them.
     ///
     /// # Shapes
-    /// x `[B · K, T, C]`, keys `[B, H, L, D]`, bias `[1 or B, H, T, L]` (`[B · K, H, T, L]` where K is 1)
-    pub fn forward(&self, norm: Option<&LayerNorm>, x: Tensor<3>, kv: KeysValues, bias: Tensor<4>) -> Tensor<3> {
-        let [rows, length, width] = x.dims();
-        let [samples, _, keys, _] = kv.k.dims();
-        let beams = rows / samples;
-        let q = self.q_proj.forward_fused(norm, x, Activation::None) * self.scale;
-        let q = split_heads(q.reshape([samples, beams * length, width]), self.heads);
-        let bias = if beams > 1 && length > 1 {
-            let [bias_rows, heads, _, _] = bias.dims();
-            let bias = bias.unsqueeze_dim::<5>(2).expand([bias_rows, heads, beams, length, keys]);
-            bias.reshape([bias_rows, heads, beams * length, keys])
-        } else {
-            bias
-        };
-        let mut context = attention(q, kv.k, kv.v, bias);
-        if let Some(c_attn) = &self.c_attn {
-            context = context * c_attn.val().reshape([1, self.heads, 1, 1]);
-        }
-        self.out_proj.forward(context.swap_dims(1, 2).reshape([rows, length, width]))
+    /// x `[B, L, C]`, bias `[1 or B, H, L, L]`
+    pub fn forward(&self, x: Tensor<3>, bias: &Bias) -> Tensor<3> {
+        let [q, k, v] = self.projections.forward(x);
+        let kv = KeysValues::new(k, v, self.output.heads);
+        self.output.out_proj.forward(attention(&q, &kv, bias, &self.output.heads()))
+    }
+
+    /// The positions of `x` see the past and one another, as the bias lets them, and join the past.
+    ///
+    /// # Shapes
+    /// x `[N, T, C]`, bias `[1 or N, H, T, all keys]`
+    pub fn forward_after(&self, layer: usize, past: &mut Past, x: Tensor<3>, bias: &Bias) -> Tensor<3> {
+        let context = past.attend(layer, &self.projections, x, bias, &self.output.heads());
+        self.output.out_proj.forward(context)
+    }
+}
+
+/// Attention of one sequence to another.
+#[derive(Module, Debug)]
+pub struct CrossAttention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    output: AttentionOutput,
+}
+
+impl CrossAttention {
+    pub fn new(config: &OfaConfig, path: &mut Path, heads: usize) -> Result<Self> {
+        let width = config.d_model;
+        Ok(Self {
+            q_proj: path.linear("q_proj", width, width)?,
+            k_proj: path.linear("k_proj", width, width)?,
+            v_proj: path.linear("v_proj", width, width)?,
+            output: AttentionOutput::new(config, path, heads)?,
+        })
+    }
+
+    /// Keys and values of the other sequence, never normalised here.
+    ///
+    /// # Shapes
+    /// `[B, L, C]`
+    pub fn keys_values(&self, other: Tensor<3>) -> KeysValues {
+        let [k, v] = [&self.k_proj, &self.v_proj].map(|linear| Columns::all(linear.forward(other.clone())));
+        KeysValues::new(k, v, self.output.heads)
+    }
+
+    /// What [`forward`](Self::forward) weighs the values with; one row of `x` a sample.
+    ///
+    /// # Shapes
+    /// x `[B, T, C]` → `[B, H, T, L]`
+    pub fn weights(&self, x: Tensor<3>, kv: &KeysValues, bias: &Bias) -> Tensor<4> {
+        attention_weights(&Columns::all(self.q_proj.forward(x)), kv, bias, &self.output.heads())
+    }
+
+    /// The rows of `x` may be K times the keys' samples: the K beams of a sample then share its keys.
+    ///
+    /// # Shapes
+    /// x `[B · K, T, C]`, bias `[1 or B, H, T, L]`
+    pub fn forward(&self, x: Tensor<3>, kv: &KeysValues, bias: &Bias) -> Tensor<3> {
+        let q = Columns::all(self.q_proj.forward(x));
+        self.output.out_proj.forward(attention(&q, kv, bias, &self.output.heads()))
     }
 }
 

@@ -1,14 +1,14 @@
 //! What decoding remembers between steps. An argument of the forward, never a field of the model.
 
-use super::attention::KeysValues;
-use burn::tensor::{Device, Int, Tensor};
+use crate::kernels::{KeysValues, Past};
+use burn::tensor::{Device, Tensor};
 
 /// Keys, values and position biases of an answer in progress.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct DecoderCache {
-    /// A layer each; `None` before the first token.
-    pub(super) own: Vec<Option<KeysValues>>,
-    /// A layer each: the encoder's keys and values, `[B, H, L, D]`, shared by the beams of a sample.
+    /// The decoder's own keys and values.
+    pub(super) past: Past,
+    /// A layer each: the encoder's keys and values, shared by the beams of a sample.
     pub(super) cross: Vec<KeysValues>,
     /// The encoder's position embeddings, `[1 or B, L, C]`.
     pub(super) encoder_positions: Tensor<3>,
@@ -20,6 +20,8 @@ pub struct DecoderCache {
     pub(super) len: usize,
     pub(super) max_len: usize,
     pub(super) biases: Option<BiasBlock>,
+    /// A layer each, for who wants to see where the decoder looks: its cross-attention, `[B, H, T, L]`.
+    pub(super) watched: Option<Vec<Tensor<4>>>,
 }
 
 /// Biases of a block of consecutive target positions: made once, sliced step by step.
@@ -50,18 +52,12 @@ impl DecoderCache {
     ///
     /// `rows` names for each new row the old one, `samples` the same for samples; `None` keeps them all.
     pub fn select(&mut self, rows: &[usize], samples: Option<&[usize]>) {
-        let Some(Some(first)) = self.own.first() else {
+        if self.is_empty() {
             return;
-        };
-        let device = first.k.device();
-        let unchanged = first.k.dims()[0] == rows.len() && rows.iter().enumerate().all(|(new, old)| new == *old);
-        if !unchanged {
-            let rows = crate::kernels::indices(rows.iter().copied(), &device);
-            for kv in self.own.iter_mut().flatten() {
-                *kv = kv.clone().select(&rows);
-            }
         }
+        self.past.select(rows);
         if let Some(samples) = samples {
+            let device = self.encoder_positions.device();
             self.select_samples(samples, &device);
         }
     }
@@ -69,7 +65,7 @@ impl DecoderCache {
     fn select_samples(&mut self, samples: &[usize], device: &Device) {
         let picked = crate::kernels::indices(samples.iter().copied(), device);
         for kv in &mut self.cross {
-            *kv = kv.clone().select(&picked);
+            *kv = kv.select(&picked);
         }
         if self.encoder_positions.dims()[0] > 1 {
             self.encoder_positions = self.encoder_positions.clone().select(0, picked.clone());
@@ -78,11 +74,5 @@ impl DecoderCache {
         self.code_masks = samples.iter().map(|sample| self.code_masks[*sample]).collect();
         // Rows of the biases may differ by sample, and the block is cheap to make again.
         self.biases = None;
-    }
-}
-
-impl KeysValues {
-    fn select(self, rows: &Tensor<1, Int>) -> Self {
-        Self { k: self.k.select(0, rows.clone()), v: self.v.select(0, rows.clone()) }
     }
 }

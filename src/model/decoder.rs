@@ -11,7 +11,7 @@ use super::regularize::{drop_path_rate, dropout};
 use super::tokens::TokenBatch;
 use crate::config::OfaConfig;
 use crate::error::Result;
-use crate::kernels::{LayerNorm, MASKED, Table, normalise};
+use crate::kernels::{Bias, LayerNorm, MASKED, Past, Stream, Table, normalise};
 use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 
@@ -34,6 +34,7 @@ pub struct Decoder {
 
 #[derive(Module, Debug)]
 struct DecoderOptions {
+    heads: usize,
     embed_scale: f64,
     dropout: f64,
     token_bucket_size: usize,
@@ -65,6 +66,7 @@ impl Decoder {
         }
         let layer_norm = path.layer_norm_if(config.decoder_normalize_before, "layer_norm", width)?;
         let options = DecoderOptions {
+            heads,
             embed_scale: if config.scale_embedding { (width as f64).sqrt() } else { 1.0 },
             dropout: config.dropout,
             token_bucket_size: config.token_bucket_size,
@@ -89,10 +91,10 @@ impl Decoder {
     /// See [`OfaModel::begin`](super::OfaModel::begin).
     pub fn begin(&self, encoder: &EncoderOutput, code_masks: &[bool], max_len: usize) -> DecoderCache {
         let [samples, _, _] = encoder.hidden.dims();
-        let cross =
-            self.layers.iter().map(|layer| layer.cross_attn.foreign_keys_values(encoder.hidden.clone())).collect();
+        let cross = self.layers.iter().map(|layer| layer.cross_keys_values(encoder.hidden.clone())).collect();
+        let projections = self.layers.iter().map(DecoderLayer::self_projections);
         DecoderCache {
-            own: vec![None; self.layers.len()],
+            past: Past::new(projections, self.options.heads, max_len, &encoder.hidden.device()),
             cross,
             encoder_positions: encoder.positions.clone(),
             key_mask: encoder.key_mask(),
@@ -100,6 +102,7 @@ impl Decoder {
             len: 0,
             max_len,
             biases: None,
+            watched: None,
         }
     }
 
@@ -114,7 +117,8 @@ impl Decoder {
 
         let embedded = embed_tokens.rows(ids);
         let [_, width] = embedded.dims();
-        let mut x = self.embed(embedded.reshape([rows, len, width]), start, &row_masks);
+        let first_norm = self.layers.first().and_then(DecoderLayer::pre_norm);
+        let mut stream = self.embed(embedded.reshape([rows, len, width]), start, &row_masks, first_norm);
 
         let block = match cache.biases.take() {
             Some(block) if block.start <= start && end <= block.end && matches!(block.rows, 1) => block,
@@ -122,27 +126,21 @@ impl Decoder {
             _ => self.biases(start, end.max(cache.max_len.min(start + BIAS_BLOCK)), &row_masks, cache),
         };
         let offset = start - block.start;
-        let [cross_rows, heads, _, source_len] = block.cross.dims();
-        let cross_bias = block.cross.clone().slice([0..cross_rows, 0..heads, offset..offset + len, 0..source_len]);
+        let cross_bias = Bias { values: block.cross.clone(), first: offset };
+        cache.past.begin_pass(rows, len);
         for (index, layer) in self.layers.iter().enumerate() {
-            let own = layer.self_attn.own_keys_values(x.clone());
-            let kv = match cache.own[index].take() {
-                Some(past) => past.then(own),
-                None => own,
-            };
-            cache.own[index] = Some(kv.clone());
-            let [bias_rows, _, _, _] = block.own[index].dims();
-            let bias = block.own[index].clone().slice([0..bias_rows, 0..heads, offset..offset + len, 0..end]);
-            x = layer.self_attn.forward(x, kv, bias);
-            x = layer.cross_attn.forward(x, cache.cross[index].clone(), cross_bias.clone());
-            x = layer.feed_forward.forward(x);
+            let bias = Bias { values: block.own[index].clone(), first: offset };
+            let next = self.layers.get(index + 1).map_or(self.layer_norm.as_ref(), DecoderLayer::pre_norm);
+            let encoded = (&cache.cross[index], &cross_bias);
+            stream = layer.forward(index, stream, (&mut cache.past, &bias), encoded, next, cache.watched.as_mut());
         }
         cache.biases = Some(block);
         cache.len = end;
-        normalise(self.layer_norm.as_ref(), x)
+        stream.normed
     }
 
-    fn embed(&self, x: Tensor<3>, start: usize, row_masks: &[bool]) -> Tensor<3> {
+    /// The embedded tokens, and the norm of them that the first layer reads.
+    fn embed(&self, x: Tensor<3>, start: usize, row_masks: &[bool], next: Option<&LayerNorm>) -> Stream {
         let [_, len, width] = x.dims();
         let mut x = if self.options.embed_scale == 1.0 { x } else { x * self.options.embed_scale };
         if self.options.entangle_position {
@@ -152,11 +150,17 @@ impl Decoder {
             });
             x = x + positions;
         }
-        let x = by_row(row_masks, |codes| match (&self.code_layernorm_embedding, codes) {
-            (Some(norm), true) => norm.forward(x.clone()),
-            _ => normalise(self.layernorm_embedding.as_ref(), x.clone()),
-        });
-        dropout(x, self.options.dropout)
+        let norm = |codes: bool| match (&self.code_layernorm_embedding, codes) {
+            (Some(norm), true) => Some(norm),
+            _ => self.layernorm_embedding.as_ref(),
+        };
+        let mixed = row_masks.contains(&true) && row_masks.contains(&false);
+        let regular = !mixed && self.options.dropout == 0.0;
+        if regular {
+            return Stream::new(None, x, norm(row_masks.contains(&true)), next);
+        }
+        let x = by_row(row_masks, |codes| normalise(norm(codes), x.clone()));
+        Stream::new(None, dropout(x, self.options.dropout), None, next)
     }
 
     fn code_ids(&self, len: usize) -> Vec<usize> {

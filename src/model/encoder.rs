@@ -11,7 +11,7 @@ use super::resnet::Resnet;
 use super::tokens::TokenBatch;
 use crate::config::{OfaConfig, TYPE_EMBEDDINGS};
 use crate::error::Result;
-use crate::kernels::{LayerNorm, Linear, MASKED, Table, indices, normalise};
+use crate::kernels::{Bias, LayerNorm, Linear, MASKED, Stream, Table, indices, normalise};
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 
@@ -213,11 +213,13 @@ impl Encoder {
         let bucket_size = self.options.token_bucket_size;
         let text_buckets =
             Buckets::new([1, text_len, text_len], &device, |_, query, key| token_bucket(query, key, bucket_size));
-        for (layer, tables) in self.layers.iter().zip(&self.relative) {
-            let relative = relative_bias(tables, relative.as_ref(), &text_buckets);
-            hidden = layer.forward(hidden, absolute.clone() + relative);
+        let mut stream = Stream::new(None, hidden, None, self.layers.first().and_then(EncoderLayer::pre_norm));
+        for (index, (layer, tables)) in self.layers.iter().zip(&self.relative).enumerate() {
+            let bias = Bias::new(absolute.clone() + relative_bias(tables, relative.as_ref(), &text_buckets));
+            let next = self.layers.get(index + 1).map_or(self.layer_norm.as_ref(), EncoderLayer::pre_norm);
+            stream = layer.forward(stream, &bias, next);
         }
-        EncoderOutput { hidden: normalise(self.layer_norm.as_ref(), hidden), positions, padding }
+        EncoderOutput { hidden: stream.normed, positions, padding }
     }
 
     /// scale → (+ positions, only if entangled) → + type → norm → dropout.

@@ -1,11 +1,13 @@
 //! One layer of either stack. The decoder's has a cross-attention more (reference §1.8, §1.9).
+//!
+//! A branch ends by making the norm with which the next one begins, which is why a layer is told what follows it.
 
-use super::attention::{KeysValues, MultiheadAttention, end_branch};
+use super::attention::{CrossAttention, SelfAttention, end_branch};
 use super::parameters::Path;
 use super::regularize::dropout;
 use crate::config::OfaConfig;
 use crate::error::Result;
-use crate::kernels::{Activation, LayerNorm, Linear, normalise, residual_norm};
+use crate::kernels::{Activation, Bias, KeysValues, LayerNorm, Linear, Past, SelfProjections, Stream, normalise};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
@@ -17,10 +19,9 @@ pub struct LayerOptions {
     pub drop_path_rate: f64,
 }
 
-/// Attention with the norms around it.
+/// What is around an attention: the norm before it, the end of its branch.
 #[derive(Module, Debug)]
-pub struct AttentionBlock {
-    attention: MultiheadAttention,
+struct AttentionBranch {
     layer_norm: LayerNorm,
     mid_layer_norm: Option<LayerNorm>,
     normalize_before: bool,
@@ -28,12 +29,11 @@ pub struct AttentionBlock {
     drop_path_rate: f64,
 }
 
-impl AttentionBlock {
-    /// Keys `path.{name}`, `path.{name}_layer_norm`, `path.{name}_mid_layer_norm`.
-    pub fn new(config: &OfaConfig, path: &mut Path, name: &str, options: &LayerOptions) -> Result<Self> {
+impl AttentionBranch {
+    /// Keys `path.{name}_layer_norm`, `path.{name}_mid_layer_norm`.
+    fn new(config: &OfaConfig, path: &mut Path, name: &str, options: &LayerOptions) -> Result<Self> {
         let width = config.d_model;
         Ok(Self {
-            attention: MultiheadAttention::new(config, &mut path.child(name), options.heads)?,
             layer_norm: path.layer_norm(&format!("{name}_layer_norm"), width)?,
             mid_layer_norm: path.layer_norm_if(config.scale_attn(), &format!("{name}_mid_layer_norm"), width)?,
             normalize_before: options.normalize_before,
@@ -42,32 +42,33 @@ impl AttentionBlock {
         })
     }
 
+    /// The norm with which the branch begins.
     fn pre_norm(&self) -> Option<&LayerNorm> {
         self.normalize_before.then_some(&self.layer_norm)
     }
 
-    /// The keys and values that `x` itself adds, for self-attention.
-    pub fn own_keys_values(&self, x: Tensor<3>) -> KeysValues {
-        self.attention.keys_values(self.pre_norm(), x)
-    }
-
-    /// The keys and values of another stack's output, for cross-attention: never normalised here.
-    pub fn foreign_keys_values(&self, x: Tensor<3>) -> KeysValues {
-        self.attention.keys_values(None, x)
-    }
-
-    /// # Shapes
-    /// `[B, T, C]` → `[B, T, C]`, the rest as in [`MultiheadAttention::forward`]
-    pub fn forward(&self, x: Tensor<3>, kv: KeysValues, bias: Tensor<4>) -> Tensor<3> {
-        let branch = self.attention.forward(self.pre_norm(), x.clone(), kv, bias);
-        let regular = self.dropout == 0.0 && self.drop_path_rate == 0.0;
-        let y = if regular {
-            residual_norm(x, branch, self.mid_layer_norm.as_ref())
+    fn end(&self, x: Tensor<3>, branch: Tensor<3>, next: Option<&LayerNorm>) -> Stream {
+        let inner = self.mid_layer_norm.as_ref();
+        let (branch, inner) = if self.dropout == 0.0 && self.drop_path_rate == 0.0 {
+            (branch, inner)
         } else {
-            let branch = normalise(self.mid_layer_norm.as_ref(), branch);
-            x + end_branch(branch, self.dropout, self.drop_path_rate)
+            (end_branch(normalise(inner, branch), self.dropout, self.drop_path_rate), None)
         };
-        if self.normalize_before { y } else { self.layer_norm.forward(y) }
+        joined(x, branch, inner, (!self.normalize_before).then_some(&self.layer_norm), next)
+    }
+}
+
+/// The stream behind a branch. In a post-norm layer `own` is what the stream itself goes through.
+fn joined(
+    x: Tensor<3>,
+    branch: Tensor<3>,
+    inner: Option<&LayerNorm>,
+    own: Option<&LayerNorm>,
+    next: Option<&LayerNorm>,
+) -> Stream {
+    match own {
+        None => Stream::new(Some(x), branch, inner, next),
+        Some(own) => Stream::new(None, Stream::new(Some(x), branch, inner, Some(own)).normed, None, next),
     }
 }
 
@@ -101,56 +102,109 @@ impl FeedForward {
         })
     }
 
+    fn pre_norm(&self) -> Option<&LayerNorm> {
+        self.normalize_before.then_some(&self.final_layer_norm)
+    }
+
     /// # Shapes
     /// `[B, T, C]` → `[B, T, C]`
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let norm = self.normalize_before.then_some(&self.final_layer_norm);
-        let y = dropout(self.fc1.forward_fused(norm, x.clone(), Activation::Gelu), self.activation_dropout);
+    fn forward(&self, Stream { x, normed }: Stream, next: Option<&LayerNorm>) -> Stream {
+        let y = dropout(self.fc1.forward_fused(None, normed, Activation::Gelu), self.activation_dropout);
         let y = self.fc2.forward_fused(self.ffn_layer_norm.as_ref(), y, Activation::None);
         let residual = match &self.w_resid {
             Some(w_resid) => x * w_resid.val().unsqueeze(),
             None => x,
         };
-        let y = residual + end_branch(y, self.dropout, self.drop_path_rate);
-        if self.normalize_before { y } else { self.final_layer_norm.forward(y) }
+        let y = end_branch(y, self.dropout, self.drop_path_rate);
+        joined(residual, y, None, (!self.normalize_before).then_some(&self.final_layer_norm), next)
     }
 }
 
 #[derive(Module, Debug)]
 pub struct EncoderLayer {
-    self_attn: AttentionBlock,
+    self_attn: SelfAttention,
+    self_attn_branch: AttentionBranch,
     feed_forward: FeedForward,
 }
 
 impl EncoderLayer {
     pub fn new(config: &OfaConfig, path: &mut Path, options: &LayerOptions) -> Result<Self> {
         Ok(Self {
-            self_attn: AttentionBlock::new(config, path, "self_attn", options)?,
+            self_attn: SelfAttention::new(config, &mut path.child("self_attn"), options.heads)?,
+            self_attn_branch: AttentionBranch::new(config, path, "self_attn", options)?,
             feed_forward: FeedForward::new(config, path, options)?,
         })
     }
 
+    /// The norm with which the layer begins.
+    pub fn pre_norm(&self) -> Option<&LayerNorm> {
+        self.self_attn_branch.pre_norm()
+    }
+
     /// # Shapes
     /// x `[B, L, C]`, bias `[1 or B, H, L, L]`
-    pub fn forward(&self, x: Tensor<3>, bias: Tensor<4>) -> Tensor<3> {
-        let kv = self.self_attn.own_keys_values(x.clone());
-        self.feed_forward.forward(self.self_attn.forward(x, kv, bias))
+    pub fn forward(&self, Stream { x, normed }: Stream, bias: &Bias, next: Option<&LayerNorm>) -> Stream {
+        let branch = self.self_attn.forward(normed, bias);
+        let stream = self.self_attn_branch.end(x, branch, self.feed_forward.pre_norm());
+        self.feed_forward.forward(stream, next)
     }
 }
 
 #[derive(Module, Debug)]
 pub struct DecoderLayer {
-    pub self_attn: AttentionBlock,
-    pub cross_attn: AttentionBlock,
-    pub feed_forward: FeedForward,
+    self_attn: SelfAttention,
+    self_attn_branch: AttentionBranch,
+    cross_attn: CrossAttention,
+    cross_attn_branch: AttentionBranch,
+    feed_forward: FeedForward,
 }
 
 impl DecoderLayer {
     pub fn new(config: &OfaConfig, path: &mut Path, options: &LayerOptions) -> Result<Self> {
         Ok(Self {
-            self_attn: AttentionBlock::new(config, path, "self_attn", options)?,
-            cross_attn: AttentionBlock::new(config, path, "cross_attn", options)?,
+            self_attn: SelfAttention::new(config, &mut path.child("self_attn"), options.heads)?,
+            self_attn_branch: AttentionBranch::new(config, path, "self_attn", options)?,
+            cross_attn: CrossAttention::new(config, &mut path.child("cross_attn"), options.heads)?,
+            cross_attn_branch: AttentionBranch::new(config, path, "cross_attn", options)?,
             feed_forward: FeedForward::new(config, path, options)?,
         })
+    }
+
+    /// The norm with which the layer begins.
+    pub fn pre_norm(&self) -> Option<&LayerNorm> {
+        self.self_attn_branch.pre_norm()
+    }
+
+    pub fn self_projections(&self) -> &SelfProjections {
+        self.self_attn.projections()
+    }
+
+    /// The keys and values of the encoder's output.
+    pub fn cross_keys_values(&self, encoded: Tensor<3>) -> KeysValues {
+        self.cross_attn.keys_values(encoded)
+    }
+
+    /// The layer called `index` over new tokens; its keys and values join the past.
+    ///
+    /// # Shapes
+    /// x `[N, T, C]`, biases as in [`SelfAttention::forward_after`] and [`CrossAttention::forward`]; where the
+    /// cross-attention looks is added to `watched`
+    pub fn forward(
+        &self,
+        index: usize,
+        Stream { x, normed }: Stream,
+        (past, own_bias): (&mut Past, &Bias),
+        (encoded, cross_bias): (&KeysValues, &Bias),
+        next: Option<&LayerNorm>,
+        watched: Option<&mut Vec<Tensor<4>>>,
+    ) -> Stream {
+        let branch = self.self_attn.forward_after(index, past, normed, own_bias);
+        let Stream { x, normed } = self.self_attn_branch.end(x, branch, self.cross_attn_branch.pre_norm());
+        if let Some(watched) = watched {
+            watched.push(self.cross_attn.weights(normed.clone(), encoded, cross_bias));
+        }
+        let branch = self.cross_attn.forward(normed, encoded, cross_bias);
+        let stream = self.cross_attn_branch.end(x, branch, self.feed_forward.pre_norm());
+        self.feed_forward.forward(stream, next)
     }
 }

@@ -87,6 +87,18 @@ impl OfaModel {
         self.decoder.forward(&self.embed_tokens, tokens, cache)
     }
 
+    /// How much each token, when it is read, looks at each position of the source: the mean over layers and heads.
+    ///
+    /// # Shapes
+    /// tokens `[B, T]`, a fresh cache of B samples → `[B, T, L]`
+    pub fn cross_attention(&self, tokens: &TokenBatch, mut cache: DecoderCache) -> Tensor<3> {
+        cache.watched = Some(Vec::new());
+        self.decode(tokens, &mut cache);
+        let layers = cache.watched.unwrap_or_default();
+        let heads = Tensor::cat(layers, 1);
+        heads.mean_dim(1).squeeze_dim(1)
+    }
+
     /// The tied output projection.
     ///
     /// # Shapes

@@ -2,7 +2,10 @@
 
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
-use crate::kernels::{BatchNorm, ConvNorm, Convolution, GroupNorm, LayerNorm, Linear, PackedWeight, Table, Weight};
+use crate::kernels::{
+    ApartProjections, BatchNorm, ConvNorm, Convolution, GroupNorm, LayerNorm, Linear, PackedWeight, SelfProjections,
+    Table, Weight,
+};
 use burn::module::{Param, ParamId, RunningState};
 use burn::tensor::{Device, Distribution, Tensor};
 
@@ -26,6 +29,11 @@ pub trait Parameters {
     /// # Errors
     /// [`Error::Tensor`] when it is missing or not of this shape.
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored>;
+
+    /// Whether matrices that read the same input may be laid out as one. Not where parameters are addressed one by one.
+    fn joins(&self) -> bool {
+        false
+    }
 
     /// Told which id the parameter called `name` has in the model. A table split by rows has one a part.
     fn placed(&mut self, _name: &str, _id: ParamId) {}
@@ -102,6 +110,18 @@ impl<'a> Path<'a> {
     pub fn linear(&mut self, name: &str, input: usize, output: usize) -> Result<Linear> {
         let mut path = self.child(name);
         Ok(Linear { weight: path.weight("weight", &[output, input])?, bias: Some(path.tensor("bias", [output])?) })
+    }
+
+    /// The projections `q_proj`, `k_proj` and `v_proj` of a self-attention.
+    pub fn self_projections(&mut self, width: usize) -> Result<SelfProjections> {
+        let q_proj = self.linear("q_proj", width, width)?;
+        let k_proj = self.linear("k_proj", width, width)?;
+        let v_proj = self.linear("v_proj", width, width)?;
+        Ok(if self.parameters.joins() {
+            SelfProjections::Joined(Linear::join(&[&q_proj, &k_proj, &v_proj]))
+        } else {
+            SelfProjections::Apart(ApartProjections { q_proj, k_proj, v_proj })
+        })
     }
 
     pub fn layer_norm(&mut self, name: &str, width: usize) -> Result<LayerNorm> {

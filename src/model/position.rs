@@ -4,7 +4,7 @@
 use super::parameters::Path;
 use crate::config::OfaConfig;
 use crate::error::Result;
-use crate::kernels::{LayerNorm, Linear, indices};
+use crate::kernels::{LayerNorm, Linear, indices, split_heads};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -87,13 +87,6 @@ impl PositionProjection {
 /// Content and position scores are both divided by `sqrt(attn_scale_factor · D)`, since they are added.
 pub fn score_scale(config: &OfaConfig, heads: usize) -> f64 {
     ((config.d_model / heads) as f64 * config.attn_scale_factor).powf(-0.5)
-}
-
-/// # Shapes
-/// `[B, T, C]` → `[B, H, T, D]`
-pub fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
-    let [batch, length, width] = x.dims();
-    x.reshape([batch, length, heads, width / heads]).swap_dims(1, 2)
 }
 
 /// The relative tables of one layer.

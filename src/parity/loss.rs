@@ -5,7 +5,9 @@ use super::forward::source;
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use crate::model::{EncoderOutput, OfaModel, TokenBatch};
-use crate::train::loss::{Judged, Loss, LossOptions, cross_entropy, r_drop, self_critical};
+use crate::train::loss::{
+    Judged, Loss, LossOptions, TargetToken, at_tokens, cross_entropy, r_drop, self_critical, target_tokens,
+};
 use burn::tensor::Tensor;
 use serde_json::Value;
 
@@ -75,13 +77,20 @@ async fn cross_entropies(
     };
     let masks = masked.then(|| case.flags("in.vqa_constraint_masks")).transpose()?;
     let conf = (name == "conf").then(|| case.floats("in.conf")).transpose()?;
+    let target = case.tokens(target)?;
+    let judged_tokens = target_tokens(&target, config.pad_token_id);
+    let masks = masks.map(|masks| {
+        let rows: Vec<&[bool]> = masks.chunks(config.vocab_size).collect();
+        let at = |token: &TargetToken| rows[token.sample * target.len + token.position];
+        judged_tokens.iter().flat_map(at).copied().collect::<Vec<bool>>()
+    });
     let judged = Judged {
-        logits: logits(model, encoded, &case.tokens(tokens)?),
-        target: &case.tokens(target)?,
+        logits: at_tokens(logits(model, encoded, &case.tokens(tokens)?), &judged_tokens),
+        tokens: &judged_tokens,
+        samples: target.batch,
         conf: conf.as_deref(),
         constraint_masks: masks.as_deref(),
         update: expected["update_num"].as_u64().unwrap_or(0) as usize,
-        pad: config.pad_token_id,
         eos: config.eos_token_id,
     };
     cross_entropy(judged, &options).await

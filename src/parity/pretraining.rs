@@ -1,14 +1,13 @@
 //! What the trainer makes of rows: text noise with the original's recorded draws, pretraining samples, fine-tuning rows.
 
 use super::data::{read, rows, same};
-use crate::config::Size;
 use crate::error::{Error, Result};
 use crate::image::Pixels;
 use crate::task::{Constraint, PromptType};
+use crate::train::Reference;
 use crate::train::data::{ImageData, Kind, Record};
 use crate::train::noise::{Chance, WordStarts, span_shares};
 use crate::train::objectives::{RowOptions, Rows, Writer};
-use crate::train::{Batch, Reference, Sample};
 use crate::vocab::Vocab;
 use crate::vocab::boxes::{self, Ratio};
 use serde_json::Value;
@@ -142,24 +141,18 @@ fn samples(golden: &Value, vocab: &Vocab) -> Result<usize> {
             }
             _ => return Err(Error::file("pretrain.json", format!("cannot read a sample of {kind}: {text}"))),
         };
+        let layout = vocab.layout();
         same(&text, sample.source.clone(), read(golden, "source")?)?;
         same(&text, sample.conf, conf)?;
         if golden["target"].is_array() {
-            let (previous, target) = padded(&sample)?;
-            same(&text, target, read(golden, "target")?)?;
+            same(&text, sample.judged(layout.eos, layout.pad), read(golden, "target")?)?;
             if golden["prev"].is_array() {
-                same(&text, previous, read(golden, "prev")?)?;
+                same(&text, sample.previous(layout.bos), read(golden, "prev")?)?;
             }
         }
         compared += 1;
     }
     Ok(compared)
-}
-
-/// What the decoder reads and what it is judged by.
-fn padded(sample: &Sample) -> Result<(Vec<u32>, Vec<u32>)> {
-    let batch = Batch::new(std::slice::from_ref(sample), &Size::Tiny.config(), None, 0)?;
-    Ok((batch.previous.ids, batch.target.ids))
 }
 
 /// The first box among some tokens, in pixels.
@@ -208,11 +201,12 @@ fn templates(golden: &Value, vocab: &Vocab) -> Result<usize> {
         }
         let sample = reader.sample(&record, vocab, SIDE, &mut fastrand::Rng::with_seed(0))?;
         same(&what, sample.source.clone(), read(golden, "source")?)?;
-        let (previous, target) = padded(&sample)?;
+        let layout = vocab.layout();
+        let (previous, target) = (sample.previous(layout.bos), sample.judged(layout.eos, layout.pad));
         if reader.task().image.is_none() && matches!(reader.task().constraint, Constraint::Labels(_)) {
             // Sentence tasks are scored at their first token; the original stops there, this crate also learns EOS.
             let mut expected: Vec<u32> = read(golden, "target")?;
-            expected.push(vocab.layout().eos);
+            expected.push(layout.eos);
             same(&what, target, expected)?;
         } else {
             same(&what, target, read(golden, "target")?)?;

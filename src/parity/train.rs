@@ -6,7 +6,7 @@ use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use crate::kernels::in_host_memory;
 use crate::model::{OfaModel, Parameters};
-use crate::train::loss::{Judged, LossOptions, cross_entropy};
+use crate::train::loss::{Judged, LossOptions, at_tokens, cross_entropy, target_tokens};
 use crate::train::{Alone, Batch, Gradient, ParameterMap, Schedule, Section, Trainer, UpdateOptions};
 use burn::tensor::{Device, Tensor};
 use serde_json::Value;
@@ -76,13 +76,15 @@ async fn gradient(
     let encoded = model.encode(&source(model, case)?);
     let previous = case.tokens("in.prev_output_tokens")?;
     let mut cache = model.begin(&encoded, &[], previous.len);
+    let target = case.tokens("in.target")?;
+    let tokens = target_tokens(&target, config.pad_token_id);
     let judged = Judged {
-        logits: model.logits(model.decode(&previous, &mut cache)),
-        target: &case.tokens("in.target")?,
+        logits: at_tokens(model.logits(model.decode(&previous, &mut cache)), &tokens),
+        tokens: &tokens,
+        samples: target.batch,
         conf: None,
         constraint_masks: None,
         update: 0,
-        pad: config.pad_token_id,
         eos: config.eos_token_id,
     };
     let options = LossOptions { label_smoothing: LABEL_SMOOTHING, ..LossOptions::default() };
@@ -119,7 +121,7 @@ async fn updates(
     let warmup = rows.first().map_or(0.0, |[_, _, lr]| (peak / f64::from(*lr)).round());
     let options = UpdateOptions {
         updates: u64::MAX,
-        schedule: Schedule { lr: peak, end_lr: peak, warmup_updates: Some(warmup as u64), warmup_ratio: 0.0 },
+        schedule: Schedule { lr: peak, end_lr: peak, warmup_updates: Some(warmup as u64), ..Schedule::default() },
         clip_norm: CLIP_NORM,
         loss: LossOptions { label_smoothing: LABEL_SMOOTHING, ..LossOptions::default() },
         ..UpdateOptions::default()
@@ -129,7 +131,8 @@ async fn updates(
     let (source, target) = (case.tokens("in.src_tokens")?, case.tokens("in.target")?);
     let previous = case.tokens("in.prev_output_tokens")?;
     let images = case.floats("in.patch_images")?;
-    let batch = Batch::from_parts(source, previous, target, (images, [height, width]), vec!["golden"; batch]);
+    let (texts, images) = ([source, previous, target], (images, [height, width]));
+    let batch = Batch::from_parts(texts, images, vec!["golden"; batch], config.pad_token_id);
     for (step, [loss, norm, lr]) in rows.iter().enumerate() {
         let done = trainer.update(&[vec![batch.clone()]], &Alone).await?;
         let found = [done.loss as f32, done.gradient_norm, done.lr as f32];

@@ -1,6 +1,9 @@
 //! The façade: a model, its vocabulary and its table of tasks as one thing that answers.
 
+mod attention;
+mod batch;
 mod codes;
+mod drawing;
 #[cfg(feature = "cli")]
 mod load;
 mod step;
@@ -11,13 +14,15 @@ use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, Trie, beam_search
 use crate::image::{Pixels, hide_middle, to_patch_image};
 use crate::kernels::indices;
 use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
-use crate::task::{Answer, AnswerContext, AnswerKind, Hypothesis, ImageRule, Inputs, Prompt, Task};
+use crate::task::{Answer, AnswerContext, AnswerKind, Constraint, Hypothesis, ImageRule, Inputs, Prompt, Task};
 use crate::vocab::Vocab;
 use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
 use web_time::Instant;
 
+pub use attention::{Attended, Attention};
 pub use codes::ImageCodes;
+pub use drawing::Drawing;
 pub use step::ModelStep;
 
 /// Everything that answers.
@@ -48,6 +53,13 @@ pub enum Event {
         step: usize,
         /// The best hypothesis so far.
         text: String,
+    },
+    /// A step of a drawing was taken.
+    Codes {
+        /// From 1.
+        step: usize,
+        /// Those of the first unfinished sequence, row after row.
+        codes: Vec<usize>,
     },
 }
 
@@ -149,7 +161,7 @@ impl Predictor {
         options: &AnswerOptions,
         mut report: impl AsyncFnMut(Event) -> Result<()>,
     ) -> Result<Answered> {
-        let prompt = task.prompt(inputs, &self.vocab)?;
+        let prompt = self.prompt(task, image, inputs, options)?;
         if task.answer == AnswerKind::Label && prompt.candidates.is_none() {
             return Err(Error::task(task.name, "needs `answers`: the names to choose from"));
         }
@@ -179,8 +191,8 @@ impl Predictor {
                 let ids = SpecialIds::new(&self.config);
                 let prefix_len = prompt.prefix.len();
                 let mut each = async |progress: Progress<'_>| {
-                    let text = self.vocab.decode(progress.tokens.get(prefix_len..).unwrap_or_default());
-                    report(Event::Token { step: progress.step, text: text.trim().to_string() }).await
+                    let tokens = progress.tokens.get(prefix_len..).unwrap_or_default();
+                    report(self.event(task, progress.step, tokens)).await
                 };
                 let prefixes = [prompt.prefix.clone()];
                 let start = Start { prefixes: &prefixes, trie: trie.as_ref() };
@@ -195,22 +207,62 @@ impl Predictor {
                 (found.into_iter().flatten().map(Hypothesis::from).collect(), step.steps())
             }
         };
+        let timings = Timings {
+            stem_ms: image.map_or(0.0, |image| image.stem_ms),
+            encoder_ms,
+            decode_ms: milliseconds(started),
+            steps,
+        };
+        Ok(self.read(task, image, inputs, prompt.prefix.len(), hypotheses, timings))
+    }
+
+    /// What the encoder and the decoder read. The bundle's prompt type stands in for the task's own.
+    fn prompt(
+        &self,
+        task: &Task,
+        image: Option<&EncodedImage>,
+        inputs: &Inputs,
+        options: &AnswerOptions,
+    ) -> Result<Prompt> {
+        let prompt_type = inputs.prompt_type.or(self.generation.complete(task.name, options).prompt_type);
+        let inputs = Inputs { prompt_type, ..inputs.clone() };
+        match image {
+            Some(image) => task.seen_at(image.rule.side).prompt(&inputs, &self.vocab),
+            None => task.prompt(&inputs, &self.vocab),
+        }
+    }
+
+    /// A step of an answer, `tokens` being what was written behind the prefix.
+    fn event(&self, task: &Task, step: usize, tokens: &[u32]) -> Event {
+        match task.constraint {
+            Constraint::Codes => {
+                Event::Codes { step, codes: tokens.iter().filter_map(|token| self.vocab.code_index(*token)).collect() }
+            }
+            _ => Event::Token { step, text: self.vocab.decode(tokens).trim().to_string() },
+        }
+    }
+
+    /// The answer in what was found.
+    fn read(
+        &self,
+        task: &Task,
+        image: Option<&EncodedImage>,
+        inputs: &Inputs,
+        prefix_len: usize,
+        hypotheses: Vec<Hypothesis>,
+        timings: Timings,
+    ) -> Answered {
         let context = AnswerContext {
-            prefix_len: prompt.prefix.len(),
+            prefix_len,
             image: image.map(|image| image.size),
             side: image.map(|image| image.rule.side),
             phrase: inputs.text.as_deref().unwrap_or_default().trim(),
         };
-        Ok(Answered {
+        Answered {
             answer: task.answer(&hypotheses, &context, &self.vocab),
             tokens: hypotheses.into_iter().next().map(|best| best.tokens).unwrap_or_default(),
-            timings: Timings {
-                stem_ms: image.map_or(0.0, |image| image.stem_ms),
-                encoder_ms,
-                decode_ms: milliseconds(started),
-                steps,
-            },
-        })
+            timings,
+        }
     }
 
     /// The search's options for an answer that must fit into the decoder with its prompt.

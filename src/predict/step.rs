@@ -3,7 +3,7 @@
 use crate::config::{Decoding, OfaConfig};
 use crate::error::{Error, Result};
 use crate::generate::{Candidate, RowScores, Step, StepRequest};
-use crate::kernels::{Best, TokenScoring, allowed_range, entries, top_entries};
+use crate::kernels::{Best, TokenScoring, allowed_range, entries};
 use crate::model::{DecoderCache, EncoderOutput, OfaModel, TokenBatch};
 use burn::tensor::Tensor;
 
@@ -15,8 +15,8 @@ pub struct ModelStep<'a> {
     model: &'a OfaModel,
     cache: DecoderCache,
     scoring: TokenScoring,
-    /// Log-probabilities of the step just taken, `[rows, V]`.
-    scores: Option<Tensor<2>>,
+    /// Of the step just taken, `[rows, V]`.
+    logits: Option<Tensor<2>>,
     steps: usize,
 }
 
@@ -36,7 +36,7 @@ impl<'a> ModelStep<'a> {
             model,
             cache: model.begin(encoder, &vec![options.gen_code; samples], max_len + 1),
             scoring: TokenScoring { temperature: options.temperature, constraint, constrain_after: options.zero_shot },
-            scores: None,
+            logits: None,
             steps: 0,
         }
     }
@@ -61,9 +61,9 @@ impl Step for ModelStep<'_> {
         let hidden = self.model.decode(&TokenBatch::new(rows, 1, tokens), &mut self.cache);
         let logits = self.model.logits(hidden);
         let [_, _, vocabulary] = logits.dims();
-        let scores = self.scoring.scores(logits.reshape([rows, vocabulary]));
-        self.scores = Some(scores.clone());
-        let (best, probed) = top_entries(scores, count, &probes).await?;
+        let logits = logits.reshape([rows, vocabulary]);
+        self.logits = Some(logits.clone());
+        let (best, probed) = self.scoring.best(logits, count, &probes).await?;
         Ok(best
             .into_iter()
             .enumerate()
@@ -75,8 +75,8 @@ impl Step for ModelStep<'_> {
     }
 
     async fn best(&mut self, count: usize) -> Result<Vec<Vec<Candidate>>> {
-        let scores = self.scores.clone().ok_or_else(|| Error::option("best", "a step taken before", "none"))?;
-        let (best, _) = top_entries(scores, count, &[]).await?;
+        let logits = self.logits.clone().ok_or_else(|| Error::option("best", "a step taken before", "none"))?;
+        let (best, _) = self.scoring.best(logits, count, &[]).await?;
         Ok(best.into_iter().map(candidates).collect())
     }
 

@@ -32,6 +32,13 @@ pub struct Inputs {
     pub prompt_type: Option<PromptType>,
 }
 
+impl Inputs {
+    /// A question, phrase, sentence or article alone.
+    pub fn of_text(text: &str) -> Self {
+        Self { text: Some(text.to_owned()), ..Self::default() }
+    }
+}
+
 /// Names of the parts of [`Inputs`] that go into instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

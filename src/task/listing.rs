@@ -1,6 +1,7 @@
 //! The table as documents show it: written once, checked by a test that fails when they are stale.
 
-use super::{AnswerKind, Constraint, TASKS, Task};
+use super::{AnswerKind, Constraint, ImageRule, TASKS, Task};
+use crate::image::Normalization;
 use std::fmt::Write;
 
 impl AnswerKind {
@@ -25,6 +26,18 @@ impl AnswerKind {
             Self::Label => "LabelsAnswer",
             Self::Codes => "CodesAnswer",
         }
+    }
+}
+
+impl ImageRule {
+    /// Side, normalisation and what is hidden.
+    fn describe(self) -> String {
+        let Self { side, normalization, hide_middle } = self;
+        let normalization = match normalization {
+            Normalization::Half => "",
+            Normalization::ImageNet => " imagenet",
+        };
+        format!("{side}{normalization}{}", if hide_middle { " middle" } else { "" })
     }
 }
 
@@ -71,5 +84,12 @@ pub fn typescript() -> String {
         let _ = writeln!(text, "  /** {} Given: {given}. */", task.doc);
         let _ = writeln!(text, "  {}: {};", task.name, task.answer.interface());
     }
-    text + "}\n"
+    text += "}\n\n\
+             /** How each task sees images, null for none: an encoded image serves the tasks that see it alike. */\n\
+             export const TASK_IMAGES: Record<keyof TaskAnswers, string | null> = {\n";
+    for task in TASKS {
+        let seen = task.image.map(|rule| rule.describe());
+        let _ = writeln!(text, "  {}: {},", task.name, seen.map_or("null".to_owned(), |seen| format!("\"{seen}\"")));
+    }
+    text + "};\n"
 }

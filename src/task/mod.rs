@@ -17,13 +17,15 @@ pub use prompt::Prompt;
 pub use reading::{AnswerContext, Hypothesis};
 pub use table::TASKS;
 
+pub use crate::config::PromptType;
+
 use crate::config::{AnswerOptions, Decoding, OfaConfig};
 use crate::error::{Error, Result};
 use crate::image::Normalization;
 use serde::{Deserialize, Serialize};
 
 /// One row of the table.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Task {
     /// What users and programs call it.
     pub name: &'static str,
@@ -64,20 +66,6 @@ pub enum AnswerKind {
     Label,
     /// Image codes.
     Codes,
-}
-
-/// What the decoder reads before its own tokens (reference §6.2). Checkpoints are trained for one of them;
-/// the pre-trained ones for `None`, the original's fine-tuning script of VQA for `PrevOutput`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PromptType {
-    /// BOS alone.
-    #[default]
-    None,
-    /// The whole source, EOS and all.
-    Src,
-    /// The source without its EOS.
-    PrevOutput,
 }
 
 /// How an image becomes the model's input.
@@ -145,6 +133,11 @@ pub fn find(name: &str) -> Result<&'static Task> {
 }
 
 impl Task {
+    /// The task as a model knows it that looks at squares of `side` pixels, which are what the bins of regions count.
+    pub fn seen_at(&self, side: u32) -> Self {
+        Self { image: self.image.map(|rule| ImageRule { side, ..rule }), ..*self }
+    }
+
     /// The search's options before the caller's wishes.
     pub fn decoding(&self) -> Decoding {
         (self.decoding)()

@@ -19,8 +19,7 @@ pub struct Prompt {
 /// How a caller writes a gap in a text.
 const GAP: &str = "<mask>";
 
-/// Regions are bins of a square with this side in pre-training, where the region prompt comes from, and in
-/// fine-tuning for grounding.
+/// Regions without an image are bins of a square with this side.
 const REGION_SIDE: u32 = 512;
 
 impl Task {
@@ -66,7 +65,7 @@ impl Task {
             PromptType::Src => &source[1..],
             PromptType::PrevOutput => &source[1..source.len() - 1],
         };
-        Ok(Prompt { prefix: prefix.to_vec(), candidates: self.candidates(inputs, vocab)?, source })
+        Ok(Prompt { prefix: prefix.to_vec(), candidates: self.candidates(inputs.answers.as_deref(), vocab)?, source })
     }
 
     /// The instruction as text, bins written out, for logs and tests.
@@ -90,15 +89,20 @@ impl Task {
 
     fn region(&self, inputs: &Inputs, vocab: &Vocab) -> Result<Vec<u32>> {
         let region = inputs.region.ok_or_else(|| Error::task(self.name, "needs `region`"))?;
+        // Those of answers count pixels of the image that the model sees, too: see [`Task::seen_at`].
         let side = self.image.map_or(REGION_SIDE, |ImageRule { side, .. }| side) as f32;
         let bins = boxes::quantise(region, Ratio { x: side, y: side }, vocab.layout().num_bins);
         bins.into_iter().map(|bin| vocab.bin(bin)).collect()
     }
 
-    /// Answers are learnt with a space in front.
-    fn candidates(&self, inputs: &Inputs, vocab: &Vocab) -> Result<Option<Vec<Vec<u32>>>> {
+    /// The ids of the only answers there are, where the task or the caller closes their set. Answers are learnt with a
+    /// space in front.
+    ///
+    /// # Errors
+    /// [`Error::Task`] if the task has its own answers, or one of the caller's is empty; those of [`Vocab::encode`].
+    pub fn candidates(&self, answers: Option<&[String]>, vocab: &Vocab) -> Result<Option<Vec<Vec<u32>>>> {
         let encode = |answer: &str| vocab.encode(&format!(" {answer}"));
-        match (self.constraint, &inputs.answers) {
+        match (self.constraint, answers) {
             (Constraint::Answers, Some(answers)) => {
                 if answers.is_empty() || answers.iter().any(|answer| answer.trim().is_empty()) {
                     return Err(Error::task(self.name, "`answers` is empty or has an empty answer"));

@@ -1,28 +1,44 @@
 //! Samples side by side: what one pass of the model reads and what it is judged by.
 
-use super::loss::Judged;
+use super::loss::{Judged, TargetToken, at_tokens, target_tokens};
 use super::sample::{PatchImage, Sample};
 use crate::config::{OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
 use crate::kernels::indices;
-use crate::model::{OfaModel, Source, TokenBatch};
+use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
 use burn::tensor::{Tensor, TensorData};
 use std::sync::Arc;
 
-/// Samples of one pass, padded to rectangles.
+/// What another rectangle costs, in positions of padding: about the time of launching a pass's operations again.
+const RECTANGLE_COST: usize = 64;
+
+/// Samples of one pass. The stem runs once over their images; the layers run over rectangles of samples of like
+/// length, because padding costs as much as text.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// `[B, S]`
-    pub source: TokenBatch,
-    /// What the decoder reads, `[B, T]`.
-    pub previous: TokenBatch,
-    /// What it should write at each position, pad where it is not judged, `[B, T]`.
-    pub target: TokenBatch,
     pub conf: Vec<f32>,
-    pub codes: Vec<bool>,
     /// The objective of each sample.
     pub objectives: Vec<&'static str>,
+    rectangles: Vec<Rectangle>,
+    /// What the model is judged by, rectangle after rectangle.
+    tokens: Vec<TargetToken>,
+    /// For each of them the only tokens that compete there; none where all do.
+    allowed: Vec<Option<Vec<u32>>>,
     images: Option<Images>,
+}
+
+/// Samples padded to the same lengths.
+#[derive(Debug, Clone)]
+struct Rectangle {
+    /// Which samples of the batch, B of them.
+    samples: Vec<usize>,
+    /// `[B, S]`
+    source: TokenBatch,
+    /// What the decoder reads, `[B, T]`.
+    previous: TokenBatch,
+    /// What the model is judged by; `sample` counts within the rectangle.
+    tokens: Vec<TargetToken>,
+    codes: Vec<bool>,
 }
 
 #[derive(Debug, Clone)]
@@ -31,9 +47,8 @@ struct Images {
     values: Vec<f32>,
     height: usize,
     width: usize,
-    /// For each sample its image; the first stands in where there is none.
-    index: Vec<usize>,
-    present: Vec<bool>,
+    /// For each sample its image.
+    index: Vec<Option<usize>>,
     /// Patches kept of each sample, in this order.
     order: Option<Vec<Vec<usize>>>,
 }
@@ -47,50 +62,53 @@ impl Batch {
     pub fn new(samples: &[Sample], config: &OfaConfig, keep: Option<usize>, seed: u64) -> Result<Self> {
         let limit = config.max_position_embeddings;
         for sample in samples {
-            let longest = sample.source.len().max(1 + sample.prefix.len() + sample.target.len());
+            let longest = sample.source.len().max(sample.decoder_len());
             if longest > limit {
                 return Err(Error::task(sample.objective, format!("{longest} tokens; at most {limit} fit")));
             }
         }
-        let (bos, eos, pad) = (config.bos_token_id, config.eos_token_id, config.pad_token_id);
-        let padded = |row: fn(&Sample, [u32; 3]) -> Vec<u32>| {
-            let rows: Vec<Vec<u32>> = samples.iter().map(|sample| row(sample, [bos, eos, pad])).collect();
-            TokenBatch::padded(&rows, pad)
-        };
-        Ok(Self {
-            source: padded(|sample, _| sample.source.clone()),
-            previous: padded(|sample, [bos, _, _]| {
-                [&[bos], sample.prefix.as_slice(), sample.target.as_slice()].concat()
-            }),
-            target: padded(|sample, [_, eos, pad]| {
-                let unjudged = sample.unjudged.min(sample.target.len());
-                let skipped = vec![pad; sample.prefix.len() + unjudged];
-                [skipped.as_slice(), &sample.target[unjudged..], &[eos]].concat()
-            }),
-            conf: samples.iter().map(|sample| sample.conf).collect(),
-            codes: samples.iter().map(|sample| sample.codes).collect(),
-            objectives: samples.iter().map(|sample| sample.objective).collect(),
-            images: Images::new(samples, keep, seed)?,
-        })
+        let images = Images::new(samples, keep, seed)?;
+        let patches = images.as_ref().map_or(0, Images::kept);
+        let encoder_len = |sample: &Sample| sample.source.len() + if sample.image.is_some() { patches } else { 0 };
+        let sizes: Vec<[usize; 2]> = samples.iter().map(|one| [encoder_len(one), one.decoder_len()]).collect();
+        let rectangles = cut(&sizes).into_iter().map(|chosen| Rectangle::new(samples, chosen, config)).collect();
+        let conf = samples.iter().map(|sample| sample.conf).collect();
+        let objectives = samples.iter().map(|sample| sample.objective).collect();
+        let mut batch = Self::of(rectangles, conf, objectives, images);
+        if samples.iter().any(|sample| sample.answers.is_some()) {
+            let allowed = |token: &TargetToken| samples[token.sample].allowed(token.position);
+            batch.allowed = batch.tokens.iter().map(allowed).collect();
+        }
+        Ok(batch)
     }
 
-    /// A batch of what has been put side by side already; images `[B, 3, height, width]`.
+    /// A batch of what has been put side by side already, `[B, S]`, `[B, T]` and `[B, T]`, pad where it is not judged;
+    /// images `[B, 3, height, width]`.
     ///
     /// # Panics
     /// If the parts are not of one batch.
     pub fn from_parts(
-        source: TokenBatch,
-        previous: TokenBatch,
-        target: TokenBatch,
+        [source, previous, target]: [TokenBatch; 3],
         (values, [height, width]): (Vec<f32>, [usize; 2]),
         objectives: Vec<&'static str>,
+        pad: u32,
     ) -> Self {
         let count = objectives.len();
         assert!([source.batch, previous.batch, target.batch].iter().all(|batch| *batch == count));
         assert_eq!(values.len(), count * 3 * height * width);
-        let index = (0..count).collect();
-        let images = Some(Images { values, height, width, index, present: vec![true; count], order: None });
-        Self { source, previous, target, conf: vec![1.0; count], codes: vec![false; count], objectives, images }
+        let images = Some(Images { values, height, width, index: (0..count).map(Some).collect(), order: None });
+        let tokens = target_tokens(&target, pad);
+        let whole = Rectangle { samples: (0..count).collect(), source, previous, tokens, codes: vec![false; count] };
+        Self::of(vec![whole], vec![1.0; count], objectives, images)
+    }
+
+    fn of(rectangles: Vec<Rectangle>, conf: Vec<f32>, objectives: Vec<&'static str>, images: Option<Images>) -> Self {
+        let of_batch = |rectangle: &Rectangle| -> Vec<TargetToken> {
+            let tokens = rectangle.tokens.iter();
+            tokens.map(|token| TargetToken { sample: rectangle.samples[token.sample], ..*token }).collect()
+        };
+        let tokens = rectangles.iter().flat_map(of_batch).collect();
+        Self { conf, objectives, rectangles, tokens, allowed: Vec::new(), images }
     }
 
     /// Samples.
@@ -103,61 +121,144 @@ impl Batch {
     }
 
     /// Tokens that are judged.
-    pub fn judged_tokens(&self, pad: u32) -> usize {
-        self.target.ids.iter().filter(|id| **id != pad).count()
+    pub fn tokens(&self) -> &[TargetToken] {
+        &self.tokens
     }
 
-    /// The model's logits at every position.
+    /// Which tokens of a vocabulary of this size compete at each of [`tokens`](Self::tokens), `[n, V]`; `None` if all do.
+    pub fn constraint_masks(&self, vocabulary: usize) -> Option<Vec<bool>> {
+        if self.allowed.is_empty() {
+            return None;
+        }
+        let mut masks = vec![false; self.allowed.len() * vocabulary];
+        for (row, allowed) in masks.chunks_mut(vocabulary).zip(&self.allowed) {
+            match allowed {
+                Some(ids) => ids.iter().for_each(|id| row[*id as usize] = true),
+                None => row.fill(true),
+            }
+        }
+        Some(masks)
+    }
+
+    /// Positions of the encoder and of the decoder that a pass runs over, padding and patches included.
+    pub fn positions(&self) -> usize {
+        let patches = self.images.as_ref().map_or(0, Images::kept);
+        let of = |rectangle: &Rectangle| {
+            let patches = if self.sees(rectangle) { patches } else { 0 };
+            rectangle.samples.len() * (patches + rectangle.source.len + rectangle.previous.len)
+        };
+        self.rectangles.iter().map(of).sum()
+    }
+
+    /// The model's logits where it is judged, in the order of [`tokens`](Self::tokens).
     ///
     /// # Shapes
-    /// `[B, T, V]`
-    pub fn logits(&self, model: &OfaModel) -> Tensor<3> {
-        let mut source = Source::text(self.source.clone());
-        if let Some(Images { values, height, width, index, present, order }) = &self.images {
-            let count = values.len() / (3 * height * width);
-            let data = TensorData::new(values.clone(), [count, 3, *height, *width]);
-            let mut image = model.encode_image(Tensor::from_data(data, &model.device()));
-            if !index.iter().copied().eq(0..count) {
-                image.patches = image.patches.select(0, indices(index.iter().copied(), &model.device()));
-            }
-            source = source.with_image(image);
-            source.patch_masks = present.clone();
-            source.patch_order = order.clone();
-        }
-        let encoded = model.encode(&source);
-        let mut cache = model.begin(&encoded, &self.codes, self.previous.len);
-        model.logits(model.decode(&self.previous, &mut cache))
+    /// `[n, V]`
+    pub fn logits(&self, model: &OfaModel) -> Tensor<2> {
+        let features = self.images.as_ref().map(|images| {
+            let Images { values, height, width, .. } = images;
+            let data = TensorData::new(values.clone(), [images.count(), 3, *height, *width]);
+            model.encode_image(Tensor::from_data(data, &model.device()))
+        });
+        let hidden = self.rectangles.iter().map(|rectangle| self.hidden(rectangle, features.as_ref(), model)).collect();
+        let logits = model.logits(Tensor::cat(hidden, 0).unsqueeze());
+        let [_, count, vocabulary] = logits.dims();
+        logits.reshape([count, vocabulary])
     }
 
-    /// Logits of this batch with what they are judged by, after `update` updates.
-    pub fn judge(&self, logits: Tensor<3>, config: &OfaConfig, update: usize) -> Judged<'_> {
+    /// The decoder's output at the judged positions of one rectangle, `[n, C]`.
+    fn hidden(&self, rectangle: &Rectangle, features: Option<&ImageFeatures>, model: &OfaModel) -> Tensor<2> {
+        let Rectangle { samples, source, previous, tokens, codes } = rectangle;
+        let mut source = Source::text(source.clone());
+        if let (Some(images), Some(features), true) = (&self.images, features, self.sees(rectangle)) {
+            // The first image stands in where there is none.
+            let index: Vec<usize> = samples.iter().map(|sample| images.index[*sample].unwrap_or(0)).collect();
+            let mut features = features.clone();
+            if !index.iter().copied().eq(0..images.count()) {
+                features.patches = features.patches.select(0, indices(index.into_iter(), &model.device()));
+            }
+            source = source.with_image(features);
+            source.patch_masks = samples.iter().map(|sample| images.index[*sample].is_some()).collect();
+            let order = |order: &Vec<Vec<usize>>| samples.iter().map(|sample| order[*sample].clone()).collect();
+            source.patch_order = images.order.as_ref().map(order);
+        }
+        let encoded = model.encode(&source);
+        let mut cache = model.begin(&encoded, codes, previous.len);
+        at_tokens(model.decode(previous, &mut cache), tokens)
+    }
+
+    /// What these logits are judged by after `update` updates.
+    pub fn judge(&self, logits: Tensor<2>, config: &OfaConfig, update: usize) -> Judged<'_> {
         Judged {
             logits,
-            target: &self.target,
+            tokens: &self.tokens,
+            samples: self.len(),
             conf: self.conf.iter().any(|conf| *conf != 1.0).then_some(self.conf.as_slice()),
             constraint_masks: None,
             update,
-            pad: config.pad_token_id,
             eos: config.eos_token_id,
         }
     }
+
+    fn sees(&self, rectangle: &Rectangle) -> bool {
+        let images = self.images.as_ref();
+        images.is_some_and(|images| rectangle.samples.iter().any(|sample| images.index[*sample].is_some()))
+    }
+}
+
+impl Rectangle {
+    fn new(samples: &[Sample], chosen: Vec<usize>, config: &OfaConfig) -> Self {
+        let (bos, eos, pad) = (config.bos_token_id, config.eos_token_id, config.pad_token_id);
+        let padded = |row: &dyn Fn(&Sample) -> Vec<u32>| {
+            let rows: Vec<Vec<u32>> = chosen.iter().map(|sample| row(&samples[*sample])).collect();
+            TokenBatch::padded(&rows, pad)
+        };
+        let source = padded(&|sample| sample.source.clone());
+        let previous = padded(&|sample| sample.previous(bos));
+        let target = padded(&|sample| sample.judged(eos, pad));
+        let codes = chosen.iter().map(|sample| samples[*sample].codes).collect();
+        Self { samples: chosen, source, previous, tokens: target_tokens(&target, pad), codes }
+    }
+}
+
+/// Cuts samples, each of so many positions in the encoder and in the decoder, into rectangles of the least cost: by
+/// length, then where the padding that is saved pays for another rectangle.
+fn cut(sizes: &[[usize; 2]]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..sizes.len()).collect();
+    order.sort_by_key(|sample| [sizes[*sample][1], sizes[*sample][0]]);
+    // For each number of samples from the front, the least cost and where the last rectangle then begins.
+    let mut best = vec![(0, 0)];
+    for end in 1..=order.len() {
+        let mut longest = [0, 0];
+        let mut least = (usize::MAX, 0);
+        for start in (0..end).rev() {
+            longest = std::array::from_fn(|side| longest[side].max(sizes[order[start]][side]));
+            let cost = best[start].0 + (end - start) * (longest[0] + longest[1]) + RECTANGLE_COST;
+            least = least.min((cost, start));
+        }
+        best.push(least);
+    }
+    let mut rectangles = Vec::new();
+    let mut end = order.len();
+    while end > 0 {
+        let start = best[end].1;
+        rectangles.push(order[start..end].to_vec());
+        end = start;
+    }
+    rectangles
 }
 
 impl Images {
     fn new(samples: &[Sample], keep: Option<usize>, seed: u64) -> Result<Option<Self>> {
         let mut images: Vec<&Arc<PatchImage>> = Vec::new();
-        let mut index = Vec::with_capacity(samples.len());
-        for sample in samples {
-            let Some(image) = &sample.image else {
-                index.push(0);
-                continue;
-            };
+        let mut number = |image| {
             // Neighbours share images, so the search looks at the last first.
-            index.push(images.iter().rposition(|known| Arc::ptr_eq(known, image)).unwrap_or_else(|| {
+            images.iter().rposition(|known| Arc::ptr_eq(known, image)).unwrap_or_else(|| {
                 images.push(image);
                 images.len() - 1
-            }));
-        }
+            })
+        };
+        let index = samples.iter().map(|sample| sample.image.as_ref().map(&mut number)).collect();
         let Some(first) = images.first() else { return Ok(None) };
         let (width, height) = (first.width, first.height);
         if let Some(other) = images.iter().find(|image| (image.width, image.height) != (width, height)) {
@@ -176,7 +277,34 @@ impl Images {
             samples.iter().map(|_| drawn()).collect()
         });
         let values = images.iter().flat_map(|image| image.values.iter().copied()).collect();
-        let present = samples.iter().map(|sample| sample.image.is_some()).collect();
-        Ok(Some(Self { values, height, width, index, present, order }))
+        Ok(Some(Self { values, height, width, index, order }))
+    }
+
+    /// Different images.
+    fn count(&self) -> usize {
+        self.values.len() / (3 * self.height * self.width)
+    }
+
+    /// Patches that the encoder reads of each.
+    fn kept(&self) -> usize {
+        let all = self.width.div_ceil(STEM_STRIDE) * self.height.div_ceil(STEM_STRIDE);
+        self.order.as_ref().and_then(|order| order.first()).map_or(all, Vec::len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_like_length_lie_together_and_few_rectangles_are_cut() {
+        let short_and_long: Vec<[usize; 2]> =
+            (0..40).map(|sample| [20, if sample % 2 == 0 { 2 } else { 30 }]).collect();
+        let rectangles = cut(&short_and_long);
+        assert_eq!(rectangles.len(), 2);
+        assert!(rectangles.iter().all(|samples| samples.iter().all(|sample| sample % 2 == samples[0] % 2)));
+        let alike: Vec<[usize; 2]> = (0..40).map(|sample| [20 + sample % 2, 4]).collect();
+        assert_eq!(cut(&alike).len(), 1, "a position of padding each is cheaper than another pass");
+        assert_eq!(cut(&[]), Vec::<Vec<usize>>::new());
     }
 }

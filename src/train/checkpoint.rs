@@ -6,12 +6,11 @@ use super::parameters::{Entry, ParameterMap, Section};
 use super::trainer::{Averages, Trainer, TrainerState};
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
-use crate::weights::{RawTensor, Tensors, encode_shard, read_shard, sha256};
+use crate::weights::{RawTensor, Tensors, encode_shard, read_shard, replace_file, sha256, sync_directory, write_file};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const VERSION: u32 = 1;
@@ -54,20 +53,28 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Opens or makes `directory` and removes what an interrupted save left in it.
+    /// Opens or makes `directory`.
     ///
     /// # Errors
-    /// [`Error::File`] when it cannot be made or read.
+    /// [`Error::File`] when it cannot be made.
     pub fn open(directory: &Path, keep_last: usize) -> Result<Self> {
-        let failed = |error: std::io::Error| Error::file(directory.display(), error);
-        fs::create_dir_all(directory).map_err(failed)?;
-        for entry in fs::read_dir(directory).map_err(failed)? {
+        fs::create_dir_all(directory).map_err(|error| Error::file(directory.display(), error))?;
+        Ok(Self { directory: directory.to_owned(), keep_last: keep_last.max(1) })
+    }
+
+    /// Removes what an interrupted save left.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read or removed.
+    pub fn sweep(&self) -> Result<()> {
+        let failed = |error: std::io::Error| Error::file(self.directory.display(), error);
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             if path.extension().is_some_and(|extension| UNFINISHED.ends_with(&*extension.to_string_lossy())) {
                 if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.map_err(failed)?;
             }
         }
-        Ok(Self { directory: directory.to_owned(), keep_last: keep_last.max(1) })
+        Ok(())
     }
 
     /// The newest checkpoint, if there is one.
@@ -123,7 +130,7 @@ impl Checkpoints {
                 fs::remove_dir_all(&path).map_err(|error| Error::file(path.display(), error))?;
             }
             fs::rename(&unfinished, &path).map_err(|error| Error::file(path.display(), error))?;
-            sync(&self.directory);
+            sync_directory(&self.directory);
             self.point(LATEST, &name)?;
             if progress.best.is_some_and(|(_, update)| update == trainer.updates()) {
                 self.point(BEST, &name)?;
@@ -140,13 +147,7 @@ impl Checkpoints {
     }
 
     fn point(&self, pointer: &str, name: &str) -> Result<()> {
-        let path = self.directory.join(pointer);
-        let failed = |error: std::io::Error| Error::file(path.display(), error);
-        let unfinished = self.directory.join(format!("{pointer}{UNFINISHED}"));
-        write_file(&unfinished, format!("{name}\n").as_bytes())?;
-        fs::rename(&unfinished, &path).map_err(failed)?;
-        sync(&self.directory);
-        Ok(())
+        replace_file(&self.directory.join(pointer), format!("{name}\n").as_bytes())
     }
 
     fn prune(&self) -> Result<()> {
@@ -202,7 +203,7 @@ fn write(directory: &Path, trainer: &Trainer, progress: &Progress) -> Result<()>
     let path = directory.join(STATE);
     let json = serde_json::to_string_pretty(&state).map_err(|error| Error::file(path.display(), error))?;
     write_file(&path, json.as_bytes())?;
-    sync(directory);
+    sync_directory(directory);
     Ok(())
 }
 
@@ -307,20 +308,4 @@ fn joined(path: &Path, bytes: &[u8], map: &ParameterMap, section: Section, devic
     }
     let count = values.len();
     Ok(Tensor::from_data(TensorData::new(values, [count]), device))
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let write = || {
-        let mut file = fs::File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|error| Error::file(path.display(), error))
-}
-
-/// Makes renames last, where the system can.
-fn sync(directory: &Path) {
-    if let Ok(directory) = fs::File::open(directory) {
-        let _ = directory.sync_all();
-    }
 }

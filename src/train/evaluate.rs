@@ -69,13 +69,16 @@ pub struct Measured {
 }
 
 impl Report {
-    /// `{"task": {"metric": value, …}, …}`
+    /// `{"task": {"metric": value, …}, …}`; a task's groups stand among its metrics, each with the first of its own.
     pub fn metrics(&self) -> serde_json::Value {
-        let of = |measured: &Measured| {
-            measured.metrics.iter().map(|(name, value)| (name.to_string(), serde_json::Value::from(*value))).collect()
-        };
-        let tasks =
-            self.tasks.iter().map(|(task, measured)| (task.to_string(), serde_json::Value::Object(of(measured))));
+        let tasks = self.tasks.iter().map(|(task, measured)| {
+            let own = measured.metrics.iter().map(|(name, value)| (name.to_string(), *value));
+            let of_group = |(group, measured): (&String, &Measured)| {
+                measured.metrics.first().filter(|_| group != task).map(|(_, value)| (group.clone(), *value))
+            };
+            let all = own.chain(measured.groups.iter().filter_map(of_group));
+            (task.to_string(), all.map(|(name, value)| (name, serde_json::Value::from(value))).collect())
+        });
         serde_json::Value::Object(tasks.collect())
     }
 }

@@ -3,6 +3,7 @@
 use super::run::{Event, StepTime};
 use super::tensorboard::TensorBoard;
 use crate::error::{Error, Result};
+use crate::weights::replace_file;
 use serde_json::{Value, json};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -21,6 +22,8 @@ pub struct Journal {
     time: StepTime,
     samples: usize,
     tokens: usize,
+    /// Sum and number of rewards.
+    rewards: (f64, usize),
     updates: u64,
 }
 
@@ -39,14 +42,12 @@ impl Journal {
                 .filter(|line| line["update"].as_u64().is_some_and(|update| update <= updates))
                 .map(|line| format!("{line}\n"))
                 .collect();
-            let unfinished = path.with_extension("jsonl.tmp");
-            fs::write(&unfinished, kept).map_err(failed)?;
-            fs::rename(&unfinished, &path).map_err(failed)?;
+            replace_file(&path, kept.as_bytes())?;
         }
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
         let board = TensorBoard::create(&directory.join("tensorboard"), updates)?;
         let time = StepTime::default();
-        Ok(Self { path, file, board, log_every, time, samples: 0, tokens: 0, updates })
+        Ok(Self { path, file, board, log_every, time, samples: 0, tokens: 0, rewards: (0.0, 0), updates })
     }
 
     /// Writes an event down, if it belongs into the journal.
@@ -61,12 +62,15 @@ impl Journal {
                                    "reason": reason.to_string() });
                 self.write(&line)
             }
-            Event::Updated { updated, time } => {
+            Event::Updated { updated, time, reward } => {
                 self.updates = updated.update;
                 self.time.data += time.data;
                 self.time.update += time.update;
                 self.samples += updated.samples;
                 self.tokens += updated.tokens;
+                if let Some(reward) = reward {
+                    self.rewards = (self.rewards.0 + reward, self.rewards.1 + 1);
+                }
                 if !updated.update.is_multiple_of(self.log_every) && updated.stepped {
                     return Ok(());
                 }
@@ -77,6 +81,10 @@ impl Journal {
                 line["samples_per_second"] = (self.samples as f64 / seconds).into();
                 line["tokens_per_second"] = (self.tokens as f64 / seconds).into();
                 line["data_share"] = (self.time.data / seconds).into();
+                if self.rewards.1 > 0 {
+                    line["reward"] = (self.rewards.0 / self.rewards.1 as f64).into();
+                }
+                self.rewards = (0.0, 0);
                 (self.time, self.samples, self.tokens) = (StepTime::default(), 0, 0);
                 self.write(&line)
             }

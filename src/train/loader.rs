@@ -2,7 +2,8 @@
 
 use super::batch::Batch;
 use super::sample::{Draw, Draws, Sample};
-use super::trainer::mix;
+use super::seed::seed_of;
+use super::self_critical::Rewarded;
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -46,6 +47,8 @@ pub struct Loader<'a> {
 pub struct Loaded {
     /// The main and the extra group, each in as many batches as passes are made.
     pub groups: Vec<Vec<Batch>>,
+    /// Samples that the model in training has to answer first, by passes.
+    pub rewarded: Vec<Vec<Rewarded>>,
     /// Draws that could not be read, and why.
     pub skipped: Vec<(u64, Error)>,
 }
@@ -71,15 +74,20 @@ impl Loader<'_> {
         let size = if self.options.micro_batch == 0 { draws.len().max(1) } else { self.options.micro_batch };
         let group = |pick: fn(&Draw) -> &[Sample], keep: Option<usize>| -> Result<Vec<Batch>> {
             let chunks = draws.chunks(size).enumerate();
-            let batches = chunks.map(|(chunk, draws)| {
+            let batches = chunks.flat_map(|(chunk, draws)| {
                 let samples: Vec<Sample> = draws.iter().flat_map(pick).cloned().collect();
-                Batch::new(&samples, self.config, keep, mix(self.seed, first + chunk as u64, rank))
+                let seed = seed_of(&[self.seed, first, chunk as u64, rank as u64]);
+                let batch = move |samples: Vec<Sample>| Batch::new(&samples, self.config, keep, seed);
+                by_image_size(samples).into_iter().map(batch)
             });
             batches.filter(|batch| batch.as_ref().map_or(true, |batch| !batch.is_empty())).collect()
         };
         let main = group(|draw| &draw.main, self.options.sample_patches)?;
         let extra = group(|draw| &draw.extra, None)?;
-        Ok(Loaded { groups: vec![main, extra], skipped })
+        let of_pass =
+            |draws: &[Draw]| -> Vec<Rewarded> { draws.iter().flat_map(|draw| draw.rewarded.clone()).collect() };
+        let rewarded = draws.chunks(size).map(of_pass).filter(|asked| !asked.is_empty()).collect();
+        Ok(Loaded { groups: vec![main, extra], rewarded, skipped })
     }
 
     fn draw(&self, position: u64) -> Result<Draw> {
@@ -91,12 +99,42 @@ impl Loader<'_> {
     }
 }
 
+/// Samples whose images have one size, for a batch each; those without an image go with the first.
+fn by_image_size(samples: Vec<Sample>) -> Vec<Vec<Sample>> {
+    let size_of = |sample: &Sample| sample.image.as_ref().map(|image| (image.width, image.height));
+    let first = samples.iter().find_map(size_of).unwrap_or_default();
+    let mut batches: Vec<((usize, usize), Vec<Sample>)> = Vec::new();
+    for sample in samples {
+        let size = size_of(&sample).unwrap_or(first);
+        match batches.iter_mut().find(|(known, _)| *known == size) {
+            Some((_, batch)) => batch.push(sample),
+            None => batches.push((size, vec![sample])),
+        }
+    }
+    batches.into_iter().map(|(_, batch)| batch).collect()
+}
+
 /// # Errors
-/// [`Error::Option`] when more of the data is unreadable than may be.
+/// [`Error::File`] when more of the data is unreadable than may be.
 pub fn check_skipped(skipped: u64, draws: u64, options: &BatchOptions) -> Result<()> {
     if draws < ENOUGH_DRAWS || skipped as f64 <= options.max_skipped * draws as f64 {
         return Ok(());
     }
-    let expected = format!("at most {} of the rows unreadable (max_skipped)", options.max_skipped);
-    Err(Error::option("data", expected, format!("{skipped} of {draws}; the run's journal says which and why")))
+    let allowed = format!("at most {:.1} % may be (batch.max_skipped)", 100.0 * options.max_skipped);
+    let reason = format!("{skipped} of {draws} rows cannot be used, {allowed}; the run's journal says which and why");
+    Err(Error::file("training data", reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_bad_rows_is_too_much_but_the_first_rows_say_little() {
+        let options = BatchOptions { max_skipped: 0.05, ..BatchOptions::default() };
+        assert!(check_skipped(ENOUGH_DRAWS - 1, ENOUGH_DRAWS - 1, &options).is_ok());
+        assert!(check_skipped(10, 200, &options).is_ok());
+        let error = check_skipped(11, 200, &options).expect_err("too many").to_string();
+        assert!(error.contains("11 of 200") && error.contains("5.0 %"), "{error}");
+    }
 }

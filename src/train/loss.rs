@@ -44,21 +44,49 @@ impl LossOptions {
     }
 }
 
+/// A token that the model should have written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetToken {
+    /// The sample of the batch that it belongs to.
+    pub sample: usize,
+    /// Where in that sample's answer.
+    pub position: usize,
+    pub id: u32,
+}
+
 /// What a step of training is judged by.
 #[derive(Clone)]
 pub struct Judged<'a> {
-    /// `[B, T, V]`
-    pub logits: Tensor<3>,
-    /// `[B, T]`, padded
-    pub target: &'a TokenBatch,
-    /// A factor of each sample's log-probabilities.
+    /// `[n, V]`
+    pub logits: Tensor<2>,
+    /// What should have been written there, n tokens.
+    pub tokens: &'a [TargetToken],
+    /// Samples of the batch, B.
+    pub samples: usize,
+    /// A factor of each sample's log-probabilities, B of them.
     pub conf: Option<&'a [f32]>,
-    /// `[B, T, V]`, true where a token is allowed.
+    /// `[n, V]`, true where a token is allowed.
     pub constraint_masks: Option<&'a [bool]>,
     /// Updates done so far.
     pub update: usize,
-    pub pad: u32,
     pub eos: u32,
+}
+
+/// The tokens of `target` `[B, T]` that are not padding.
+pub fn target_tokens(target: &TokenBatch, pad: u32) -> Vec<TargetToken> {
+    let token = |at: usize| TargetToken { sample: at / target.len, position: at % target.len, id: target.ids[at] };
+    (0..target.ids.len()).map(token).filter(|token| token.id != pad).collect()
+}
+
+/// The rows of `values` at these tokens.
+///
+/// # Shapes
+/// `[B, T, C]` → `[n, C]`
+pub fn at_tokens(values: Tensor<3>, tokens: &[TargetToken]) -> Tensor<2> {
+    let [batch, len, width] = values.dims();
+    let rows = tokens.iter().map(|token| token.sample * len + token.position);
+    let rows = indices(rows, &values.device());
+    values.reshape([batch * len, width]).select(0, rows)
 }
 
 /// Sums over tokens, `[1]` each, and what to divide them by.
@@ -67,9 +95,9 @@ pub struct Loss {
     pub loss: Tensor<1>,
     pub nll: Tensor<1>,
     pub sample_size: usize,
-    /// The same likelihoods token by token, `[n]`, and the row of the batch that each token belongs to.
+    /// The same likelihoods token by token, `[n]`, and the sample that each token belongs to.
     pub token_nll: Tensor<1>,
-    pub rows: Vec<usize>,
+    pub samples: Vec<usize>,
 }
 
 /// Label-smoothed cross-entropy.
@@ -77,8 +105,7 @@ pub struct Loss {
 /// # Errors
 /// The device's, when losses cannot be read back to drop the worst.
 pub async fn cross_entropy(judged: Judged<'_>, options: &LossOptions) -> Result<Loss> {
-    let [batch, _, _] = judged.logits.dims();
-    let update = judged.update;
+    let (update, samples) = (judged.update, judged.samples);
     let tokens = Tokens::new(judged, options);
     let tokens = if options.drops_worst(update) { tokens.without_worst(options).await? } else { tokens };
     let (losses, nlls) = tokens.losses(options.label_smoothing);
@@ -86,15 +113,15 @@ pub async fn cross_entropy(judged: Judged<'_>, options: &LossOptions) -> Result<
     if let Some(log_end) = options.log_end {
         loss = loss + tokens.encouragement(options.label_smoothing, log_end);
     }
-    let sample_size = if options.sentence_avg { batch } else { tokens.ids.len() };
-    Ok(Loss { loss, nll: nlls.clone().sum(), sample_size, token_nll: nlls, rows: tokens.rows })
+    let sample_size = if options.sentence_avg { samples } else { tokens.ids.len() };
+    Ok(Loss { loss, nll: nlls.clone().sum(), sample_size, token_nll: nlls, samples: tokens.samples })
 }
 
 /// R-Drop over one batch: what the first pass wrote and was judged by, and the logits of a second pass.
 ///
 /// # Errors
 /// As [`cross_entropy`].
-pub async fn cross_entropy_twice(judged: Judged<'_>, again: Tensor<3>, options: &LossOptions) -> Result<Loss> {
+pub async fn cross_entropy_twice(judged: Judged<'_>, again: Tensor<2>, options: &LossOptions) -> Result<Loss> {
     let update = judged.update;
     let second = Tokens::new(Judged { logits: again, ..judged.clone() }, options);
     let first = Tokens::new(judged, options);
@@ -109,8 +136,8 @@ pub async fn cross_entropy_twice(judged: Judged<'_>, again: Tensor<3>, options: 
 /// # Errors
 /// As [`cross_entropy`].
 pub async fn r_drop(passes: [Tensor<2>; 2], target: &[u32], options: &LossOptions) -> Result<Loss> {
-    let rows: Vec<usize> = (0..target.len()).collect();
-    let passes = passes.map(|lprobs| Tokens { lprobs, ids: target.to_vec(), rows: rows.clone(), allowed: None });
+    let samples: Vec<usize> = (0..target.len()).collect();
+    let passes = passes.map(|lprobs| Tokens { lprobs, ids: target.to_vec(), samples: samples.clone(), allowed: None });
     regularised_dropout(passes, options, options.drop_worst_ratio > 0.0).await
 }
 
@@ -131,7 +158,7 @@ async fn regularised_dropout(mut passes: [Tokens; 2], options: &LossOptions, dro
         nll: nlls_a.clone().sum() + nlls_b.clone().sum(),
         sample_size: 2 * first.ids.len(),
         token_nll: (nlls_a + nlls_b) * 0.5,
-        rows: first.rows,
+        samples: first.samples,
     })
 }
 
@@ -149,8 +176,8 @@ pub fn self_critical(logits: Tensor<3>, target: &TokenBatch, reward: &[f32], pad
     let chosen = picked(lprobs, &target.ids);
     let weighted = (chosen * Tensor::<1>::from_data(TensorData::new(weights, [batch * len]), &device)).neg();
     let loss = weighted.clone().sum();
-    let rows = (0..batch * len).map(|at| at / len).collect();
-    Loss { nll: loss.clone(), loss, sample_size: count, token_nll: weighted, rows }
+    let samples = (0..batch * len).map(|at| at / len).collect();
+    Loss { nll: loss.clone(), loss, sample_size: count, token_nll: weighted, samples }
 }
 
 /// Which tokens take part, for every row or for all alike.
@@ -193,23 +220,22 @@ struct Tokens {
     /// `[n, V]`
     lprobs: Tensor<2>,
     ids: Vec<u32>,
-    /// The rows of the batch that they belong to.
-    rows: Vec<usize>,
+    /// The samples that they belong to.
+    samples: Vec<usize>,
     allowed: Option<Allowed>,
 }
 
 impl Tokens {
     fn new(judged: Judged<'_>, options: &LossOptions) -> Self {
-        let Judged { logits, target, conf, constraint_masks, pad, eos, .. } = judged;
-        let [batch, len, vocabulary] = logits.dims();
+        let Judged { logits, tokens, conf, constraint_masks, eos, .. } = judged;
+        let [count, vocabulary] = logits.dims();
         let device = logits.device();
-        let kept: Vec<usize> = (0..batch * len)
-            .filter(|at| {
-                let id = target.ids[*at];
-                id != pad && at % len >= options.ignore_prefix_size && !(options.ignore_eos && id == eos)
-            })
-            .collect();
-        let logits = logits.reshape([batch * len, vocabulary]).select(0, indices(kept.iter().copied(), &device));
+        let counts = |token: &TargetToken| {
+            token.position >= options.ignore_prefix_size && !(options.ignore_eos && token.id == eos)
+        };
+        let kept: Vec<usize> = (0..count).filter(|at| counts(&tokens[*at])).collect();
+        let logits =
+            if kept.len() == count { logits } else { logits.select(0, indices(kept.iter().copied(), &device)) };
         let allowed = match (constraint_masks, options.constraint_range) {
             (Some(masks), _) => Some(Allowed::masks(masks, &kept, vocabulary, &device)),
             (None, Some(range)) => Some(Allowed::range(range, kept.len(), vocabulary, &device)),
@@ -221,11 +247,11 @@ impl Tokens {
         };
         let mut lprobs = activation::log_softmax(logits, 1);
         if let Some(conf) = conf {
-            let conf: Vec<f32> = kept.iter().map(|at| conf[at / len]).collect();
+            let conf: Vec<f32> = kept.iter().map(|at| conf[tokens[*at].sample]).collect();
             lprobs = lprobs * Tensor::<2>::from_data(TensorData::new(conf, [kept.len(), 1]), &device);
         }
-        let ids = kept.iter().map(|at| target.ids[*at]).collect();
-        Self { lprobs, ids, rows: kept.iter().map(|at| at / len).collect(), allowed }
+        let ids = kept.iter().map(|at| tokens[*at].id).collect();
+        Self { lprobs, ids, samples: kept.iter().map(|at| tokens[*at].sample).collect(), allowed }
     }
 
     /// Smoothed and plain negative log-likelihood of each token, `[n]` each.
@@ -285,7 +311,7 @@ impl Tokens {
         Self {
             lprobs: self.lprobs.select(0, indices(kept.iter().copied(), &device)),
             ids: kept.iter().map(|row| self.ids[*row]).collect(),
-            rows: kept.iter().map(|row| self.rows[*row]).collect(),
+            samples: kept.iter().map(|row| self.samples[*row]).collect(),
             allowed: self.allowed.map(|allowed| allowed.only(kept)),
         }
     }
@@ -301,10 +327,16 @@ fn picked(values: Tensor<2>, ids: &[u32]) -> Tensor<1> {
 mod tests {
     use super::*;
 
-    fn judged<'a>(target: &'a TokenBatch, masks: Option<&'a [bool]>) -> Judged<'a> {
-        let values: Vec<f32> = (0..24).map(|value| (value * 7 % 11) as f32 / 4.0).collect();
-        let logits = Tensor::from_data(TensorData::new(values, [2, 2, 6]), &Device::flex());
-        Judged { logits, target, conf: None, constraint_masks: masks, update: 0, pad: 1, eos: 2 }
+    /// A token of each of some samples: 3, 2 which ends, 4, 5.
+    fn tokens(count: usize) -> Vec<TargetToken> {
+        let ids = [3, 2, 4, 5].into_iter().enumerate();
+        ids.map(|(at, id)| TargetToken { sample: at / 2, position: at % 2, id }).take(count).collect()
+    }
+
+    fn judged<'a>(tokens: &'a [TargetToken], masks: Option<&'a [bool]>) -> Judged<'a> {
+        let values: Vec<f32> = (0..tokens.len() * 6).map(|value| (value * 7 % 11) as f32 / 4.0).collect();
+        let logits = Tensor::from_data(TensorData::new(values, [tokens.len(), 6]), &Device::flex());
+        Judged { logits, tokens, samples: 2, conf: None, constraint_masks: masks, update: 0, eos: 2 }
     }
 
     async fn values(judged: Judged<'_>, options: &LossOptions) -> (f32, f32, usize) {
@@ -313,22 +345,26 @@ mod tests {
     }
 
     #[test]
-    fn without_smoothing_it_is_the_likelihood_and_padding_counts_for_nothing() {
-        let whole = TokenBatch::new(2, 2, vec![3, 2, 4, 5]);
-        let padded = TokenBatch::new(2, 2, vec![3, 2, 4, 1]);
-        let plain = LossOptions::default();
-        let (loss, nll, size) = futures(values(judged(&whole, None), &plain));
+    fn without_smoothing_it_is_the_likelihood() {
+        let (loss, nll, size) = futures(values(judged(&tokens(4), None), &LossOptions::default()));
         assert_eq!((loss, size), (nll, 4));
-        let (less, _, size) = futures(values(judged(&padded, None), &plain));
+        let (less, _, size) = futures(values(judged(&tokens(3), None), &LossOptions::default()));
         assert!(less < loss && size == 3);
     }
 
     #[test]
+    fn a_prefix_and_the_end_can_be_left_out() {
+        let ignoring = |options: LossOptions| futures(values(judged(&tokens(4), None), &options)).2;
+        assert_eq!(ignoring(LossOptions { ignore_prefix_size: 1, ..LossOptions::default() }), 2);
+        assert_eq!(ignoring(LossOptions { ignore_eos: true, ..LossOptions::default() }), 3);
+    }
+
+    #[test]
     fn a_single_allowed_token_costs_exactly_nothing() {
-        let target = TokenBatch::new(2, 2, vec![3, 2, 4, 5]);
-        let masks: Vec<bool> = target.ids.iter().flat_map(|id| (0..6).map(move |token| token == *id)).collect();
+        let tokens = tokens(4);
+        let masks: Vec<bool> = tokens.iter().flat_map(|one| (0..6).map(move |token| token == one.id)).collect();
         let options = LossOptions { label_smoothing: 0.1, ..LossOptions::default() };
-        assert_eq!(futures(values(judged(&target, Some(&masks)), &options)).0, 0.0);
+        assert_eq!(futures(values(judged(&tokens, Some(&masks)), &options)).0, 0.0);
     }
 
     /// The CPU's readbacks are ready at once.

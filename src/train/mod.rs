@@ -1,16 +1,21 @@
 //! Training: data become samples, samples batches, batches losses, losses updates.
 //!
 //! Read `sample` (what training consumes), `batch`, `loss`, `parameters` (the model as one row of numbers), `optimizer`
-//! and `trainer` (one update), `ranks` (several processes), `loader`, `recipe`, `checkpoint`, `session` and `run` (all
-//! updates), `journal`, `tensorboard` and `report` (what is written about them), `question` (what evaluation asks),
-//! `evaluate`, `metrics` and `results` (how good the answers are, and what other tools read of them). Samples come
-//! from `data` (files), `objectives` (what rows teach), `noise` (on texts), `augment` (of images) and `corpus` (scenes
-//! made on the fly); `vqvae` trains the small model of image codes.
+//! and `trainer` (one update), `self_critical` (answers of the model's own), `ranks` (several processes), `loader`,
+//! `recipe`, `checkpoint`, `session` and `run` (all updates), `plan` (before them), `journal`, `tensorboard` and `report`
+//! (what is written about them), `question` (what evaluation asks), `evaluate`, `metrics` and `results` (how good the
+//! answers are, and what other tools read of them). Samples come from `data` (files), `objectives` (what rows teach),
+//! `noise` (on texts), `augment` (of images) and `corpus` (scenes made on the fly), with `seed` behind all that is drawn;
+//! `choice`, `source` and `assemble` make a run's data of its recipe. `vqvae` trains the small model of image codes,
+//! `codes` is its run.
 
 pub mod assemble;
 pub mod augment;
 mod batch;
+mod builtin;
 mod checkpoint;
+mod choice;
+mod codes;
 pub mod corpus;
 pub mod data;
 mod evaluate;
@@ -24,6 +29,7 @@ pub mod noise;
 pub mod objectives;
 mod optimizer;
 mod parameters;
+mod plan;
 mod question;
 mod ranks;
 mod recipe;
@@ -31,23 +37,32 @@ pub mod report;
 pub mod results;
 mod run;
 mod sample;
+mod seed;
+mod self_critical;
 mod session;
+mod source;
 mod tensorboard;
 mod trainer;
 mod vqvae;
 
 pub use batch::Batch;
+pub use builtin::{FINETUNING, builtin};
 pub use checkpoint::{Checkpoints, Progress};
+pub use choice::{DataOptions, Files, FineTuningOptions, PretrainingOptions};
+pub use codes::{CodesRecipe, CodesRun, ImageFolder, Pictures};
 pub use evaluate::{EvaluateOptions, Measured, Prediction, Report, Step, evaluate};
 pub use journal::{Journal, METRICS};
 pub use loader::{BatchOptions, Loaded, Loader};
 pub use optimizer::{Adam, AdamOptions, Average, Schedule, clip};
 pub use parameters::{Entry, Gradient, ParameterMap, Section};
-pub use question::{Question, Reference};
-pub use ranks::{Alone, Ranks};
+pub use plan::{Plan, plan};
+pub use question::{Question, Questions, Reference};
+pub use ranks::{Alone, Ranks, Summed};
 pub use recipe::{DataChoice, ModelChoice, Recipe, RunOptions};
 pub use run::{Answered, Ended, Evaluate, Evaluation, Event, Run, StepTime};
 pub use sample::{Draw, Draws, Example, PatchImage, Sample, Target, samples};
-pub use session::Session;
+pub use self_critical::{Criticised, Rewarded, SelfCritic};
+pub use session::{RECIPE, Session};
+pub use source::{resolved, world_of};
 pub use trainer::{Trainer, TrainerState, UpdateOptions, Updated};
 pub use vqvae::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};

@@ -1,14 +1,12 @@
 //! Ranks over MPI: one process a device, started by `mpirun` or `srun`.
 
-use super::parameters::Gradient;
-use super::ranks::Ranks;
+use super::ranks::{Ranks, Summed};
 use crate::error::{Error, Result};
 use burn::tensor::{Tensor, TensorData};
 use mpi::collective::SystemOperation;
 use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives};
-use std::pin::Pin;
 
 /// All processes that `mpirun` started.
 pub struct World {
@@ -44,7 +42,8 @@ impl Ranks for World {
     }
 
     fn agree(&self, what: &'static str, value: u64) -> Result<()> {
-        let (mut least, mut most) = (0, 0);
+        // Of the value's own type, because MPI writes as many bytes as that has.
+        let (mut least, mut most) = (0u64, 0u64);
         self.communicator.all_reduce_into(&value, &mut least, SystemOperation::min());
         self.communicator.all_reduce_into(&value, &mut most, SystemOperation::max());
         if least == most {
@@ -54,20 +53,35 @@ impl Ranks for World {
         Err(Error::device(reason))
     }
 
-    fn sum<'a>(&'a self, gradient: Gradient) -> Pin<Box<dyn Future<Output = Result<Gradient>> + 'a>> {
+    fn sum<'a>(&'a self, values: Tensor<1>) -> Summed<'a> {
         Box::pin(async move {
-            let Gradient { values, reached } = gradient;
             let device = values.device();
             let data = values.into_data_async().await.map_err(Error::device)?;
             let own: Vec<f32> = data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))?;
             let mut sum = vec![0.0f32; own.len()];
             self.communicator.all_reduce_into(&own[..], &mut sum[..], SystemOperation::sum());
-            let own: Vec<u8> = reached.into_iter().map(u8::from).collect();
-            let mut reached = vec![0u8; own.len()];
-            self.communicator.all_reduce_into(&own[..], &mut reached[..], SystemOperation::max());
             let count = sum.len();
-            let values = Tensor::from_data(TensorData::new(sum, [count]), &device);
-            Ok(Gradient { values, reached: reached.into_iter().map(|reached| reached > 0).collect() })
+            Ok(Tensor::from_data(TensorData::new(sum, [count]), &device))
         })
+    }
+
+    fn any(&self, set: Vec<bool>) -> Result<Vec<bool>> {
+        let own: Vec<u8> = set.into_iter().map(u8::from).collect();
+        let mut any = vec![0u8; own.len()];
+        self.communicator.all_reduce_into(&own[..], &mut any[..], SystemOperation::max());
+        Ok(any.into_iter().map(|set| set > 0).collect())
+    }
+
+    fn abort(&self) {
+        self.communicator.abort(1)
+    }
+}
+
+impl Drop for World {
+    /// Leaving MPI waits for all ranks, and the others wait for this one's part of a sum.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.abort();
+        }
     }
 }

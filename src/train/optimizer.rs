@@ -100,18 +100,26 @@ pub struct Schedule {
     pub warmup_updates: Option<u64>,
     /// The share of all updates that is warm-up.
     pub warmup_ratio: f64,
+    /// The update at which the rate has fallen to `end_lr`, if not the run's last.
+    pub total_updates: Option<u64>,
 }
 
 impl Default for Schedule {
     fn default() -> Self {
-        Self { lr: 1e-4, end_lr: 0.0, warmup_updates: None, warmup_ratio: 0.01 }
+        Self { lr: 1e-4, end_lr: 0.0, warmup_updates: None, warmup_ratio: 0.01, total_updates: None }
     }
 }
 
 impl Schedule {
-    /// The learning rate of an update, counted from 1, out of `total`. The first two share theirs, because the original
+    /// The update at which the rate has fallen to its end, of a run of so many.
+    pub fn total(&self, updates: u64) -> u64 {
+        self.total_updates.unwrap_or(updates)
+    }
+
+    /// The learning rate of an update, counted from 1, of a run of so many `updates`. The first two share theirs, because the original
     /// sets the rate of the next update after each one.
-    pub fn lr(&self, update: u64, total: u64) -> f64 {
+    pub fn lr(&self, update: u64, updates: u64) -> f64 {
+        let total = self.total(updates);
         let warmup = self.warmup_updates.unwrap_or((self.warmup_ratio * total as f64) as u64);
         let done = update.saturating_sub(1).max(u64::from(warmup > 0));
         if done <= warmup && warmup > 0 {
@@ -131,11 +139,14 @@ mod tests {
 
     #[test]
     fn the_rate_rises_and_falls_and_the_first_two_updates_share_it() {
-        let schedule = Schedule { lr: 1.0, end_lr: 0.1, warmup_updates: Some(4), warmup_ratio: 0.0 };
+        let schedule = Schedule { lr: 1.0, end_lr: 0.1, warmup_updates: Some(4), ..Schedule::default() };
         let rates: Vec<f64> = (1..=14).map(|update| schedule.lr(update, 14)).collect();
         assert_eq!(rates[..5], [0.25, 0.25, 0.5, 0.75, 1.0]);
         assert!(rates[4..].windows(2).all(|pair| pair[0] > pair[1]), "{rates:?}");
         assert_eq!(schedule.lr(15, 14), 0.1);
+        let own = Schedule { total_updates: Some(14), ..schedule.clone() };
+        assert_eq!(own.lr(10, 99), schedule.lr(10, 14));
+        assert_eq!(own.lr(40, 99), 0.1);
     }
 
     #[test]

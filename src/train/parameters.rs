@@ -133,6 +133,13 @@ impl ParameterMap {
         Gradient { values: Tensor::cat(values, 0), reached }
     }
 
+    /// What arrives where nothing was judged.
+    pub fn no_gradient(&self, model: &impl Module) -> Gradient {
+        let (count, entries) = (self.len(Section::Parameters), self.entries(Section::Parameters).count());
+        let device = device_of(model).without_autodiff();
+        Gradient { values: Tensor::zeros([count], &device), reached: vec![false; entries] }
+    }
+
     /// 1 at the numbers of the entries that were reached, 0 elsewhere; `None` if all were.
     pub fn mask(&self, reached: &[bool], device: &Device) -> Option<Tensor<1>> {
         if reached.iter().all(|reached| *reached) {

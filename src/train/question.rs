@@ -1,5 +1,6 @@
 //! What evaluation asks, and what it compares the answers with.
 
+use crate::error::Result;
 use crate::image::Pixels;
 use crate::task::{Inputs, Task};
 
@@ -14,6 +15,18 @@ pub struct Question {
     pub reference: Reference,
     /// Questions of one kind are also measured together: `colour`, `count`, `held-out pair` …
     pub group: Option<String>,
+}
+
+/// Questions that are asked again at every evaluation.
+pub trait Questions {
+    /// All of them, or why one cannot be read.
+    fn ask(&self) -> Box<dyn Iterator<Item = Result<Question>> + '_>;
+}
+
+impl Questions for Vec<Question> {
+    fn ask(&self) -> Box<dyn Iterator<Item = Result<Question>> + '_> {
+        Box::new(self.iter().cloned().map(Ok))
+    }
 }
 
 /// The right answer.

@@ -1,7 +1,11 @@
 //! Processes that train one model together: what they add up.
 
-use super::parameters::Gradient;
 use crate::error::Result;
+use burn::tensor::Tensor;
+use std::pin::Pin;
+
+/// What becomes of a row of numbers once the other ranks have sent theirs.
+pub type Summed<'a> = Pin<Box<dyn Future<Output = Result<Tensor<1>>> + 'a>>;
 
 /// The processes of a run. Sums are the same bits on all of them.
 pub trait Ranks {
@@ -23,11 +27,20 @@ pub trait Ranks {
     /// When they do not: their weights have come apart and the run must not go on.
     fn agree(&self, what: &'static str, value: u64) -> Result<()>;
 
-    /// The sum of the gradients of all ranks. An entry counts as reached if it was on any.
+    /// The sum of a row `[n]` over all ranks.
     ///
     /// # Errors
     /// When the others cannot be reached, or the device fails.
-    fn sum<'a>(&'a self, gradient: Gradient) -> std::pin::Pin<Box<dyn Future<Output = Result<Gradient>> + 'a>>;
+    fn sum<'a>(&'a self, values: Tensor<1>) -> Summed<'a>;
+
+    /// For each entry whether it is set on any rank.
+    ///
+    /// # Errors
+    /// When the others cannot be reached.
+    fn any(&self, set: Vec<bool>) -> Result<Vec<bool>>;
+
+    /// Ends all ranks, because this one cannot go on and the others would wait for it for ever.
+    fn abort(&self);
 }
 
 /// One process alone.
@@ -51,7 +64,14 @@ impl Ranks for Alone {
         Ok(())
     }
 
-    fn sum<'a>(&'a self, gradient: Gradient) -> std::pin::Pin<Box<dyn Future<Output = Result<Gradient>> + 'a>> {
-        Box::pin(std::future::ready(Ok(gradient)))
+    fn sum<'a>(&'a self, values: Tensor<1>) -> Summed<'a> {
+        Box::pin(std::future::ready(Ok(values)))
     }
+
+    fn any(&self, set: Vec<bool>) -> Result<Vec<bool>> {
+        Ok(set)
+    }
+
+    /// There are no others: the error that it is called for is enough.
+    fn abort(&self) {}
 }

@@ -4,6 +4,7 @@ use super::loader::BatchOptions;
 use super::trainer::UpdateOptions;
 use crate::config::{OfaConfig, Size};
 use crate::error::{Error, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -50,6 +51,9 @@ pub struct ModelChoice {
 pub struct DataChoice {
     /// `scenes`, `pretrain`, or the name of a task whose rows are fine-tuned on.
     pub kind: String,
+    /// Passes over the data, which then decide the number of updates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
     #[serde(flatten)]
     pub options: Table,
 }
@@ -82,8 +86,7 @@ impl Recipe {
     /// # Errors
     /// [`Error::File`] naming what is unknown or of the wrong kind, [`Error::Option`] for an unusable `--set`.
     pub fn read(path: &Path, sets: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::file(path.display(), error))?;
-        Self::parse(&path.display().to_string(), &text, sets)
+        Self::parse(&path.display().to_string(), &text(path)?, sets)
     }
 
     /// [`Recipe::read`] of a text; `name` stands in errors.
@@ -91,11 +94,7 @@ impl Recipe {
     /// # Errors
     /// Those of [`Recipe::read`].
     pub fn parse(name: &str, text: &str, sets: &[String]) -> Result<Self> {
-        let mut table: Table = toml::from_str(text).map_err(|error| Error::file(name, error))?;
-        for set in sets {
-            apply(&mut table, set)?;
-        }
-        let recipe: Self = table.try_into().map_err(|error| Error::file(name, error))?;
+        let recipe: Self = parsed(name, text, sets)?;
         recipe.check()?;
         Ok(recipe)
     }
@@ -106,6 +105,21 @@ impl Recipe {
     /// [`Error::File`] when a value has no place in TOML.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string_pretty(self).map_err(|error| Error::file("recipe.toml", error))
+    }
+
+    /// The recipe with as many updates as its epochs take, each of so many draws; `None` if they never end.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for epochs of endless data, and for none at all.
+    pub fn with_epochs_of(mut self, draws: Option<u64>) -> Result<Self> {
+        let Some(epochs) = self.data.epochs else { return Ok(self) };
+        let endless = || Error::option("data.epochs", "nothing: these data never end", epochs);
+        let updates = (epochs * draws.ok_or_else(endless)? as f64 / self.batch.draws as f64).ceil();
+        if !(updates >= 1.0 && updates.is_finite()) {
+            return Err(Error::option("data.epochs", "above 0", epochs));
+        }
+        self.update.updates = updates as u64;
+        Ok(self)
     }
 
     fn check(&self) -> Result<()> {
@@ -161,6 +175,19 @@ impl ModelChoice {
     }
 }
 
+pub(super) fn text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| Error::file(path.display(), error))
+}
+
+/// What a recipe's text says, with `--set` arguments applied.
+pub(super) fn parsed<T: DeserializeOwned>(name: &str, text: &str, sets: &[String]) -> Result<T> {
+    let mut table: Table = toml::from_str(text).map_err(|error| Error::file(name, error))?;
+    for set in sets {
+        apply(&mut table, set)?;
+    }
+    table.try_into().map_err(|error| Error::file(name, error))
+}
+
 fn apply(table: &mut Table, set: &str) -> Result<()> {
     let wrong = |found: &str| Error::option("--set", "key.key=value", found);
     let (path, text) = set.split_once('=').ok_or_else(|| wrong(set))?;
@@ -205,6 +232,14 @@ mod tests {
     fn a_resolved_recipe_reads_back_as_itself() {
         let recipe = Recipe::parse("r", SMALL, &[]).expect("a recipe");
         assert_eq!(Recipe::parse("r", &recipe.to_toml().expect("a text"), &[]).expect("a recipe"), recipe);
+    }
+
+    #[test]
+    fn epochs_decide_the_updates() {
+        let sets = ["data.epochs=2.5", "batch.draws=4"].map(String::from);
+        let recipe = Recipe::parse("r", SMALL, &sets).expect("a recipe");
+        assert_eq!(recipe.clone().with_epochs_of(Some(9)).expect("a recipe").update.updates, 6);
+        assert!(recipe.with_epochs_of(None).expect_err("an error").to_string().contains("never end"));
     }
 
     #[test]

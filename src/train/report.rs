@@ -50,6 +50,7 @@ fn page(lines: &[Value], recipe: &str, samples: &[Answered]) -> std::result::Res
         ("Likelihood by objective, nats a token", objectives(lines)),
         ("Learning rate", curves(lines, "update", &["lr"])),
         ("Gradient norm", curves(lines, "update", &["gradient_norm"])),
+        ("CIDEr-D of the model's own captions", curves(lines, "update", &["reward"])),
         ("Samples a second", curves(lines, "update", &["samples_per_second"])),
         ("Evaluation", evaluations(lines)),
     ];

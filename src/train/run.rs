@@ -5,6 +5,7 @@ use super::loader::{Loaded, Loader, check_skipped};
 use super::ranks::Ranks;
 use super::recipe::Recipe;
 use super::sample::Draws;
+use super::self_critical::answered;
 use super::trainer::{Trainer, Updated};
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -27,6 +28,8 @@ pub enum Event<'a> {
     Updated {
         updated: &'a Updated,
         time: StepTime,
+        /// What the model's own answers were worth on the average, in self-critical training.
+        reward: Option<f64>,
     },
     Skipped {
         draw: u64,
@@ -117,6 +120,7 @@ impl Run<'_> {
             rank: (self.ranks.rank(), self.ranks.size()),
         };
         let leads = self.ranks.rank() == 0;
+        self.check_ranks(trainer)?;
         watch(Event::Began { updates: trainer.updates(), total: update.updates });
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel::<Result<Loaded>>(AHEAD);
@@ -136,13 +140,17 @@ impl Run<'_> {
                 let data = waited.elapsed();
                 self.note_skipped(&loaded, &mut progress, watch)?;
                 let started = Instant::now();
-                let updated = pollster::block_on(trainer.update(&loaded.groups, self.ranks))?;
+                let (groups, reward) = pollster::block_on(answered(loaded, trainer, self.draws, batch))?;
+                let updated = pollster::block_on(trainer.update(&groups, self.ranks))?;
                 progress.draws += batch.draws;
-                watch(Event::Updated { updated: &updated, time: StepTime::new(data, started.elapsed()) });
+                watch(Event::Updated { updated: &updated, time: StepTime::new(data, started.elapsed()), reward });
 
                 let [stop, _] = self.ranks.sum_pair([f64::from(self.interrupted.load(Ordering::Relaxed)), 0.0])?;
                 let ended = stop > 0.0 || updated.update == update.updates;
                 let due = |every: u64| every > 0 && (updated.update.is_multiple_of(every) || ended && stop == 0.0);
+                if ended || due(run.checkpoint_every) {
+                    self.check_ranks(trainer)?;
+                }
                 if leads && due(run.evaluate_every) {
                     let evaluation = evaluate(trainer)?;
                     if progress.best.is_none_or(|(best, _)| evaluation.overall > best) {
@@ -161,6 +169,14 @@ impl Run<'_> {
             }
             Ok(Ended::Done)
         })
+    }
+
+    /// Weights that have come apart would train on unnoticed: each rank's gradient belongs to weights of its own.
+    fn check_ranks(&self, trainer: &Trainer) -> Result<()> {
+        if self.ranks.size() == 1 {
+            return Ok(());
+        }
+        self.ranks.agree("set of weights", pollster::block_on(trainer.fingerprint())?)
     }
 
     fn note_skipped(&self, loaded: &Loaded, progress: &mut Progress, watch: &mut dyn FnMut(Event<'_>)) -> Result<()> {

@@ -3,8 +3,10 @@
 //! `Example` is what a row of data or a scene says, before anything depends on a vocabulary; [`Sample`] is the same in
 //! ids; [`Draws`] is where samples come from.
 
+use super::self_critical::{Rewarded, SelfCritic};
 use crate::error::{Error, Result};
-use crate::image::{Normalization, Pixels, to_patch_image};
+use crate::generate::Trie;
+use crate::image::{Normalization, Pixels, hide_middle, to_patch_image};
 use crate::task::{Inputs, Task};
 use crate::vocab::Vocab;
 use crate::vocab::boxes::{self, Ratio};
@@ -52,6 +54,42 @@ pub struct Sample {
     /// Whether the target is a raster of image codes.
     pub codes: bool,
     pub conf: f32,
+    /// The only targets there are; at every token only those compete that one of them has there.
+    pub answers: Option<Arc<Trie>>,
+    /// What the decoder reads in place of the target, of the same length: noise makes it rely on the source.
+    pub misread: Option<Vec<u32>>,
+}
+
+impl Sample {
+    /// A text, and what is to be written of it.
+    pub fn new(objective: &'static str, source: Vec<u32>, target: Vec<u32>) -> Self {
+        let (image, answers, misread) = (None, None, None);
+        let (prefix, unjudged, codes, conf) = (Vec::new(), 0, false, 1.0);
+        Self { objective, image, source, prefix, target, unjudged, codes, conf, answers, misread }
+    }
+
+    /// Positions that the decoder runs over.
+    pub fn decoder_len(&self) -> usize {
+        1 + self.prefix.len() + self.target.len()
+    }
+
+    /// What the decoder reads.
+    pub fn previous(&self, bos: u32) -> Vec<u32> {
+        [&[bos], self.prefix.as_slice(), self.misread.as_deref().unwrap_or(&self.target)].concat()
+    }
+
+    /// The only tokens that compete at a judged position; none if all do.
+    pub fn allowed(&self, position: usize) -> Option<Vec<u32>> {
+        let written = self.target.get(..position.checked_sub(self.prefix.len())?)?;
+        self.answers.as_ref().map(|answers| answers.next(written))
+    }
+
+    /// What it should write at each position; pad where it is not judged.
+    pub fn judged(&self, eos: u32, pad: u32) -> Vec<u32> {
+        let unjudged = self.unjudged.min(self.target.len());
+        let skipped = vec![pad; self.prefix.len() + unjudged];
+        [skipped.as_slice(), &self.target[unjudged..], &[eos]].concat()
+    }
 }
 
 /// An image as the stem reads it: `[3, height, width]`, normalised.
@@ -89,7 +127,13 @@ pub fn samples(examples: &[Example], vocab: &Vocab, side: u32) -> Result<Vec<Sam
                 Some(match known {
                     Some((_, _, image)) => image.clone(),
                     None => {
-                        let image = Arc::new(PatchImage::square(pixels, side, rule.normalization)?);
+                        // A picture whose middle is hidden comes at its size, twice that of the codes.
+                        let side = if rule.hide_middle { pixels.width() } else { side };
+                        let mut image = PatchImage::square(pixels, side, rule.normalization)?;
+                        if rule.hide_middle {
+                            hide_middle(&mut image.values, side);
+                        }
+                        let image = Arc::new(image);
                         prepared.push((pixels, rule.normalization, image.clone()));
                         image
                     }
@@ -105,16 +149,13 @@ pub fn samples(examples: &[Example], vocab: &Vocab, side: u32) -> Result<Vec<Sam
 
 impl Example {
     fn sample(&self, image: Option<Arc<PatchImage>>, vocab: &Vocab, side: u32) -> Result<Sample> {
-        let prompt = self.task.prompt(&self.inputs, vocab)?;
+        let prompt = self.task.seen_at(side).prompt(&self.inputs, vocab)?;
         Ok(Sample {
-            objective: self.task.name,
             image,
-            source: prompt.source,
             prefix: prompt.prefix,
-            target: self.target.ids(vocab, side)?,
-            unjudged: 0,
             codes: matches!(self.target, Target::Codes(_)),
             conf: self.conf,
+            ..Sample::new(self.task.name, prompt.source, self.target.ids(vocab, side)?)
         })
     }
 }
@@ -152,6 +193,8 @@ pub struct Draw {
     pub main: Vec<Sample>,
     /// Samples of text, of pure images, of detection.
     pub extra: Vec<Sample>,
+    /// Samples that the model answers itself.
+    pub rewarded: Vec<Rewarded>,
 }
 
 /// Where samples come from: a pure function of the position, so that a run resumes anywhere and sees the same whatever
@@ -170,4 +213,9 @@ pub trait Draws: Sync {
     /// # Errors
     /// What is wrong with the row: it is skipped, counted and reported.
     fn draw(&self, epoch: u64, index: u64) -> Result<Draw>;
+
+    /// Who tells what the model's own answers are worth, where draws ask for them.
+    fn critic(&self) -> Option<&SelfCritic> {
+        None
+    }
 }

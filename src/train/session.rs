@@ -4,18 +4,21 @@ use super::checkpoint::{Checkpoints, Progress, named, restore};
 use super::parameters::Section;
 use super::recipe::Recipe;
 use super::trainer::{Averages, Trainer};
-use crate::config::{AnswerOptions, GenerationConfig, OfaConfig};
+use crate::config::{AnswerOptions, GenerationConfig, OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
 use crate::model::{Parameters, Random, parameter_shapes};
 use crate::vocab::Vocab;
-use crate::weights::VocabFiles;
-use crate::weights::{BundleFiles, DeviceWeights, Manifest, Precision, read_files, read_tensors, write_bundle};
+use crate::weights::{
+    BundleFiles, DeviceWeights, Manifest, Precision, RawTensor, VQGAN, VocabFiles, read_files, read_tensors,
+    read_vqgan, replace_file, write_bundle, write_vqgan,
+};
 use burn::tensor::Device;
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-const RECIPE: &str = "recipe.toml";
+/// The resolved recipe of a run, and of a bundle.
+pub const RECIPE: &str = "recipe.toml";
 const LOCK: &str = "run.lock";
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -42,10 +45,16 @@ impl Session {
         fs::create_dir_all(directory).map_err(|error| Error::file(directory.display(), error))?;
         let lock = leads.then(|| lock(directory)).transpose()?;
         let checkpoints = Checkpoints::open(&directory.join(CHECKPOINTS), recipe.run.keep_last)?;
+        if leads {
+            checkpoints.sweep()?;
+        }
         let latest = checkpoints.latest()?;
         if latest.is_some() && !resume {
             let reason = "holds a run already: pass --resume to go on with it, or choose another directory";
             return Err(Error::file(directory.display(), reason));
+        }
+        if latest.is_some() {
+            same_schedule(&Self::recipe(directory, &[])?, &recipe)?;
         }
         let (files, mut trainer) = prepare(&recipe, device)?;
         let progress = match &latest {
@@ -53,10 +62,26 @@ impl Session {
             None => Progress::default(),
         };
         if leads {
-            let path = directory.join(RECIPE);
-            fs::write(&path, recipe.to_toml()?).map_err(|error| Error::file(path.display(), error))?;
+            // The other ranks may be reading it.
+            replace_file(&directory.join(RECIPE), recipe.to_toml()?.as_bytes())?;
         }
         Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, _lock: lock })
+    }
+
+    /// The run in `directory` at its best checkpoint, or at its latest where none was judged: to be exported, not to be
+    /// gone on with.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a directory without a checkpoint, and those of [`Session::open`].
+    pub fn best(directory: &Path, sets: &[String], device: &Device) -> Result<Self> {
+        let lock = lock(directory)?;
+        let recipe = Self::recipe(directory, sets)?;
+        let checkpoints = Checkpoints::open(&directory.join(CHECKPOINTS), recipe.run.keep_last)?;
+        let best = checkpoints.best().map_or_else(|| checkpoints.latest(), |best| Ok(Some(best)))?;
+        let best = best.ok_or_else(|| Error::file(directory.display(), "holds no checkpoint"))?;
+        let (files, mut trainer) = prepare(&recipe, device)?;
+        let progress = restore(&best, &mut trainer)?;
+        Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, _lock: Some(lock) })
     }
 
     /// The recipe that the run in `directory` was begun with.
@@ -71,10 +96,11 @@ impl Session {
         Vocab::from_tokenizer_json(&self.files.tokenizer_json, &self.files.config)
     }
 
-    /// Writes the trained model, averaged if the run averages, as an f32 bundle.
+    /// Writes the trained model, averaged if the run averages, as an f32 bundle, with the model of image codes that it
+    /// was trained with and the recipe.
     ///
     /// # Errors
-    /// Those of [`write_bundle`].
+    /// Those of [`write_bundle`] and of the model of image codes.
     pub fn export(&self, out: &Path) -> Result<Manifest> {
         let trainer = &self.trainer;
         let (parameters, statistics) = match &trainer.state.average {
@@ -86,7 +112,19 @@ impl Session {
         let config = &self.files.config;
         let order = parameter_shapes(config, &trainer.values(Section::Parameters).device())?;
         let ordered = order.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(Ok);
-        write_bundle(out, &self.files, Precision::F32, ordered)
+        let manifest = write_bundle(out, &self.files, Precision::F32, ordered)?;
+        if let Some(folder) = self.recipe.data.options.get("codes").and_then(|codes| codes.as_str()) {
+            let (config, tensors) = read_vqgan(Path::new(folder))?;
+            let single = |(name, tensor): (String, RawTensor<'static>)| -> Result<(String, RawTensor<'static>)> {
+                let values = tensor.to_f32(&name)?;
+                let tensor = RawTensor::from_f32(&name, tensor.shape, &values)?;
+                Ok((name, tensor))
+            };
+            write_vqgan(&out.join(VQGAN), &config, Precision::F32, tensors.into_iter().map(single))?;
+        }
+        let path = out.join(RECIPE);
+        fs::write(&path, self.recipe.to_toml()?).map_err(|error| Error::file(path.display(), error))?;
+        Ok(manifest)
     }
 }
 
@@ -103,19 +141,39 @@ fn lock(directory: &Path) -> Result<File> {
     }
 }
 
+/// More updates, or fewer, than the run was begun with would bend the fall of its learning rate: whoever wants that has
+/// to say where it ends.
+fn same_schedule(begun: &Recipe, asked: &Recipe) -> Result<()> {
+    let total = |recipe: &Recipe| recipe.update.schedule.total(recipe.update.updates);
+    let (old, new) = (total(begun), total(asked));
+    if old == new || asked.update.schedule.total_updates.is_some() {
+        return Ok(());
+    }
+    let expected = format!("{old}, over which the learning rate of this run falls");
+    let found = format!(
+        "{new}: also set update.schedule.total_updates, to {old} to keep the rate as it was, or to {new} to let it \
+         follow from here on"
+    );
+    Err(Error::option("update.updates", expected, found))
+}
+
 /// A bundle's small files for the model to be trained, and the model on its device.
 pub(super) fn prepare(recipe: &Recipe, device: &Device) -> Result<(BundleFiles, Trainer)> {
     let device = device.clone().autodiff();
-    let generation_config = GenerationConfig::for_all(AnswerOptions {
-        image_size: Some(recipe.model.image_size),
-        ..AnswerOptions::default()
-    })
-    .to_json()?;
+    let generation_config = generation(recipe)?.to_json()?;
     let trainer = |config: &OfaConfig, parameters: &mut dyn Parameters| {
+        let (side, largest) = (recipe.model.image_size, config.image_bucket_size * STEM_STRIDE);
+        if !(1..=largest).contains(&(side as usize)) {
+            return Err(Error::option("model.image_size", format!("1 to {largest} for this model"), side));
+        }
         Trainer::new(config.clone(), recipe.update.clone(), recipe.seed, parameters)
     };
     let (files, trainer) = match &recipe.model.from {
         Some(bundle) => {
+            if bundle.is_file() {
+                let expected = "a bundle's directory; `ofa convert` makes one of a checkpoint";
+                return Err(Error::option("model.from", expected, bundle.display()));
+            }
             let (manifest, files) = read_files(bundle)?;
             let config = recipe.model.config(Some(&files.config))?;
             let mut weights = DeviceWeights::new(&config, device);
@@ -136,6 +194,17 @@ pub(super) fn prepare(recipe: &Recipe, device: &Device) -> Result<(BundleFiles, 
         }
     };
     Ok((files, trainer))
+}
+
+/// How the model wants to be asked once it is trained.
+fn generation(recipe: &Recipe) -> Result<GenerationConfig> {
+    let image_size = Some(recipe.model.image_size);
+    let all = GenerationConfig::for_all(AnswerOptions { image_size, ..AnswerOptions::default() });
+    let prompt_type = recipe.data.options.get("prompt_type");
+    let Some(prompt_type) = prompt_type else { return Ok(all) };
+    let failed = |error: toml::de::Error| Error::file("recipe [data]", error);
+    let prompt_type = Some(prompt_type.clone().try_into().map_err(failed)?);
+    Ok(all.with_task(&recipe.data.kind, AnswerOptions { prompt_type, ..AnswerOptions::default() }))
 }
 
 /// A fresh model's configuration, its vocabulary as large as the files say unless the recipe says otherwise.

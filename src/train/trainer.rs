@@ -1,17 +1,20 @@
 //! The update: passes over batches, one gradient, one step of the optimiser.
 
 use super::batch::Batch;
-use super::loss::{Loss, LossOptions, cross_entropy, cross_entropy_twice};
+use super::loss::{Judged, Loss, LossOptions, cross_entropy, cross_entropy_twice};
 use super::optimizer::{Adam, AdamOptions, Average, Schedule, clip};
 use super::parameters::{Gradient, ParameterMap, Section};
 use super::ranks::Ranks;
+use super::seed::seed_of;
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use crate::model::{OfaModel, Parameters};
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Instant;
 
 /// How updates are made; names and defaults of the original where it has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,11 +92,16 @@ pub struct Updated {
     pub gradient_norm: f32,
     /// False if the gradient was no number, and the weights stay as they were.
     pub stepped: bool,
+    /// On all ranks.
     pub samples: usize,
-    /// Tokens that were judged.
+    /// Tokens that were judged, on all ranks.
     pub tokens: usize,
-    /// For each objective its likelihood a token, negative and in nats.
+    /// For each objective its likelihood a token, negative and in nats, on this rank.
     pub nll: BTreeMap<&'static str, f64>,
+    /// Seconds of the forward passes, on this rank.
+    pub forward: f64,
+    /// Seconds of the backward passes, on this rank.
+    pub backward: f64,
 }
 
 impl Trainer {
@@ -138,14 +146,24 @@ impl Trainer {
         &self.map
     }
 
+    /// Where it trains, without gradients.
+    pub fn device(&self) -> Device {
+        self.state.values.device()
+    }
+
     /// Updates made so far.
     pub fn updates(&self) -> u64 {
         self.state.updates
     }
 
+    /// The model as it is trained, without gradients.
+    pub(super) fn current(&self) -> OfaModel {
+        self.model.valid()
+    }
+
     /// The model for answering: without gradients, and with averaged weights if there are any.
     pub fn model(&self) -> OfaModel {
-        let model = self.model.valid();
+        let model = self.current();
         match &self.state.average {
             None => model,
             Some(Averages { parameters, statistics }) => {
@@ -161,6 +179,18 @@ impl Trainer {
             Section::Parameters => self.state.values.clone(),
             Section::Statistics => self.map.values(&self.model, Section::Statistics),
         }
+    }
+
+    /// A number that two trainers share if their weights and statistics are the same bits.
+    ///
+    /// # Errors
+    /// The device's, when the values cannot be read back.
+    pub async fn fingerprint(&self) -> Result<u64> {
+        let mut hasher = DefaultHasher::new();
+        for section in [Section::Parameters, Section::Statistics] {
+            floats(self.values(section)).await?.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+        }
+        Ok(hasher.finish())
     }
 
     /// Puts the trainer where a checkpoint left it.
@@ -179,25 +209,37 @@ impl Trainer {
         let update = self.state.updates + 1;
         let lr = self.options.schedule.lr(update, self.options.updates);
         // Dropout is a function of the update, so that a resumed run repeats it.
-        self.model.device().seed(mix(self.seed, update, ranks.rank()));
+        self.model.device().seed(seed_of(&[self.seed, update, ranks.rank() as u64]));
+        let statistics = self.values(Section::Statistics);
         let mut totals = Totals::default();
         let mut gradient: Option<Gradient> = None;
         for batches in groups {
-            let Some((sum, size, loss)) = self.group(batches, &mut totals).await? else { continue };
-            let [size, loss] = ranks.sum_pair([size as f64, loss])?;
+            let own = self.group(batches, &mut totals).await?;
+            // Ranks on which nothing of the group fell add up with the others all the same.
+            let summed = own.as_ref().map_or([0.0; 2], |(_, size, loss)| [*size as f64, *loss]);
+            let [size, loss] = ranks.sum_pair(summed)?;
+            if size == 0.0 {
+                continue;
+            }
             totals.loss += loss / size;
+            let sum = own.map_or_else(|| self.map.no_gradient(&self.model), |(sum, _, _)| sum);
             let mean = Gradient { values: sum.values * (1.0 / size), reached: sum.reached };
             gradient = Some(match gradient {
                 Some(gradient) => gradient.plus(mean),
                 None => mean,
             });
         }
-        let gradient =
+        totals.share(ranks)?;
+        let Gradient { values, reached } =
             gradient.ok_or_else(|| Error::option("data", "samples for an update", "none that can be read"))?;
-        let gradient = ranks.sum(gradient).await?;
+        let gradient = Gradient { values: ranks.sum(values).await?, reached: ranks.any(reached)? };
         let norm = gradient.norm().await?;
         ranks.agree("gradient", u64::from(norm.to_bits()))?;
         let stepped = norm.is_finite() && totals.loss.is_finite();
+        // What the norms have observed is averaged; after a bad update it may be no numbers, and is forgotten.
+        let observed = ranks.sum(self.values(Section::Statistics)).await? / ranks.size() as f64;
+        let kept = if stepped { observed } else { statistics };
+        self.model = self.map.load(self.model.clone(), Section::Statistics, &kept);
         if stepped {
             self.step(clip(gradient, norm, self.options.clip_norm), lr);
         } else {
@@ -219,11 +261,15 @@ impl Trainer {
     async fn group(&self, batches: &[Batch], totals: &mut Totals) -> Result<Option<(Gradient, usize, f64)>> {
         let mut sum: Option<(Gradient, usize, f64)> = None;
         for batch in batches.iter().filter(|batch| !batch.is_empty()) {
-            let Loss { loss, sample_size, token_nll, rows, .. } = self.judge(batch).await?;
+            let began = Instant::now();
+            let Loss { loss, sample_size, token_nll, samples, .. } = self.judge(batch).await?;
+            let judged = Instant::now();
             let mut gradients = loss.backward();
             let gradient = self.map.gradient(&self.model, &mut gradients);
             let loss = f64::from(floats(loss).await?.first().copied().unwrap_or(f32::NAN));
-            totals.note(batch, &rows, &floats(token_nll).await?);
+            totals.forward += (judged - began).as_secs_f64();
+            totals.backward += judged.elapsed().as_secs_f64();
+            totals.note(batch, &samples, &floats(token_nll).await?);
             sum = Some(match sum {
                 Some((past, size, sum)) => (past.plus(gradient), size + sample_size, sum + loss),
                 None => (gradient, sample_size, loss),
@@ -235,7 +281,8 @@ impl Trainer {
     async fn judge(&self, batch: &Batch) -> Result<Loss> {
         let (options, update) = (&self.options.loss, self.state.updates as usize);
         let logits = batch.logits(&self.model);
-        let judged = batch.judge(logits, &self.config, update);
+        let masks = batch.constraint_masks(self.config.vocab_size);
+        let judged = Judged { constraint_masks: masks.as_deref(), ..batch.judge(logits, &self.config, update) };
         if options.reg_alpha > 0.0 {
             let again = batch.logits(&self.model);
             return cross_entropy_twice(judged, again, options).await;
@@ -261,14 +308,6 @@ fn is_batch_norm(part: &str) -> bool {
     part == "1" || part.strip_prefix("bn").is_some_and(|number| number.parse::<u8>().is_ok())
 }
 
-/// A seed of its own for every update and rank (splitmix64).
-pub(super) fn mix(seed: u64, update: u64, rank: usize) -> u64 {
-    let mut z = seed ^ update.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (rank as u64).wrapping_mul(0xD1B5_4A32_D192_ED03);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
 #[derive(Default)]
 struct Totals {
     loss: f64,
@@ -276,23 +315,32 @@ struct Totals {
     tokens: usize,
     /// Summed likelihoods and tokens by objective.
     objectives: BTreeMap<&'static str, (f64, usize)>,
+    forward: f64,
+    backward: f64,
 }
 
 impl Totals {
-    fn note(&mut self, batch: &Batch, rows: &[usize], token_nll: &[f32]) {
+    fn note(&mut self, batch: &Batch, samples: &[usize], token_nll: &[f32]) {
         self.samples += batch.len();
-        self.tokens += rows.len();
-        for (row, nll) in rows.iter().zip(token_nll) {
-            let (sum, count) = self.objectives.entry(batch.objectives[*row]).or_default();
+        self.tokens += samples.len();
+        for (sample, nll) in samples.iter().zip(token_nll) {
+            let (sum, count) = self.objectives.entry(batch.objectives[*sample]).or_default();
             *sum += f64::from(*nll);
             *count += 1;
         }
     }
 
+    /// Adds what the other ranks counted. Likelihoods stay those of this rank's samples.
+    fn share(&mut self, ranks: &dyn Ranks) -> Result<()> {
+        let [samples, tokens] = ranks.sum_pair([self.samples as f64, self.tokens as f64])?;
+        (self.samples, self.tokens) = (samples as usize, tokens as usize);
+        Ok(())
+    }
+
     fn updated(self, update: u64, lr: f64, gradient_norm: f32, stepped: bool) -> Updated {
-        let Self { loss, samples, tokens, objectives } = self;
+        let Self { loss, samples, tokens, objectives, forward, backward } = self;
         let nll = objectives.into_iter().map(|(name, (sum, count))| (name, sum / count as f64)).collect();
-        Updated { update, lr, loss, gradient_norm, stepped, samples, tokens, nll }
+        Updated { update, lr, loss, gradient_norm, stepped, samples, tokens, nll, forward, backward }
     }
 }
 

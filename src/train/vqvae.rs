@@ -7,13 +7,14 @@
 use super::checkpoint::named;
 use super::optimizer::{Adam, AdamOptions, Schedule, clip};
 use super::parameters::{ParameterMap, Section};
-use super::trainer::{floats, mix};
+use super::seed::seed_of;
+use super::trainer::floats;
 use crate::config::{CodeChoice, VqganConfig};
 use crate::error::{Error, Result};
 use crate::image::{Normalization, Pixels, normalize};
 use crate::kernels::indices;
 use crate::model::{Parameters, Quantizer, Stored, Vqgan};
-use crate::weights::Tensors;
+use crate::weights::{RawTensor, Tensors};
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,10 @@ impl Default for VqvaeOptions {
         }
     }
 }
+
+/// What a trainer's state holds, row after row; the last counts updates and steps of the optimiser.
+const STATE: [&str; 7] =
+    ["values", "adam.first", "adam.second", "codebook", "codebook.uses", "codebook.sums", "counts"];
 
 /// A model of image codes in training.
 pub struct VqvaeTrainer {
@@ -120,6 +125,63 @@ impl VqvaeTrainer {
         named(&self.map, Section::Parameters, self.map.values(&self.model(), Section::Parameters))
     }
 
+    /// Updates done so far.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// Everything that [`restore`](Self::restore) needs to go on as if nothing had stopped.
+    ///
+    /// # Errors
+    /// The device's, when numbers cannot be read back.
+    pub async fn state(&self) -> Result<Tensors<'static>> {
+        let counts = Tensor::from_data([self.updates as f32, self.adam.steps as f32], &self.values.device());
+        let mut state = Tensors::new();
+        for (name, values) in STATE.into_iter().zip(self.rows().into_iter().chain([counts])) {
+            let values = floats(values).await?;
+            state.push((name.to_owned(), RawTensor::from_f32(name, vec![values.len()], &values)?));
+        }
+        Ok(state)
+    }
+
+    /// Puts the trainer where another of the same configuration was.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] for a row that is missing or of another length.
+    pub fn restore(&mut self, state: &Tensors<'_>) -> Result<()> {
+        let device = self.values.device();
+        let mut rows = Vec::with_capacity(STATE.len());
+        let lengths: Vec<usize> = self.rows().iter().map(|row| row.dims()[0]).chain([2]).collect();
+        for (name, length) in STATE.into_iter().zip(lengths) {
+            let found = state.iter().find(|(known, tensor)| known == name && tensor.shape == [length]);
+            let (_, tensor) = found.ok_or_else(|| {
+                Error::tensor(name, format!("{length} numbers"), "another model of image codes, or damaged")
+            })?;
+            rows.push(tensor.to_f32(name)?);
+        }
+        let row = |at: usize| Tensor::<1>::from_data(rows[at].as_slice(), &device);
+        let shape = self.codebook.sums.dims();
+        self.values = row(0);
+        self.adam.moments = [row(1), row(2)];
+        self.codebook.quantizer = self.codebook.quantizer.clone().with_codebook(row(3).reshape(shape));
+        self.codebook.uses = row(4);
+        self.codebook.sums = row(5).reshape(shape);
+        (self.updates, self.adam.steps) = (rows[6][0] as u64, rows[6][1] as u64);
+        self.model = self.map.load(self.model.clone(), Section::Parameters, &self.values);
+        Ok(())
+    }
+
+    /// The rows of [`STATE`] but the counts.
+    fn rows(&self) -> [Tensor<1>; 6] {
+        let MovingCodebook { quantizer, uses, sums } = &self.codebook;
+        let [first, second] = self.adam.moments.clone();
+        let flat = |table: Tensor<2>| {
+            let count = table.dims().iter().product::<usize>();
+            table.reshape([count])
+        };
+        [self.values.clone(), first, second, flat(quantizer.codebook()), uses.clone(), flat(sums.clone())]
+    }
+
     /// One update on images of one size.
     ///
     /// # Errors
@@ -132,7 +194,7 @@ impl VqvaeTrainer {
         let features = self.model.features(self.model.encode(images.clone()));
         let vectors = features.clone().without_autodiff();
         if self.updates.is_multiple_of(self.options.restart_every.max(1)) {
-            self.codebook.restart(&vectors, self.options.least_use, mix(self.seed, update, 0)).await?;
+            self.codebook.restart(&vectors, self.options.least_use, seed_of(&[self.seed, update])).await?;
         }
         let codes = self.codebook.quantizer.codes(vectors.clone());
         let rows = self.codebook.quantizer.look_up(codes.clone());

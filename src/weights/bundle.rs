@@ -195,19 +195,34 @@ impl Writer {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<FileEntry> {
-        let path = self.directory.join(name);
-        let write = || {
-            let mut file = fs::File::create(&path)?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        };
-        write().map_err(|error| Error::file(path.display(), error))?;
+        write_file(&self.directory.join(name), bytes)?;
         Ok(FileEntry { name: name.to_owned(), size: bytes.len() as u64, sha256: sha256(bytes), chunks: Vec::new() })
     }
 }
 
+/// Writes a file that lasts.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = fs::File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| Error::file(path.display(), error))
+}
+
+/// Puts a file in the place of another, so that whoever reads it finds the old one or the new one, and nothing else.
+#[cfg(feature = "train")]
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".tmp");
+    write_file(unfinished.as_ref(), bytes)?;
+    fs::rename(&unfinished, path).map_err(|error| Error::file(path.display(), error))?;
+    path.parent().into_iter().for_each(sync_directory);
+    Ok(())
+}
+
 /// Makes renames last. Some systems cannot open directories; there the rename alone has to do.
-fn sync_directory(path: &Path) {
+pub(crate) fn sync_directory(path: &Path) {
     if let Ok(directory) = fs::File::open(path) {
         let _ = directory.sync_all();
     }

@@ -60,6 +60,8 @@ pub use bundle::{
     Bundle, BundleFiles, SHARD_LIMIT, read_bundle, read_files, read_listed, read_tensors, sha256, write_bundle,
     write_bundle_with_limit,
 };
+#[cfg(feature = "train")]
+pub(crate) use bundle::{replace_file, sync_directory, write_file};
 #[cfg(feature = "cli")]
 pub use checkpoint::{Checkpoint, Settings, read_checkpoint, read_torch_bytes};
 #[cfg(feature = "cli")]

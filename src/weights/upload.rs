@@ -151,6 +151,10 @@ fn is_side(name: &str) -> bool {
 }
 
 impl Parameters for DeviceWeights {
+    fn joins(&self) -> bool {
+        !self.device.is_autodiff()
+    }
+
     /// A problem is noted and a stand-in given, so that all problems are found.
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
         Ok(self.find(name, shape).unwrap_or_else(|problem| {

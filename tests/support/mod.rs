@@ -1,5 +1,6 @@
 //! What several rooms' tests need.
 
+pub mod ranks;
 pub mod torch;
 
 use std::path::{Path, PathBuf};

@@ -1,13 +1,17 @@
 //! The corpus: what is told of a scene is true of it, by a reader of the texts that knows only the scene's data.
 
+use ofa::config::OfaConfig;
+use ofa::image::Pixels;
 use ofa::task::Inputs;
 use ofa::train::corpus::words::{Category, Colour, Pattern, Relation, Shape, Size};
 use ofa::train::corpus::{
-    HELD_OUT_COUNT, Kind, Noun, Object, Scene, ScenesOptions, TokenizerFiles, World, held_out_relation,
-    is_held_out_pair,
+    Codes, HELD_OUT_COUNT, Kind, Noun, Object, Scene, Scenes, ScenesOptions, TaskWeights, TokenizerFiles, World,
+    held_out_relation, is_held_out_pair, mentions, names,
 };
-use ofa::train::{Example, Reference, Target};
-use std::sync::LazyLock;
+use ofa::train::metrics::mentions::mentioned;
+use ofa::train::{BatchOptions, Draws, Example, Loader, Reference, Target};
+use ofa::vocab::Vocab;
+use std::sync::{Arc, LazyLock};
 
 /// Scenes whose texts are read; a wrong phrasing shows in far fewer.
 const SCENES: u64 = 1500;
@@ -295,7 +299,7 @@ fn boxes_are_as_wide_as_what_is_drawn() {
 
 #[test]
 fn evaluation_asks_every_group_and_what_is_held_out() {
-    let questions: Vec<_> = WORLD.questions(3, 200).collect::<Result<_, _>>().unwrap();
+    let questions: Vec<_> = WORLD.questions(3, 200, 1).collect::<Result<_, _>>().unwrap();
     let groups: std::collections::BTreeSet<_> =
         questions.iter().filter_map(|question| question.group.clone()).collect();
     let known = ["exist", "colour", "shape", "count", "relation", "name", "where", "written", "caption", "grounding"];
@@ -309,6 +313,83 @@ fn evaluation_asks_every_group_and_what_is_held_out() {
             assert_eq!(question.reference, Reference::Texts(vec![HELD_OUT_COUNT.1.to_string()]));
         }
     }
+}
+
+#[test]
+fn every_caption_of_training_mentions_everything_and_not_what_the_next_scene_holds() {
+    let mut wrong = 0;
+    for index in 0..400 {
+        let (scene, examples) = told(index);
+        let next = WORLD.scene(0, index + 1).unwrap().0;
+        for Example { task, target, .. } in examples {
+            let Target::Text(text) = target else { continue };
+            match task.name {
+                "caption" => {
+                    assert_eq!(mentioned(&text, &mentions(&scene)), 1.0, "{text}: {:?}", mentions(&scene));
+                    wrong += usize::from(mentioned(&text, &mentions(&next)) < 1.0);
+                }
+                "region_caption" => {
+                    assert!(scene.objects.iter().any(|object| mentioned(&text, &[names(object)]) == 1.0), "{text}");
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(wrong > 100, "{wrong} captions leave out something of the next scene");
+}
+
+#[test]
+fn tasks_with_codes_show_the_rim_at_twice_the_side_and_train_beside_others() {
+    const CODES: u32 = 64;
+    let tasks = TaskWeights { detect: 1.0, infill_text: 1.0, ..TaskWeights::default() };
+    let options = ScenesOptions { side: 64, nouns: 5, extra_samples: 3.0, tasks, ..ScenesOptions::default() };
+    let world = Arc::new(World::new(ScenesOptions { codes: Some("anywhere".into()), ..options }).unwrap());
+    let (vocab, config) = small_vocab(&world.texts(200).unwrap());
+    let encode = |pixels: &Pixels| {
+        assert_eq!(pixels.size(), (CODES, CODES));
+        Ok(vec![usize::from(pixels.rgb()[0]) % 64; 64])
+    };
+    let codes = Codes { side: CODES, encode: Box::new(encode) };
+    let scenes = Scenes::new(world, Arc::new(vocab), Some(codes));
+    let (mut infilled, mut generated) = (0, 0);
+    for index in 0..40 {
+        for sample in scenes.draw(0, index).unwrap().extra {
+            infilled += usize::from(sample.objective == "infill_image");
+            generated += usize::from(sample.objective == "image_gen");
+            assert_eq!(sample.codes, ["infill_image", "image_gen"].contains(&sample.objective));
+            assert_eq!(sample.target.len() == 64, sample.codes, "{}", sample.objective);
+            let Some(image) = sample.image else { continue };
+            let hidden = sample.objective == "infill_image";
+            assert_eq!(image.width, if hidden { 2 * CODES as usize } else { 64 });
+            let middle = image.values[image.height / 2 * image.width + image.width / 2];
+            assert!(!hidden || middle == 0.0, "{middle}");
+        }
+    }
+    assert!(infilled > 10 && generated > 10, "{infilled} and {generated}");
+    let batch = BatchOptions { draws: 20, ..BatchOptions::default() };
+    let loader = Loader { draws: &scenes, options: &batch, config: &config, seed: 1, rank: (0, 1) };
+    let loaded = loader.load(0).unwrap();
+    assert_eq!(loaded.groups[1].len(), 2, "a batch for each size of images");
+}
+
+#[test]
+fn several_questions_of_a_scene_show_the_same_picture_and_the_first_stays_what_it_is() {
+    let of = |each: usize| WORLD.questions(5, 12, each).collect::<Result<Vec<_>, _>>().unwrap();
+    let (one, several) = (of(1), of(6));
+    assert!(several.len() > 30, "{}", several.len());
+    let scene = |id: &str| id.rsplit_once('-').unwrap().0.to_owned();
+    for question in &several {
+        let first = one.iter().find(|first| scene(&first.id) == scene(&question.id)).unwrap();
+        assert_eq!(question.image, first.image);
+        if question.id == first.id {
+            assert_eq!((&question.inputs, &question.reference), (&first.inputs, &first.reference));
+        } else {
+            assert!(!first.group.as_deref().unwrap().starts_with("held-out"), "{first:?}");
+        }
+    }
+    let captions = several.iter().filter(|question| question.task.name == "caption");
+    assert!(captions.clone().count() > 0);
+    assert!(captions.clone().all(|question| matches!(question.reference, Reference::Mentions(_))));
 }
 
 #[test]
@@ -352,13 +433,7 @@ fn the_tokenizer_reads_back_what_the_world_says() {
     let texts = WORLD.texts(300).unwrap();
     let files = TokenizerFiles::train(&texts, 800).unwrap();
     assert_eq!(files, TokenizerFiles::train(&texts, 800).unwrap());
-    let json = files.tokenizer_json(64, 100).unwrap();
-    let tokenizer: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let text_size = tokenizer["model"]["vocab"]["<mask>"].as_u64().unwrap() as usize + 1;
-    assert!((400..=805).contains(&text_size), "{text_size}");
-    let config = format!(r#"{{"vocab_size": {}, "mask_token_id": {}}}"#, text_size + 164, text_size - 1);
-    let config = micro_config(&config);
-    let vocab = ofa::vocab::Vocab::from_tokenizer_json(&json, &config).unwrap();
+    let (vocab, _) = of_files(&files);
     let (mut ids, mut letters) = (0, 0);
     for text in &texts[..50] {
         let encoded = vocab.encode(text).unwrap();
@@ -369,13 +444,31 @@ fn the_tokenizer_reads_back_what_the_world_says() {
     assert!(ids * 3 < letters, "{ids} ids for {letters} letters");
 }
 
+fn small_vocab(texts: &[String]) -> (Vocab, OfaConfig) {
+    of_files(&TokenizerFiles::train(texts, 800).unwrap())
+}
+
+/// With 64 codes and 100 bins.
+fn of_files(files: &TokenizerFiles) -> (Vocab, OfaConfig) {
+    let json = files.tokenizer_json(64, 100).unwrap();
+    let tokenizer: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let text_size = tokenizer["model"]["vocab"]["<mask>"].as_u64().unwrap() as usize + 1;
+    assert!((400..=805).contains(&text_size), "{text_size}");
+    let changes = serde_json::json!({
+        "vocab_size": text_size + 164, "mask_token_id": text_size - 1, "num_codes": 64, "num_bins": 100,
+        "max_position_embeddings": 128,
+    });
+    let config = micro_config(&changes.to_string());
+    (Vocab::from_tokenizer_json(&json, &config).unwrap(), config)
+}
+
 /// The micro model's configuration with another vocabulary.
-fn micro_config(changes: &str) -> ofa::config::OfaConfig {
+fn micro_config(changes: &str) -> OfaConfig {
     let path = crate::support::goldens().join("micro/config.json");
     let mut config: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let changes: serde_json::Value = serde_json::from_str(changes).unwrap();
     for (key, value) in changes.as_object().unwrap() {
         config[key] = value.clone();
     }
-    ofa::config::OfaConfig::from_json(&config.to_string()).unwrap()
+    OfaConfig::from_json(&config.to_string()).unwrap()
 }

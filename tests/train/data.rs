@@ -1,10 +1,9 @@
-//! Readers, order and loader on small files written here.
+//! Readers and order on small files written here.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ofa::error::{Error, Result};
+use ofa::error::Result;
 use ofa::train::data::*;
-use ofa::train::{Draw, Draws};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -94,7 +93,7 @@ fn json_rows_may_be_structured() {
     assert_eq!(record.numbers("codes").unwrap(), [3, 4]);
 }
 
-fn shard(path: &Path, members: &[(&str, &[u8])]) {
+pub fn shard(path: &Path, members: &[(&str, &[u8])]) {
     let mut tar = tar::Builder::new(std::fs::File::create(path).unwrap());
     for (name, bytes) in members {
         let mut header = tar::Header::new_gnu();
@@ -162,42 +161,4 @@ fn a_list_gives_each_epoch_its_file_and_keeps_the_last_for_evaluation() {
     assert_eq!(files.len(), 2);
     let texts = |epoch| [0, 1].map(|at| files.drawn(1, epoch, at).unwrap().text("text").unwrap());
     assert_eq!((texts(0), texts(1), texts(2)), (["a", "a"].map(Into::into), ["b", "b"].map(Into::into), texts(0)));
-}
-
-/// Slow where it matters, wrong at every tenth.
-struct Numbers;
-
-impl Draws for Numbers {
-    fn len(&self) -> Option<u64> {
-        Some(100)
-    }
-
-    fn draw(&self, _epoch: u64, index: u64) -> Result<Draw> {
-        std::thread::sleep(std::time::Duration::from_micros(997 * (index * 31 % 7)));
-        if index % 10 == 9 { Err(Error::file(format!("x.tsv:{index}"), "bad")) } else { Ok(Draw::default()) }
-    }
-}
-
-#[test]
-fn draws_come_in_order_whatever_the_number_of_workers() {
-    let lenient = SkipLimit { share: 0.2, tolerated: 5 };
-    let positions = |workers| -> (Vec<u64>, Skipped) {
-        let mut loader = Loader::new(workers, lenient).unwrap();
-        let drawn = loader.load(&Numbers, 0, 0..100).unwrap();
-        (drawn.iter().map(|drawn| drawn.position).collect(), loader.skipped().clone())
-    };
-    let (order, skipped) = positions(1);
-    assert!(order.iter().copied().eq((0..100).filter(|at| at % 10 != 9)));
-    assert_eq!((skipped.asked, skipped.count, skipped.reasons[0].as_str()), (100, 10, "x.tsv:9: bad"));
-    assert_eq!(positions(5), (order, skipped));
-
-    let mut strict = Loader::new(2, SkipLimit { share: 0.01, tolerated: 3 }).unwrap();
-    says(strict.load(&Numbers, 0, 0..100), &["10 of 100", "x.tsv:9: bad"]);
-}
-
-#[test]
-fn the_cursor_ends_an_epoch_with_a_short_step() {
-    let mut cursor = Cursor::start(1);
-    let steps: Vec<_> = (0..4).map(|_| cursor.advance(4, Some(6))).collect();
-    assert_eq!(steps, [(0, 0..4), (0, 4..6), (1, 0..4), (1, 4..6)]);
 }

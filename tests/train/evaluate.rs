@@ -163,6 +163,6 @@ fn the_command_line_measures_a_file() {
         serde_json::from_str::<serde_json::Value>(&written).unwrap(),
         serde_json::json!([{ "question_id": 1, "answer": "blue" }, { "question_id": 3, "answer": "blue" }])
     );
-    let message = fail(&["evaluate", "vqa", "--model", &model, "--device", "cpu"], 1);
+    let message = fail(&["evaluate", "vqa", "--model", &model, "--device", "cpu"], 2);
     assert!(message.contains("data"), "{message}");
 }

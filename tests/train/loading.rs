@@ -2,7 +2,7 @@
 
 use super::{Toy, recipe};
 use ofa::config::OfaConfig;
-use ofa::train::{BatchOptions, Loaded, Loader};
+use ofa::train::{Batch, BatchOptions, Loaded, Loader};
 
 fn load(options: &BatchOptions, draws: &Toy, rank: (usize, usize), first: u64) -> Loaded {
     let config = OfaConfig { vocab_size: 500, ..OfaConfig::default() };
@@ -11,8 +11,12 @@ fn load(options: &BatchOptions, draws: &Toy, rank: (usize, usize), first: u64) -
 
 /// The ids of every sample, in order.
 fn targets(loaded: &Loaded) -> Vec<Vec<u32>> {
-    let batches = loaded.groups.iter().flatten();
-    batches.flat_map(|batch| (0..batch.len()).map(|row| batch.target.row(row).to_vec())).collect()
+    let of_batch = |batch: &Batch| {
+        let mut targets = vec![Vec::new(); batch.len()];
+        batch.tokens().iter().for_each(|token| targets[token.sample].push(token.id));
+        targets
+    };
+    loaded.groups.iter().flatten().flat_map(of_batch).collect()
 }
 
 #[test]

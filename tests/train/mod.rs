@@ -4,9 +4,17 @@ mod augment;
 mod corpus;
 mod data;
 mod evaluate;
+mod finetuning;
 mod loading;
 mod metrics;
+#[cfg(feature = "mpi")]
+mod mpirun;
 mod objectives;
+mod pretraining;
+#[cfg(unix)]
+mod processes;
+mod ranks;
+mod recipes;
 mod resuming;
 mod updates;
 mod vqvae;
@@ -82,22 +90,15 @@ impl Draws for Toy {
         }
         let image = Arc::new(PatchImage { width: 32, height: 32, values });
         let answer = if bright { vec![40, 41] } else { vec![50] };
-        let sample = |objective, source: Vec<u32>, image| Sample {
-            objective,
-            image,
-            source,
-            prefix: Vec::new(),
-            target: answer.clone(),
-            unjudged: 0,
-            codes: false,
-            conf: 1.0,
-        };
+        let sample =
+            |objective, source: Vec<u32>, image| Sample { image, ..Sample::new(objective, source, answer.clone()) };
         Ok(Draw {
             main: vec![
                 sample("caption", vec![0, 10, 11, 2], Some(image.clone())),
                 sample("vqa", vec![0, 12, 2], Some(image)),
             ],
             extra: vec![sample("infill_text", vec![0, answer[0], 2], None)],
+            ..Draw::default()
         })
     }
 }

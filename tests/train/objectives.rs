@@ -1,17 +1,24 @@
 //! Rows become samples and questions.
 
-use super::data::{open_kind, png, write};
-use crate::vocab::SMALL;
+use super::data::{open_kind, png, shard, write};
+use crate::vocab::{SMALL, SMALL_JSON, small_config};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
+use ofa::task::PromptType;
 use ofa::train::augment::ImageSizes;
 use ofa::train::data::EpochFiles;
 use ofa::train::objectives::*;
-use ofa::train::{Draw, Draws, Reference};
+use ofa::train::{Batch, Draw, Draws, Reference};
+use ofa::vocab::Vocab;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 const SIZES: ImageSizes = ImageSizes { side: 32, short_side: 40, long_side: 56, extra_side: 64 };
+
+fn small() -> Arc<Vocab> {
+    Arc::new(Vocab::from_tokenizer_json(&SMALL_JSON, &small_config()).unwrap())
+}
 
 /// A draw as text, for comparing and reading.
 fn shown(draw: &Draw) -> Vec<(&'static str, String, String, f32)> {
@@ -24,7 +31,7 @@ fn files(folder: &TempDir, name: &str, kind: &str, text: &str) -> EpochFiles {
 }
 
 /// Sixteen rows of all three kinds, and one each of the others.
-fn pretraining(folder: &TempDir, negatives: Negatives) -> Pretraining<'static> {
+fn pretraining(folder: &TempDir, negatives: Negatives) -> Pretraining {
     let image = URL_SAFE.encode(png(50, 40));
     let row = |at: usize| match at % 3 {
         0 => format!("{at}\t{image}\tA red cat no {at}.\t\t\tcat&&dog\tcoco\tcaption\n"),
@@ -45,7 +52,7 @@ fn pretraining(folder: &TempDir, negatives: Negatives) -> Pretraining<'static> {
         )),
         negatives,
     };
-    Pretraining::new(data, &SMALL, SIZES, 7)
+    Pretraining::new(data, small(), SIZES, 7)
 }
 
 #[test]
@@ -58,12 +65,11 @@ fn eight_rows_give_sixteen_samples_and_a_round_of_the_others() {
     assert_eq!(main.len(), 16);
     assert!(main.iter().all(|one| one.image.as_ref().is_some_and(|image| (image.width, image.height) == (32, 32))));
     let extra: Vec<&str> = draws[0].extra.iter().map(|one| one.objective).collect();
-    assert_eq!(extra, ["text_infilling", "text_infilling", "image_infilling", "detection"]);
+    assert_eq!(extra, ["infill_text", "infill_text", "infill_image", "detect"]);
     assert!(draws[1..].iter().all(|draw| draw.extra.is_empty()));
-    assert!(draws[0].extra.iter().all(|one| one.conf == 2.0 && one.codes == (one.objective == "image_infilling")));
+    assert!(draws[0].extra.iter().all(|one| one.conf == 2.0 && one.codes == (one.objective == "infill_image")));
     let texts = shown(&draws[0]);
-    let texts: BTreeSet<&str> =
-        texts.iter().filter(|one| one.0 == "text_infilling").map(|one| one.2.as_str()).collect();
+    let texts: BTreeSet<&str> = texts.iter().filter(|one| one.0 == "infill_text").map(|one| one.2.as_str()).collect();
     assert_eq!(texts, [" one two three", " four five six seven"].into());
 }
 
@@ -80,7 +86,7 @@ fn draws_are_pure_and_every_objective_appears() {
                 match objective {
                     "caption" => assert!(answer.starts_with(" a red cat no"), "{answer}"),
                     "vqa" => assert!(asked == " what is it" && answer.starts_with(" dog") && conf == 0.75),
-                    "answer_match" => {
+                    "vqa_match" => {
                         assert!(asked.starts_with(" what is the answer to question \" what is it \". is \""))
                     }
                     "grounding" => assert_eq!(answer.matches("<bin_").count(), 4),
@@ -93,7 +99,7 @@ fn draws_are_pure_and_every_objective_appears() {
         }
     }
     let count = |name: &str| seen.iter().filter(|(objective, _)| *objective == name).count();
-    assert_eq!((seen.len(), count("match"), count("answer_match")), (11, 2, 2), "{seen:?}");
+    assert_eq!((seen.len(), count("match"), count("vqa_match")), (11, 2, 2), "{seen:?}");
 }
 
 #[test]
@@ -109,7 +115,7 @@ fn the_originals_files_give_negatives() {
             for (objective, asked, answer, _) in shown(&source.draw(epoch, at).unwrap()) {
                 if (objective, answer.as_str()) == ("match", " no") {
                     captions.insert(asked.split('"').nth(1).unwrap().split(' ').nth(3).map(String::from));
-                } else if (objective, answer.as_str()) == ("answer_match", " no") {
+                } else if (objective, answer.as_str()) == ("vqa_match", " no") {
                     assert!(asked.ends_with("is \" fish \"?"), "{asked}");
                 }
             }
@@ -158,7 +164,93 @@ fn rows_of_each_task_become_questions_and_samples() {
 
     let text = format!("9\ti\tA cat, here!&&One dog\t\t{image}\n");
     let files = files(&folder, "k.tsv", "caption", &text);
-    let tuning = FineTuning::new(rows("caption"), files, &SMALL, 32, 3);
+    let tuning = FineTuning::new(rows("caption"), files, small(), 32, 3, None).unwrap();
     let learnt: BTreeSet<String> = (0..20).map(|epoch| shown(&tuning.draw(epoch, 0).unwrap())[0].2.clone()).collect();
     assert_eq!(learnt, [" A cat here".to_string(), " One dog".to_string()].into());
+}
+
+#[test]
+fn the_same_rows_in_any_form_are_the_same_samples() {
+    let folder = TempDir::new().unwrap();
+    let questions = ["what is it", "is it red", "how many cats"];
+    let image = |row: usize| png(20 + row as u32, 30);
+    let answer = |row: usize| format!("0.25|!+no&&0.5|!+cat {row}");
+    let (mut tsv, mut jsonl) = (String::new(), String::new());
+    let mut members: Vec<(String, Vec<u8>)> = Vec::new();
+    for (row, question) in questions.iter().enumerate() {
+        tsv += &format!("{row}\ti\t{question}\t{}\tcat&&dog\t{}\n", answer(row), URL_SAFE.encode(image(row)));
+        std::fs::write(folder.path().join(format!("{row}.png")), image(row)).unwrap();
+        let mut fields = serde_json::json!({
+            "id": row.to_string(), "question": question, "answer": answer(row), "objects": ["cat", "dog"],
+        });
+        members.push((format!("{row}.png"), image(row)));
+        members.push((format!("{row}.json"), fields.to_string().into_bytes()));
+        fields["image"] = format!("{row}.png").into();
+        jsonl += &format!("{fields}\n");
+    }
+    let members: Vec<(&str, &[u8])> = members.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    shard(&folder.path().join("q.tar"), &members);
+    let paths = [write(&folder, "q.tsv", &tsv), write(&folder, "q.jsonl", &jsonl), folder.path().join("q.tar")];
+    let [tsv, jsonl, tar] = paths.map(|path| {
+        let options = RowOptions { objects: true, ..RowOptions::default() };
+        let files = EpochFiles::new(vec![open_kind(&path, "vqa")]).unwrap();
+        let tuning = FineTuning::new(Rows::new("vqa", options).unwrap(), files, small(), 32, 3, None).unwrap();
+        let draws: Vec<Draw> = (0..5).map(|at| tuning.draw(at / 3, at % 3).unwrap()).collect();
+        let images: Vec<_> = draws.iter().map(|draw| draw.main[0].image.clone().unwrap()).collect();
+        (draws.iter().flat_map(shown).collect::<Vec<_>>(), images)
+    });
+    assert!(tsv.0[0].1.contains(" object: cat dog"), "{:?}", tsv.0);
+    assert!(tsv == jsonl && jsonl == tar, "{:?}\n{:?}\n{:?}", tsv.0, jsonl.0, tar.0);
+}
+
+#[test]
+fn a_closed_set_of_answers_leaves_only_their_tokens() {
+    let folder = TempDir::new().unwrap();
+    let image = URL_SAFE.encode(png(20, 10));
+    let text = format!("1\ti\twhat\t1.0|!+red cat\t\t{image}\n2\ti\twhat\t1.0|!+owl\t\t{image}\n");
+    let files = files(&folder, "q.tsv", "vqa", &text);
+    let answers = ["red cat", "red dog", "blue"].map(String::from).to_vec();
+    let options =
+        RowOptions { answers: Some(answers), prompt_type: Some(PromptType::PrevOutput), ..RowOptions::default() };
+    let tuning = FineTuning::new(Rows::new("vqa", options).unwrap(), files, small(), 32, 3, None).unwrap();
+    let drawn: Vec<_> = (0..2).map(|at| tuning.draw(0, at)).collect();
+    let error = drawn.iter().find_map(|draw| draw.as_ref().err()).expect("owl is no answer").to_string();
+    assert!(error.contains("q.tsv:2") && error.contains("`owl` is not among the answers"), "{error}");
+
+    let draw = drawn.into_iter().find_map(Result::ok).unwrap();
+    let config = small_config();
+    let batch = Batch::new(&draw.main, &config, None, 0).unwrap();
+    let masks = batch.constraint_masks(config.vocab_size).unwrap();
+    let [red, blue] = [" red", " blue"].map(|word| SMALL.encode(word).unwrap());
+    let rows: Vec<Vec<u32>> = masks
+        .chunks(config.vocab_size)
+        .map(|row| (0..).zip(row).filter(|(_, allowed)| **allowed).map(|(id, _)| id).collect())
+        .collect();
+    assert_eq!(rows.len(), batch.tokens().len());
+    let mut first = vec![red[0], blue[0]];
+    first.sort_unstable();
+    first.dedup();
+    assert_eq!(rows[0], first);
+    assert_eq!(rows.last().unwrap(), &[config.eos_token_id]);
+    for (row, token) in rows.iter().zip(batch.tokens()) {
+        assert!(row.contains(&token.id), "{row:?} and {token:?}");
+    }
+}
+
+#[test]
+fn noise_changes_what_the_decoder_reads_and_not_what_it_writes() {
+    let folder = TempDir::new().unwrap();
+    let record = open_kind(&write(&folder, "s.tsv", "a red cat is here\tred cat on the mat\n"), "summary");
+    let record = record.record(0).unwrap();
+    let sample = |noise| {
+        let rows = Rows::new("summary", RowOptions { noise, ..RowOptions::default() }).unwrap();
+        rows.sample(&record, &SMALL, 32, &mut fastrand::Rng::with_seed(1)).unwrap()
+    };
+    let (clean, noisy) = (sample(0.0), sample(0.5));
+    assert_eq!(clean.target, noisy.target);
+    let (clean, noisy) = (clean.previous(0), noisy.previous(0));
+    assert_eq!((clean.len(), clean[0]), (noisy.len(), noisy[0]));
+    let wrong = clean.iter().zip(&noisy).filter(|(right, read)| right != read).count();
+    assert!(0 < wrong && wrong < clean.len() - 1, "{clean:?} {noisy:?}");
+    assert!(noisy[1..].iter().all(|id| (4..SMALL.layout().mask).contains(id)));
 }

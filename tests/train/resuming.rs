@@ -28,7 +28,7 @@ fn bits(values: Tensor<1>) -> Vec<u32> {
     values.into_iter().map(f32::to_bits).collect()
 }
 
-fn everything(trainer: &Trainer) -> [Vec<u32>; 2] {
+pub fn everything(trainer: &Trainer) -> [Vec<u32>; 2] {
     [Section::Parameters, Section::Statistics].map(|section| bits(trainer.values(section)))
 }
 

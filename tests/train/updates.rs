@@ -38,14 +38,15 @@ fn gradients_that_are_no_numbers_change_nothing_and_end_the_run_if_they_go_on() 
     let mut session = session(&recipe(&["update.max_bad_updates=3"]), &run, false).unwrap();
     let good = batch(&session, &Toy::default(), 0);
     let bad = batch(&session, &Toy { infinite_from: Some(0), ..Toy::default() }, 0);
-    let weights = |session: &ofa::train::Session| -> Vec<f32> {
-        session.trainer.values(Section::Parameters).into_data().try_into_vec().unwrap()
+    let numbers = |session: &ofa::train::Session| {
+        [Section::Parameters, Section::Statistics]
+            .map(|section| -> Vec<f32> { session.trainer.values(section).into_data().try_into_vec().unwrap() })
     };
     assert!(update(&mut session, &good).unwrap().stepped);
-    let before = weights(&session);
+    let before = numbers(&session);
     assert!(!update(&mut session, &bad).unwrap().stepped);
     assert!(!update(&mut session, &bad).unwrap().stepped);
-    assert_eq!(weights(&session), before);
+    assert_eq!(numbers(&session), before);
     let error = update(&mut session, &bad).unwrap_err().to_string();
     assert!(error.contains("3 gradients in a row"), "{error}");
 }

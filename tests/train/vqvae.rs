@@ -95,6 +95,28 @@ fn the_same_seed_trains_the_same() {
 }
 
 #[test]
+fn what_stopped_goes_on_to_the_last_bit() {
+    let run = |trainer: &mut VqvaeTrainer, seeds: std::ops::Range<u64>| {
+        seeds.for_each(|seed| {
+            update(trainer, seed);
+        });
+    };
+    let mut straight = trainer(VqvaeOptions { restart_every: 2, ..VqvaeOptions::default() });
+    run(&mut straight, 0..5);
+    let mut stopped = trainer(VqvaeOptions { restart_every: 2, ..VqvaeOptions::default() });
+    run(&mut stopped, 0..3);
+    let state = pollster::block_on(stopped.state()).unwrap();
+    let mut resumed = trainer(VqvaeOptions { restart_every: 2, ..VqvaeOptions::default() });
+    resumed.restore(&state).unwrap();
+    assert_eq!(resumed.updates(), 3);
+    run(&mut resumed, 3..5);
+    assert_eq!(resumed.tensors().unwrap(), straight.tensors().unwrap());
+    assert_eq!(pollster::block_on(resumed.state()).unwrap(), pollster::block_on(straight.state()).unwrap());
+    let error = resumed.restore(&state[1..].to_vec()).unwrap_err();
+    assert!(error.to_string().contains("values"), "{error}");
+}
+
+#[test]
 fn rows_that_nothing_chooses_begin_anew() {
     let codebook = |least_use: f64| {
         let mut trainer = trainer(VqvaeOptions { least_use, restart_every: 1, ..VqvaeOptions::default() });

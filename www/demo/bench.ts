@@ -1,5 +1,6 @@
 import { OFA, OfaError, type Counters, type DeviceChoice, type TextAnswer } from "ofa-web";
 import { el, milliseconds, show } from "./dom";
+import { ways } from "./ways";
 
 interface Run {
   stemMs: number;
@@ -43,6 +44,7 @@ async function main(): Promise<void> {
     greedy.push(await answer(ofa, 1));
     beam5.push(await answer(ofa, 5));
   }
+  const others = address.has("ways") ? await ways(ofa, PICTURE) : {};
   const { device: used, precision, parameters, bytes } = ofa.info;
   await ofa.dispose();
   const of = (list: Run[], pick: (run: Run) => number) => median(list.map(pick));
@@ -57,6 +59,7 @@ async function main(): Promise<void> {
     encoder: of(both, (run) => run.encoderMs),
     greedyToken: of(greedy, (run) => run.msPerToken),
     beam5Token: of(beam5, (run) => run.msPerToken),
+    ...others,
   };
   const result = {
     model: url, device: used, precision, parameters, bytes, runs, userAgent: navigator.userAgent,

@@ -5,6 +5,17 @@ export function el<T extends HTMLElement>(id: string): T {
   return found as T;
 }
 
+/** A new element with these properties and children. */
+export function make<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  properties: Partial<HTMLElementTagNameMap[K]> = {},
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
 export function show(id: string, visible: boolean): void {
   el(id).hidden = !visible;
 }
@@ -17,8 +28,13 @@ export function milliseconds(time: number): string {
   return time < 1000 ? `${Math.round(time)} ms` : `${(time / 1000).toFixed(1)} s`;
 }
 
-/** A number field's value, if it has one. */
-export function numberIn(id: string): number | undefined {
-  const { value, valueAsNumber } = el<HTMLInputElement>(id);
-  return value === "" || Number.isNaN(valueAsNumber) ? undefined : valueAsNumber;
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(share > 0 && share < 0.01 ? 1 : 0)} %`;
+}
+
+/** A canvas that shows an image pixel by pixel. */
+export function canvasOf(image: ImageData): HTMLCanvasElement {
+  const canvas = make("canvas", { width: image.width, height: image.height });
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
+  return canvas;
 }

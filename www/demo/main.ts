@@ -1,37 +1,35 @@
-import { OFA, OfaError, type BundleInput, type CallOptions, type DeviceChoice, type EncodedImage, type Progress, type TextAnswer } from "ofa-web";
-import { bytes, el, milliseconds, numberIn, show } from "./dom";
-import { choosePictures } from "./picture";
+import { OfaError, TASK_IMAGES, type TaskName } from "ofa-web";
+import { showAnswer } from "./answers";
+import { Asking, type Answer } from "./asking";
+import { canvasOf, el, make, show } from "./dom";
+import { Form } from "./form";
+import { fromHash } from "./link";
+import { showAttention } from "./looking";
+import { ModelCard, inWords } from "./model";
+import { PANELS, panelOf, type Panel, type Question } from "./panels";
+import { Pictures } from "./pictures";
+import { Region } from "./region";
+import { share } from "./sharing";
+import { Stage } from "./stage";
+import { Tabs } from "./tabs";
 
-interface Listed {
-  name: string;
-  url: string;
-  size: string;
-  note?: string;
-}
-
-const PHASES: Record<Progress["phase"], string> = {
-  compile: "Compiling", download: "Downloading", verify: "Building the model", upload: "Uploading", ready: "Ready",
-};
-/** Choices of the picker that are not in the list. */
-const FROM_URL = "url";
-const FROM_FOLDER = "folder";
-const NOTES: Record<string, string> = {
-  [FROM_URL]: "The folder of a bundle on a server that allows other sites to read it (CORS).",
-  [FROM_FOLDER]: "The folder that ofa convert or ofa export wrote. It is read in this tab and not uploaded.",
-};
-
-let ofa: OFA | undefined;
-let loading: AbortController | undefined;
 let running: AbortController | undefined;
-let picture: Blob | undefined;
-/** The picture after the stem, and for which size. */
-let encoded: { image: EncodedImage; size: number | undefined } | undefined;
-let listed: Listed[] = [];
+let asking: Asking | undefined;
+/** Whether the question is asked again of every picture, while somebody moves what is on it. */
+let following = false;
+/** What was answered last. */
+let last: { question: Question; answer: Answer } | undefined;
 
-const model = el<HTMLSelectElement>("model");
-const device = el<HTMLSelectElement>("device");
-const question = el<HTMLInputElement>("question");
-const address = new URLSearchParams(location.search);
+const stage = new Stage();
+const region = new Region(stage);
+const form = new Form(region);
+const model = new ModelCard(modelChanged, fail);
+const pictures = new Pictures(pictureChanged, fail);
+const tabs = new Tabs(el("tabs"), el("panel"), PANELS.map(({ id, tab }) => ({ id, label: tab })), panelOpened);
+
+function panel(): Panel {
+  return PANELS.find(({ id }) => id === tabs.current) ?? (PANELS[0] as Panel);
+}
 
 function fail(error: unknown): void {
   const { code, message } = OfaError.from(error);
@@ -42,222 +40,192 @@ function fail(error: unknown): void {
   el("error").scrollIntoView({ block: "nearest" });
 }
 
-function clearError(): void {
+function modelChanged(): void {
+  running?.abort();
+  asking = undefined;
+  update();
+}
+
+function pictureChanged(): void {
+  const picture = pictures.current;
+  if (!picture) return;
+  stage.show(picture.blob, picture.name);
+  following = Boolean(picture.live) && (following || Boolean(last ?? running));
+  running?.abort();
+  asking?.forget();
+  asking = undefined;
+  el("history").replaceChildren();
+  show("history-section", false);
   show("error", false);
+  suggest(picture.questions ?? []);
+  if (!following) return clearAnswer();
+  resetStage();
+  void ask();
 }
 
-function task(): "caption" | "vqa" {
-  return document.querySelector<HTMLInputElement>("input[name=task]:checked")?.value === "vqa" ? "vqa" : "caption";
-}
-
-// ---- model --------------------------------------------------------------------------------------
-
-async function listModels(): Promise<void> {
-  listed = (await (await fetch("models.json")).json()) as Listed[];
-  model.append(
-    ...listed.map(({ name, size }, index) => new Option(`${name} (${size})`, String(index))),
-    new Option("From an address …", FROM_URL),
-    new Option("From a folder …", FROM_FOLDER),
-  );
-  const wanted = address.get("model");
-  if (wanted) {
-    const index = listed.findIndex(({ url }) => url === wanted);
-    model.value = index < 0 ? FROM_URL : String(index);
-    if (index < 0) el<HTMLInputElement>("url").value = wanted;
-  }
-  device.value = ["webgpu", "cpu"].find((kind) => kind === address.get("device")) ?? "auto";
-  modelChosen();
-}
-
-function modelChosen(): void {
-  show("url-label", model.value === FROM_URL);
-  show("folder-label", model.value === FROM_FOLDER);
-  el("model-note").textContent = NOTES[model.value] ?? listed[Number(model.value)]?.note ?? "";
-}
-
-function bundle(): BundleInput {
-  if (model.value === FROM_URL) {
-    const url = el<HTMLInputElement>("url").value.trim();
-    if (!url) throw new OfaError("option", "Enter the address of a bundle: the folder that holds manifest.json");
-    return url;
-  }
-  if (model.value === FROM_FOLDER) {
-    const files = el<HTMLInputElement>("folder").files;
-    if (!files?.length) throw new OfaError("option", "Choose the folder of a bundle: it holds manifest.json");
-    return { files };
-  }
-  return listed[Number(model.value)]?.url ?? "";
-}
-
-async function load(): Promise<void> {
-  loading?.abort();
-  const controller = (loading = new AbortController());
-  clearError();
-  await ofa?.dispose();
-  ofa = encoded = undefined;
-  show("badge", false);
-  show("reason", false);
-  busy();
-  try {
-    const loaded = await OFA.load(bundle(), {
-      device: device.value as DeviceChoice,
-      signal: controller.signal,
-      onProgress: progressShown(),
+/** Questions to begin with, each a button. */
+function suggest(questions: readonly string[]): void {
+  el("suggested").replaceChildren(...questions.map((text) => {
+    const button = make("button", { type: "button", textContent: text });
+    button.addEventListener("click", () => {
+      tabs.select("ask");
+      form.write({ task: "vqa", inputs: { text }, options: {} });
+      update();
+      void ask();
     });
-    ofa = loaded;
-    const { device: found, precision, parameters, bytes: size } = loaded.info;
-    el("badge").textContent = `${found.kind === "webgpu" ? "WebGPU" : "CPU"} · ${precision} · ${(parameters / 1e6).toFixed(1)} M parameters · ${bytes(size)}`;
-    el("badge").title = found.name;
-    show("badge", true);
-    el("reason").textContent = found.reason ? `Running on the CPU: ${found.reason}.` : "";
-    show("reason", Boolean(found.reason));
-  } catch (error) {
-    fail(error);
-  } finally {
-    if (loading === controller) loading = undefined;
-    busy();
-  }
+    return button;
+  }));
+  show("suggested", questions.length > 0);
 }
 
-/** Half of the bar is what arrived, half what reached the device: shards go up while others are on their way. */
-function progressShown(): (progress: Progress) => void {
-  const done = { download: 0, upload: 0 };
-  return ({ phase, loaded, total, file }) => {
-    const moving = phase === "download" || phase === "upload";
-    if (moving) done[phase] = loaded / total;
-    el<HTMLProgressElement>("bar").value = phase === "verify" ? 1 : (done.download + done.upload) / 2;
-    const amount = moving ? `${bytes(loaded)} of ${bytes(total)}` : "";
-    el("progress-text").textContent = [PHASES[phase], amount, file].filter(Boolean).join(" · ");
-  };
+function cancel(): void {
+  following = false;
+  running?.abort();
 }
 
-// ---- asking -------------------------------------------------------------------------------------
-
-function options(signal: AbortSignal): CallOptions {
-  const [numBeams, maxLen] = [numberIn("beams"), numberIn("max-len")];
-  return {
-    signal,
-    onToken: ({ text }) => (el("text").textContent = text),
-    ...(numBeams !== undefined && { numBeams }),
-    ...(maxLen !== undefined && { maxLen }),
-  };
+function panelOpened(): void {
+  cancel();
+  form.open(panel());
+  clearAnswer();
 }
 
-async function encodedPicture(model: OFA, signal: AbortSignal): Promise<EncodedImage> {
-  const size = numberIn("image-size");
-  if (encoded && encoded.size === size) return encoded.image;
-  await encoded?.image.free();
-  encoded = undefined;
-  const image = await model.encodeImage(picture as Blob, size === undefined ? { signal } : { signal, imageSize: size });
-  encoded = { image, size };
-  return image;
+/** Takes the last answer away and shows what the panel needs on the picture. */
+function clearAnswer(): void {
+  last = undefined;
+  for (const id of ["answer", "words", "share"]) show(id, false);
+  resetStage();
+  update();
 }
 
-async function ask(): Promise<void> {
-  if (!ofa || !picture || running) return;
+function resetStage(): void {
+  stage.clear();
+  region.show();
+  if (panel().id === "infill") stage.middle(undefined);
+}
+
+/** One piece of work at a time, which Cancel and Escape end. */
+async function work(body: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  if (running) return;
   const controller = (running = new AbortController());
-  const { signal } = controller;
-  clearError();
-  el("text").textContent = "";
-  el("text").classList.add("growing");
-  show("answer", true);
-  show("more", false);
-  busy();
+  show("error", false);
+  update();
   try {
-    const image = await encodedPicture(ofa, signal);
-    const answers = el<HTMLInputElement>("answers").value.split(",").map((text) => text.trim()).filter(Boolean);
-    const answer =
-      task() === "caption"
-        ? await ofa.caption(image, options(signal))
-        : await ofa.vqa(image, question.value, { ...options(signal), ...(answers.length && { answers }) });
-    showAnswer(answer);
+    await body(controller.signal);
   } catch (error) {
-    // After a crash the model is loaded again, without this picture.
-    if (["internal", "device"].includes(OfaError.from(error).code)) encoded = undefined;
-    el("text").textContent = signal.aborted ? "Cancelled." : "";
-    show("answer", signal.aborted);
+    if (!controller.signal.aborted) following = false;
+    else if (!following) el("status").textContent = "Cancelled.";
     fail(error);
   } finally {
     running = undefined;
     el("text").classList.remove("growing");
-    busy();
+    show("growing", false);
+    update();
+    // The picture changed under it.
+    if (following && controller.signal.aborted) void ask();
   }
 }
 
-function showAnswer({ text, alternatives, timings }: TextAnswer): void {
-  el("text").textContent = text || "(an empty answer)";
-  el("alternatives").replaceChildren(...alternatives.map((other) => {
-    const item = document.createElement("li");
-    const score = document.createElement("span");
-    item.textContent = other.text || "(empty)";
-    score.textContent = other.score.toFixed(3);
-    item.append(score);
-    return item;
-  }));
-  const { stemMs, encoderMs, decodeMs, steps } = timings;
-  const rows = [
-    ["Stem, once a picture", milliseconds(stemMs)],
-    ["Encoder", milliseconds(encoderMs)],
-    ["Decoder", `${milliseconds(decodeMs)}, ${steps} steps, ${milliseconds(decodeMs / Math.max(steps, 1))} each`],
-  ];
-  el("timings").replaceChildren(...rows.flatMap(([name = "", value = ""]) => {
-    const [term, detail] = [document.createElement("dt"), document.createElement("dd")];
-    term.textContent = name;
-    detail.textContent = value;
-    return [term, detail];
-  }));
-  show("more", true);
-  const item = document.createElement("li");
-  const asked = document.createElement("q");
-  asked.textContent = task() === "caption" ? "what does the image describe?" : question.value;
-  item.append(asked, ` ${text}`);
-  el("history").prepend(item);
-  show("history-section", true);
+function ask(): Promise<void> {
+  return work(async (signal) => {
+    const { ofa } = model;
+    if (!ofa) return;
+    const { picture: onPicture, draws, id } = panel();
+    const question = form.read();
+    asking ??= new Asking(ofa, pictures.current?.blob);
+    last = undefined;
+    resetStage();
+    // While an answer follows a picture, the one before stands until words of the next one come.
+    if (!following) el("text").replaceChildren();
+    el("text").classList.add("growing");
+    el("status").textContent = "";
+    show("answer", true);
+    for (const name of ["more", "words", "share", "gallery", "malformed"]) show(name, false);
+    const answer = await asking.ask(question, TASK_IMAGES[question.task], {
+      signal,
+      onText: (text) => (el("text").textContent = text),
+      onProgress: (progress) => (el("status").textContent = progress.phase === "ready" ? "" : `Image codes: ${inWords(progress)}`),
+      onPicture: (image) => {
+        el("status").textContent = "Drawing …";
+        if (id === "infill") return stage.middle(image);
+        el("growing").replaceChildren(canvasOf(image));
+        show("growing", true);
+      },
+    });
+    el("status").textContent = "";
+    last = { question, answer };
+    const said = showAnswer(answer, { stage, useDrawing });
+    const asked = question.inputs.text ?? question.inputs.answers?.join(", ") ?? panel().verb.toLowerCase();
+    el("history").prepend(make("li", {}, make("q", { textContent: asked }), ` ${said}`));
+    show("history-section", true);
+    share(question, onPicture ? pictures : undefined);
+    show("look", onPicture && !draws);
+  });
+}
+
+function look(): Promise<void> {
+  return work(async (signal) => {
+    if (!last || !asking) return;
+    const sees = TASK_IMAGES[last.question.task];
+    if (sees) showAttention(await asking.attention(last.question, sees, last.answer, signal), stage);
+  });
+}
+
+function useDrawing(image: ImageData): void {
+  canvasOf(image).toBlob((blob) => {
+    if (!blob) return;
+    pictures.choose({ blob, name: "drawing", file: "drawing.png" });
+    tabs.select("ask");
+  });
 }
 
 /** Shows what can be done now. */
-function busy(): void {
-  show("progress", Boolean(loading));
-  show("cancel-load", Boolean(loading));
-  show("cancel-run", Boolean(running));
-  const asksNothing = task() === "vqa" && !question.value.trim();
+function update(): void {
+  const { picture, verb, about, tasks } = panel();
+  const untaught = model.tasks && tasks.every(({ task }) => !model.tasks?.includes(task));
+  el("about").textContent = untaught ? `${about} This model was not taught this task.` : about;
+  const missing = model.busy ? "The model is loading" : !model.ofa ? "Load a model first" : picture && !pictures.current ? "Choose a picture first" : form.missing();
   const run = el<HTMLButtonElement>("run");
-  run.disabled = !ofa || !picture || Boolean(running) || asksNothing;
-  run.textContent = task() === "vqa" ? "Ask" : "Describe";
-  const missing = loading ? "The model is loading" : !ofa ? "Load a model first" : !picture ? "Choose a picture first" : asksNothing ? "Type a question first" : "";
+  run.textContent = verb;
+  run.disabled = Boolean(missing || running);
   el("hint").textContent = running ? "" : missing;
-  el<HTMLButtonElement>("load").disabled = Boolean(loading);
-  for (const id of ["question-label", "answers-label"]) show(id, task() === "vqa");
+  const outside = picture && pictures.current && !pictures.current.ofScenes ? model.world : undefined;
+  el("world-note").textContent = outside ?? "";
+  show("world-note", Boolean(outside));
+  show("example", !running && form.missing() !== "");
+  show("cancel-run", Boolean(running));
+  el<HTMLButtonElement>("look").disabled = Boolean(running);
 }
 
-// ---- wiring -------------------------------------------------------------------------------------
+/** Opens what a link asks for. */
+async function restore(): Promise<void> {
+  const linked = fromHash(location.hash);
+  await pictures.restore(linked?.picture);
+  if (!linked) return;
+  tabs.select(panelOf(linked.question.task as TaskName)?.id ?? "");
+  form.write(linked.question);
+  update();
+}
 
-model.addEventListener("change", modelChosen);
-el("model-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  void load();
-});
-el("cancel-load").addEventListener("click", () => loading?.abort());
 el("ask-form").addEventListener("submit", (event) => {
   event.preventDefault();
   void ask();
 });
-el("ask-form").addEventListener("input", busy);
-el("cancel-run").addEventListener("click", () => running?.abort());
-document.addEventListener("keydown", ({ key }) => {
-  if (key === "Escape") (running ?? loading)?.abort();
+el("ask-form").addEventListener("input", update);
+el("example").addEventListener("click", () => {
+  form.useExamples();
+  el("run").focus();
 });
-choosePictures((chosen) => {
-  picture = chosen;
-  running?.abort();
-  encoded?.image.free().catch(() => undefined);
-  encoded = undefined;
-  el("history").replaceChildren();
-  for (const id of ["history-section", "answer"]) show(id, false);
-  clearError();
-  busy();
-}, fail);
-if (address.get("task") === "vqa") el<HTMLInputElement>("ask-form").querySelector<HTMLInputElement>("[value=vqa]")?.click();
-busy();
+el("look").addEventListener("click", () => void look());
+el("cancel-run").addEventListener("click", cancel);
+document.addEventListener("keydown", ({ key }) => {
+  if (key !== "Escape") return;
+  if (running) cancel();
+  else model.cancel();
+});
+addEventListener("hashchange", () => {
+  restore().catch(fail);
+});
+tabs.select((PANELS[0] as Panel).id);
+restore().catch(fail);
 // What the page lists is small or was asked for by the address: it is loaded without another click.
-listModels().then(load).catch(fail);
+model.list().then(() => model.load()).catch(fail);

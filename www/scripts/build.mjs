@@ -44,7 +44,7 @@ async function buildDemo() {
       setup: (plugin) => plugin.onResolve({ filter: /^ofa-web$/ }, () => ({ path: "./ofa-web/ofa.js", external: true })),
     }],
   });
-  for (const file of ["index.html", "bench.html", "style.css", "models.json", "models", "samples"]) {
+  for (const file of ["index.html", "bench.html", "style.css", "models.json", "models", "samples", "scene/world.json"]) {
     if (existsSync(`demo/${file}`)) cpSync(`demo/${file}`, `dist-demo/${file}`, { recursive: true });
   }
   cpSync("dist", "dist-demo/ofa-web", { recursive: true });

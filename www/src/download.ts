@@ -22,9 +22,23 @@ export interface DownloadOptions {
 }
 
 /** Fetches a bundle's manifest. */
-export async function fetchManifest(source: Source, signal: AbortSignal): Promise<Manifest> {
+export function fetchManifest(source: Source, signal: AbortSignal): Promise<Manifest> {
+  return manifestOf(source, ["config.json", "tokenizer.json"], signal);
+}
+
+/** Fetches the manifest of a bundle's image codes. */
+export async function fetchCodesManifest(source: Source, signal: AbortSignal): Promise<Manifest> {
+  try {
+    return await manifestOf(source, ["config.json"], signal);
+  } catch (error) {
+    if (!(error instanceof HttpError) || error.status !== 404) throw error;
+    throw new OfaError("file", `${source.describe("manifest.json")} is not there: this bundle has no image codes`, { cause: error });
+  }
+}
+
+async function manifestOf(source: Source, needed: readonly string[], signal: AbortSignal): Promise<Manifest> {
   const bytes = await withRetries(source, signal, () => readAll(source, "manifest.json", signal));
-  return parseManifest(new TextDecoder().decode(bytes), source.describe("manifest.json"));
+  return parseManifest(new TextDecoder().decode(bytes), source.describe("manifest.json"), needed);
 }
 
 /** Fetches and verifies the small files that the model needs before its first shard. */

@@ -1,12 +1,15 @@
 import { ChunkCache, type CacheMode } from "./cache.js";
+import { drawCodes, fetchCodes, preview, type Drawn } from "./codes.js";
 import { countGpuCalls } from "./counters.js";
 import { fetchManifest, fetchShards, fetchSmallFiles } from "./download.js";
 import { OfaError, throwIfAborted } from "./errors.js";
 import type { Rgba } from "./image.js";
 import { probe } from "./probe.js";
-import { FileSource, UrlSource } from "./source.js";
-import type { AnswerOptions, Counters, DeviceChoice, LoadTimings, ModelInfo, Progress, TaskInputs } from "./types.js";
-import { abandonModule, loadWasm, type WasmSession } from "./wasm.js";
+import { FileSource, UrlSource, type Source } from "./source.js";
+import type {
+  AnswerOptions, Attention, Counters, DeviceChoice, LoadTimings, ModelInfo, Progress, StepEvent, TaskInputs,
+} from "./types.js";
+import { abandonModule, loadWasm, type WasmCodes, type WasmSession } from "./wasm.js";
 
 /** What is loaded and how; it crosses the worker boundary. */
 export interface LoadRequest {
@@ -15,13 +18,6 @@ export interface LoadRequest {
   device: DeviceChoice;
   cache: CacheMode;
   counters: boolean;
-}
-
-/** One step of an answer. */
-export interface TokenEvent {
-  event: "token";
-  step: number;
-  text: string;
 }
 
 /** The model, whichever side of the worker boundary it is on. */
@@ -34,9 +30,27 @@ export interface Engine {
     image: number | undefined,
     inputs: TaskInputs,
     options: AnswerOptions,
-    onEvent: (event: TokenEvent) => void,
+    onEvent: (event: StepEvent) => void,
     signal: AbortSignal,
   ): Promise<unknown>;
+  runAll(
+    task: string,
+    image: number | undefined,
+    inputs: TaskInputs[],
+    options: AnswerOptions,
+    signal: AbortSignal,
+  ): Promise<unknown[]>;
+  attention(
+    task: string,
+    image: number,
+    inputs: TaskInputs,
+    options: AnswerOptions,
+    tokens: number[],
+    signal: AbortSignal,
+  ): Promise<Attention>;
+  /** Does nothing if they are loaded. */
+  loadCodes(onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<void>;
+  draw(codes: number[], caption: string | undefined, signal: AbortSignal): Promise<Drawn | undefined>;
   info(): Promise<ModelInfo>;
   dispose(): void;
 }
@@ -44,6 +58,8 @@ export interface Engine {
 /** The model in this thread. */
 export class LocalEngine implements Engine {
   private session: WasmSession | undefined;
+  private bundle: { source: Source; cache: ChunkCache } | undefined;
+  private codes: WasmCodes | undefined;
   private model: ModelInfo | undefined;
   private takeCounters: (() => Counters) | undefined;
   private last: Promise<unknown> = Promise.resolve();
@@ -78,7 +94,10 @@ export class LocalEngine implements Engine {
       throw error;
     }
     this.session = session;
-    const own = JSON.parse(session.info()) as { version: string; vocabSize: number; device: { name: string } };
+    this.bundle = { source, cache };
+    const own = JSON.parse(session.info()) as {
+      version: string; vocabSize: number; codeGrid: number; device: { name: string };
+    };
     this.model = {
       version: own.version,
       device: device.kind === "webgpu" && !device.name ? { ...device, name: own.device.name } : device,
@@ -86,6 +105,7 @@ export class LocalEngine implements Engine {
       parameters: manifest.parameters,
       bytes: total,
       vocabSize: own.vocabSize,
+      codeGrid: own.codeGrid,
       loading,
     };
     onProgress({ phase: "ready", loaded: total, total });
@@ -106,12 +126,17 @@ export class LocalEngine implements Engine {
     image: number | undefined,
     inputs: TaskInputs,
     options: AnswerOptions,
-    onEvent: (event: TokenEvent) => void,
+    onEvent: (event: StepEvent) => void,
     signal: AbortSignal,
   ): Promise<unknown> {
     return this.inTurn(signal, async (session) => {
-      const each = async (event: string) => {
-        onEvent(JSON.parse(event) as TokenEvent);
+      const codes = this.codes;
+      const seen = codes && preview(this.model?.codeGrid ?? 1, (sequence) => drawCodes(session, codes, sequence, undefined));
+      const each = async (json: string) => {
+        const event = JSON.parse(json) as StepEvent;
+        onEvent(event);
+        const picture = await seen?.(event);
+        if (picture) onEvent(picture);
         // Lets the message in that may abort this, and the page paint.
         await macrotask();
         return !signal.aborted;
@@ -121,15 +146,64 @@ export class LocalEngine implements Engine {
     });
   }
 
+  runAll(
+    task: string,
+    image: number | undefined,
+    inputs: TaskInputs[],
+    options: AnswerOptions,
+    signal: AbortSignal,
+  ): Promise<unknown[]> {
+    return this.inTurn(signal, async (session) => {
+      const each = async () => {
+        await macrotask();
+        return !signal.aborted;
+      };
+      const answers = await session.runAll(task, image, JSON.stringify(inputs), JSON.stringify(options), each);
+      return JSON.parse(answers) as unknown[];
+    });
+  }
+
+  attention(
+    task: string,
+    image: number,
+    inputs: TaskInputs,
+    options: AnswerOptions,
+    tokens: number[],
+    signal: AbortSignal,
+  ): Promise<Attention> {
+    return this.inTurn(signal, async (session) => {
+      const given = [JSON.stringify(inputs), JSON.stringify(options)] as const;
+      return JSON.parse(await session.attention(task, image, ...given, Uint32Array.from(tokens))) as Attention;
+    });
+  }
+
+  async loadCodes(onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<void> {
+    const { bundle } = this;
+    if (this.codes || !bundle) return;
+    // Questions are answered while they are on their way.
+    const open = (config: string) => this.inTurn(signal, async (session) => session.openCodes(config));
+    const codes = await guard(() => fetchCodes(open, { ...bundle, signal, onProgress }));
+    // Another call may have been quicker, and the model may be gone.
+    if (this.codes || !this.session) release(codes);
+    else this.codes = codes;
+  }
+
+  draw(codes: number[], caption: string | undefined, signal: AbortSignal): Promise<Drawn | undefined> {
+    return this.inTurn(signal, async (session) => {
+      if (!this.codes) throw new OfaError("internal", "the image codes are not loaded");
+      return drawCodes(session, this.codes, codes, caption);
+    });
+  }
+
   info(): Promise<ModelInfo> {
     if (!this.model) return Promise.reject(new OfaError("internal", "no model is loaded"));
     return Promise.resolve(this.takeCounters ? { ...this.model, counters: this.takeCounters() } : this.model);
   }
 
   dispose(): void {
-    const session = this.session;
-    this.session = undefined;
-    void this.last.catch(() => undefined).then(() => session && release(session));
+    const parts = [this.codes, this.session];
+    this.session = this.codes = undefined;
+    void this.last.catch(() => undefined).then(() => parts.forEach((part) => part && release(part)));
   }
 
   /** One call after the other: the model is one. */
@@ -175,9 +249,9 @@ async function guard<T>(work: () => T | Promise<T>): Promise<T> {
   }
 }
 
-function release(session: WasmSession): void {
+function release(part: { free(): void }): void {
   try {
-    session.free();
+    part.free();
   } catch {
     // A module that trapped cannot clean up; it goes as a whole.
   }

@@ -25,8 +25,8 @@ export interface Manifest {
   files: FileEntry[];
 }
 
-/** Reads and checks a manifest, which may come from anywhere. */
-export function parseManifest(text: string, where: string): Manifest {
+/** Reads and checks a manifest, which may come from anywhere; the `needed` files must be listed. */
+export function parseManifest(text: string, where: string, needed: readonly string[]): Manifest {
   const wrong = (what: string): never => {
     throw new OfaError("manifest", `${where}: not the manifest of a bundle: ${what}`);
   };
@@ -57,7 +57,7 @@ export function parseManifest(text: string, where: string): Manifest {
     }
     return { name: name as string, size: size as number, sha256: sha256 as string, chunks: chunks as string[] };
   });
-  for (const name of ["config.json", "tokenizer.json"]) if (!names.has(name)) wrong(`${name} is not listed`);
+  for (const name of needed) if (!names.has(name)) wrong(`${name} is not listed`);
   if (!files.some(isShard)) wrong("no shard is listed");
   const total = files.reduce((sum, file) => sum + file.size, 0);
   if (total !== object.total_bytes || total > MAX_BYTES) {

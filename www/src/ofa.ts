@@ -4,19 +4,21 @@
  * @packageDocumentation
  */
 import { ChunkCache, type CacheMode } from "./cache.js";
-import { fetchManifest, isCached } from "./download.js";
-import { LocalEngine, type Engine, type LoadRequest, type TokenEvent } from "./engine.js";
+import { fetchCodesManifest, fetchManifest, isCached } from "./download.js";
+import type { Engine, LoadRequest } from "./engine.js";
 import { OfaError, throwIfAborted } from "./errors.js";
 import { toRgba, type ImageInput } from "./image.js";
+import { Loaded } from "./loaded.js";
 import { probe } from "./probe.js";
-import { RemoteEngine } from "./remote.js";
-import { UrlSource } from "./source.js";
+import { CODES, UrlSource } from "./source.js";
 import type {
-  AnswerOptions, DeviceChoice, DeviceInfo, ModelInfo, Progress, StreamEvent, TaskAnswers, TaskInputs, TaskName, TextAnswer,
+  AnswerOptions, Attention, Corners, DeviceChoice, DeviceInfo, Drawing, DrawingsAnswer, ModelInfo, Progress, StepEvent, StreamEvent,
+  TaskAnswers, TaskInputs, TaskName, TextAnswer,
 } from "./types.js";
 
 export { OfaError, type OfaErrorCode } from "./errors.js";
 export type { ImageInput } from "./image.js";
+export { TASK_IMAGES } from "./tasks.gen.js";
 export type * from "./types.js";
 
 export interface LoadOptions {
@@ -38,7 +40,14 @@ export type BundleInput = string | URL | { files: Iterable<File> };
 export interface CallOptions extends AnswerOptions {
   signal?: AbortSignal;
   /** Every step, with the best answer so far. */
-  onToken?: (event: TokenEvent) => void;
+  onToken?: (event: Extract<StepEvent, { event: "token" }>) => void;
+}
+
+export interface DrawOptions extends Omit<CallOptions, "onToken"> {
+  /** What can be seen so far, row by row; of several drawings the first. */
+  onPicture?: (image: ImageData) => void;
+  /** The image codes on their way, which are fetched when something is drawn for the first time. */
+  onProgress?: (progress: Progress) => void;
 }
 
 /** An image after the stem. Ask as many questions of it as you like, then free it. */
@@ -51,17 +60,12 @@ export class EncodedImage {
   }
 }
 
+const ignore = () => undefined;
+const never = () => new AbortController().signal;
+
 /** A loaded model. */
 export class OFA {
-  private disposed = false;
-
-  private constructor(
-    /** Absent between a crash and the next call. */
-    private engine: Promise<Engine> | undefined,
-    private model: ModelInfo,
-    private readonly request: LoadRequest,
-    private readonly worker: boolean,
-  ) {}
+  private constructor(private readonly loaded: Loaded) {}
 
   /**
    * Loads a bundle.
@@ -69,7 +73,7 @@ export class OFA {
    * @throws OfaError `fetch`, `manifest`, `integrity`, `unsupported`, `aborted`, or one of the model's own codes.
    */
   static async load(bundle: BundleInput, options: LoadOptions = {}): Promise<OFA> {
-    const { device = "auto", onProgress, signal, cache = "auto", worker = true, counters = false } = options;
+    const { device = "auto", onProgress = ignore, signal = never(), cache = "auto", worker = true, counters = false } = options;
     throwIfAborted(signal);
     const request: LoadRequest = {
       // A worker resolves relative addresses against its own script.
@@ -79,18 +83,17 @@ export class OFA {
       cache,
       counters,
     };
-    const { engine, model } = await start(request, worker, onProgress, signal);
-    return new OFA(Promise.resolve(engine), model, request, worker);
+    return new OFA(await Loaded.load(request, worker, onProgress, signal));
   }
 
   /** What is loaded, and on which device and why. */
   get info(): ModelInfo {
-    return this.model;
+    return this.loaded.info;
   }
 
   /** {@link info} with fresh counters. */
-  async refreshInfo(): Promise<ModelInfo> {
-    return (this.model = await this.guarded((engine) => engine.info()));
+  refreshInfo(): Promise<ModelInfo> {
+    return this.loaded.refreshInfo();
   }
 
   /** Describes an image. */
@@ -112,7 +115,7 @@ export class OFA {
   /** Describes a region: left, top, right, bottom, from 0 to 1. */
   describeRegion(
     image: ImageInput | EncodedImage,
-    region: [number, number, number, number],
+    region: Corners,
     options: CallOptions = {},
   ): Promise<TaskAnswers["region_caption"]> {
     return this.run("region_caption", image, { region }, options);
@@ -153,28 +156,72 @@ export class OFA {
     return this.run("infill_text", undefined, { text }, options);
   }
 
+  /** Draws pictures of a caption, `numBeams` of them. Of several, the one that the model thinks fits best comes first. */
+  generateImage(caption: string, options: DrawOptions = {}): Promise<DrawingsAnswer> {
+    return this.drawings("image_gen", undefined, { text: caption }, options);
+  }
+
+  /** Draws the middle of an image, which the model does not see. */
+  infillImage(image: ImageInput | EncodedImage, options: DrawOptions = {}): Promise<DrawingsAnswer> {
+    return this.drawings("infill_image", image, {}, options);
+  }
+
   /** Any task by its name. */
-  async run<T extends TaskName>(
+  run<T extends TaskName>(
     task: T,
     image: ImageInput | EncodedImage | undefined,
     inputs: TaskInputs = {},
     options: CallOptions = {},
   ): Promise<TaskAnswers[T]> {
-    const { signal = new AbortController().signal, onToken = () => undefined, ...answerOptions } = options;
-    return this.guarded(async (engine) => {
-      if (image === undefined || image instanceof EncodedImage) {
-        if (image && image.owner !== engine) {
-          throw new OfaError("option", "the encoded image belongs to another model, or to this one before it was loaded again");
-        }
-        return engine.run(task, image?.handle, inputs, answerOptions, onToken, signal) as Promise<TaskAnswers[T]>;
-      }
-      const handle = await engine.encodeImage(task, await toRgba(image, signal), size(answerOptions), signal);
-      try {
-        return (await engine.run(task, handle, inputs, answerOptions, onToken, signal)) as TaskAnswers[T];
-      } finally {
-        engine.freeImage(handle).catch(() => undefined);
-      }
-    });
+    const { onToken = ignore, ...rest } = options;
+    return this.ask(task, image, inputs, rest, (event) => event.event === "token" && onToken(event));
+  }
+
+  /** Many questions of one image, or of none, in batches: the answers are those of {@link run} one by one, sooner. */
+  runAll<T extends TaskName>(
+    task: T,
+    image: ImageInput | EncodedImage | undefined,
+    inputs: TaskInputs[],
+    options: Omit<CallOptions, "onToken"> = {},
+  ): Promise<TaskAnswers[T][]> {
+    const { signal = never(), ...answerOptions } = options;
+    return this.loaded.use((engine) =>
+      withHandle(engine, task, image, answerOptions, signal, async (handle) =>
+        (await engine.runAll(task, handle, inputs, answerOptions, signal)) as TaskAnswers[T][]));
+  }
+
+  /**
+   * Where the model looked as it wrote each word of an answer, which it reads again for this. Inputs and options are
+   * those that the answer was made with.
+   */
+  attention<T extends TaskName>(
+    task: T,
+    image: ImageInput | EncodedImage,
+    inputs: TaskInputs,
+    answer: TaskAnswers[T],
+    options: Omit<CallOptions, "onToken"> = {},
+  ): Promise<Attention> {
+    const { signal = never(), ...answerOptions } = options;
+    return this.loaded.use((engine) =>
+      withHandle(engine, task, image, answerOptions, signal, (handle) =>
+        engine.attention(task, handle as number, inputs, answerOptions, answer.tokens, signal)));
+  }
+
+  /**
+   * Fetches what turns codes into pictures; `generateImage` and `infillImage` do it when they need it.
+   *
+   * @throws OfaError `file` if the bundle has no image codes, and what {@link OFA.load} throws.
+   */
+  loadCodes(options: Pick<LoadOptions, "onProgress" | "signal"> = {}): Promise<void> {
+    const { onProgress = ignore, signal = never() } = options;
+    return this.loaded.use((engine) => engine.loadCodes(onProgress, signal));
+  }
+
+  /** The picture of codes, row after row, which need not all be there; none before the first row is. */
+  async drawCodes(codes: number[], options: Pick<LoadOptions, "onProgress" | "signal"> = {}): Promise<ImageData | undefined> {
+    await this.loadCodes(options);
+    const drawn = await this.loaded.use((engine) => engine.draw(codes, undefined, options.signal ?? never()));
+    return drawn?.image;
   }
 
   /** An answer as it grows. Leaving the loop cancels. */
@@ -186,14 +233,14 @@ export class OFA {
     const controller = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, controller.signal]) : controller.signal;
     const events: StreamEvent<T>[] = [];
-    let wake = () => {};
+    let wake: () => void = ignore;
     let failure: unknown;
     let done = false;
-    const onToken = (event: TokenEvent) => {
+    const onEvent = (event: StepEvent) => {
       events.push(event);
       wake();
     };
-    this.run(task, image, inputs, { ...options, signal, onToken })
+    this.ask(task, image, inputs, { ...options, signal }, onEvent)
       .then((answer) => events.push({ event: "answer", answer }), (error: unknown) => (failure = error))
       .finally(() => {
         done = true;
@@ -214,17 +261,16 @@ export class OFA {
 
   /** Runs the stem over an image, once for any number of questions. */
   async encodeImage(image: ImageInput, options: AnswerOptions & { signal?: AbortSignal; task?: TaskName } = {}): Promise<EncodedImage> {
-    const { signal = new AbortController().signal, task = "caption", ...answerOptions } = options;
-    return this.guarded(async (engine) => {
+    const { signal = never(), task = "caption", ...answerOptions } = options;
+    return this.loaded.use(async (engine) => {
       const handle = await engine.encodeImage(task, await toRgba(image, signal), size(answerOptions), signal);
       return new EncodedImage(engine, handle, () => engine.freeImage(handle));
     });
   }
 
   /** Frees the model and its worker. */
-  async dispose(): Promise<void> {
-    this.disposed = true;
-    await this.engine?.then((engine) => engine.dispose(), () => undefined);
+  dispose(): Promise<void> {
+    return this.loaded.dispose();
   }
 
   /** What the model would run on here; downloads nothing. */
@@ -234,52 +280,73 @@ export class OFA {
 
   /** Whether all weights of a bundle are in the browser's cache. */
   static async isCached(url: string | URL): Promise<boolean> {
-    const manifest = await fetchManifest(new UrlSource(url), new AbortController().signal);
+    const manifest = await fetchManifest(new UrlSource(url), never());
     return isCached(manifest, await ChunkCache.open("auto"));
   }
 
-  /** Removes a bundle's weights from the browser's cache. */
+  /** Removes a bundle's weights, image codes and all, from the browser's cache. */
   static async clearCache(url: string | URL): Promise<void> {
-    const manifest = await fetchManifest(new UrlSource(url), new AbortController().signal);
+    const source = new UrlSource(url);
+    const manifest = await fetchManifest(source, never());
+    const codes = await fetchCodesManifest(source.folder(CODES), never()).catch(ignore);
     const cache = await ChunkCache.open("auto");
-    await Promise.all(manifest.files.flatMap((file) => file.chunks).map((hash) => cache.delete(hash)));
+    const files = [...manifest.files, ...(codes?.files ?? [])];
+    await Promise.all(files.flatMap((file) => file.chunks).map((hash) => cache.delete(hash)));
   }
 
-  /** After a crash, or when the GPU was lost, the model is loaded again before the next call. */
-  private async guarded<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
-    if (this.disposed) throw new OfaError("internal", "the model has been disposed of");
-    const current = (this.engine ??= this.reload());
-    try {
-      return await work(await current);
-    } catch (error) {
-      const failure = OfaError.from(error);
-      if ((failure.code === "internal" || failure.code === "device") && this.engine === current && !this.disposed) {
-        this.engine = undefined;
-        current.then((engine) => engine.dispose(), () => undefined);
-      }
-      throw failure;
+  private ask<T extends TaskName>(
+    task: T,
+    image: ImageInput | EncodedImage | undefined,
+    inputs: TaskInputs,
+    options: Omit<CallOptions, "onToken">,
+    onEvent: (event: StepEvent) => void,
+  ): Promise<TaskAnswers[T]> {
+    const { signal = never(), ...answerOptions } = options;
+    return this.loaded.use((engine) =>
+      withHandle(engine, task, image, answerOptions, signal, async (handle) =>
+        (await engine.run(task, handle, inputs, answerOptions, onEvent, signal)) as TaskAnswers[T]));
+  }
+
+  private async drawings(
+    task: "image_gen" | "infill_image",
+    image: ImageInput | EncodedImage | undefined,
+    inputs: TaskInputs,
+    { onPicture = ignore, onProgress = ignore, ...options }: DrawOptions,
+  ): Promise<DrawingsAnswer> {
+    const { signal = never() } = options;
+    await this.loadCodes({ onProgress, signal });
+    const answer = await this.ask(task, image, inputs, options, (event) => event.event === "picture" && onPicture(event.image));
+    const judged = answer.codes.length > 1 ? inputs.text : undefined;
+    const drawings: Drawing[] = [];
+    for (const [index, codes] of answer.codes.entries()) {
+      const drawn = await this.loaded.use((engine) => engine.draw(codes, judged, signal));
+      if (drawn) drawings.push({ ...drawn, codes, score: answer.scores[index] as number });
     }
-  }
-
-  private async reload(): Promise<Engine> {
-    const { engine, model } = await start(this.request, this.worker);
-    this.model = model;
-    return engine;
+    // The likelier comes first, and stays there among equals.
+    drawings.sort((a, b) => (b.fit ?? 0) - (a.fit ?? 0));
+    return { ...answer, drawings };
   }
 }
 
-async function start(
-  request: LoadRequest,
-  worker: boolean,
-  onProgress: (progress: Progress) => void = () => undefined,
-  signal: AbortSignal = new AbortController().signal,
-): Promise<{ engine: Engine; model: ModelInfo }> {
-  const engine = worker ? new RemoteEngine() : new LocalEngine();
+/** Works with an image that is encoded for this alone, unless it was encoded before. */
+async function withHandle<R>(
+  engine: Engine,
+  task: TaskName,
+  image: ImageInput | EncodedImage | undefined,
+  options: AnswerOptions,
+  signal: AbortSignal,
+  work: (handle: number | undefined) => Promise<R>,
+): Promise<R> {
+  if (image === undefined) return work(undefined);
+  if (image instanceof EncodedImage) {
+    if (image.owner === engine) return work(image.handle);
+    throw new OfaError("option", "the encoded image belongs to another model, or to this one before it was loaded again");
+  }
+  const handle = await engine.encodeImage(task, await toRgba(image, signal), size(options), signal);
   try {
-    return { engine, model: await engine.load(request, onProgress, signal) };
-  } catch (error) {
-    engine.dispose();
-    throw OfaError.from(error);
+    return await work(handle);
+  } finally {
+    engine.freeImage(handle).catch(ignore);
   }
 }
 

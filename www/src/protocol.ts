@@ -1,5 +1,5 @@
-import type { Engine, LoadRequest, TokenEvent } from "./engine.js";
-import type { ErrorMessage, Progress } from "./types.js";
+import type { Engine, LoadRequest } from "./engine.js";
+import type { ErrorMessage, Progress, StepEvent } from "./types.js";
 
 /** The calls that cross into the worker; their arguments are the engine's without callbacks and signals. */
 export interface Calls {
@@ -12,6 +12,21 @@ export interface Calls {
     inputs: Parameters<Engine["run"]>[2],
     options: Parameters<Engine["run"]>[3],
   ];
+  runAll: [
+    task: string,
+    image: number | undefined,
+    inputs: Parameters<Engine["runAll"]>[2],
+    options: Parameters<Engine["runAll"]>[3],
+  ];
+  attention: [
+    task: string,
+    image: number,
+    inputs: Parameters<Engine["attention"]>[2],
+    options: Parameters<Engine["attention"]>[3],
+    tokens: number[],
+  ];
+  loadCodes: [];
+  draw: [codes: number[], caption: string | undefined];
   info: [];
 }
 
@@ -20,6 +35,6 @@ export type ToWorker =
   | { id: number; method: "abort" };
 
 export type FromWorker =
-  | { id: number; event: Progress | TokenEvent }
+  | { id: number; event: Progress | StepEvent }
   | { id: number; result: unknown }
   | { id: number; error: ErrorMessage };

@@ -1,8 +1,9 @@
-import type { Engine, LoadRequest, TokenEvent } from "./engine.js";
+import type { Drawn } from "./codes.js";
+import type { Engine, LoadRequest } from "./engine.js";
 import { OfaError } from "./errors.js";
 import type { Rgba } from "./image.js";
 import type { Calls, FromWorker } from "./protocol.js";
-import type { AnswerOptions, ModelInfo, Progress, TaskInputs } from "./types.js";
+import type { AnswerOptions, Attention, ModelInfo, Progress, StepEvent, TaskInputs } from "./types.js";
 
 interface Pending {
   resolve(value: unknown): void;
@@ -43,10 +44,39 @@ export class RemoteEngine implements Engine {
     image: number | undefined,
     inputs: TaskInputs,
     options: AnswerOptions,
-    onEvent: (event: TokenEvent) => void,
+    onEvent: (event: StepEvent) => void,
     signal: AbortSignal,
   ): Promise<unknown> {
     return this.call("run", [task, image, inputs, options], onEvent, signal);
+  }
+
+  runAll(
+    task: string,
+    image: number | undefined,
+    inputs: TaskInputs[],
+    options: AnswerOptions,
+    signal: AbortSignal,
+  ): Promise<unknown[]> {
+    return this.call("runAll", [task, image, inputs, options], undefined, signal);
+  }
+
+  attention(
+    task: string,
+    image: number,
+    inputs: TaskInputs,
+    options: AnswerOptions,
+    tokens: number[],
+    signal: AbortSignal,
+  ): Promise<Attention> {
+    return this.call<Attention>("attention", [task, image, inputs, options, tokens], undefined, signal);
+  }
+
+  loadCodes(onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<void> {
+    return this.call<void>("loadCodes", [], onProgress, signal);
+  }
+
+  draw(codes: number[], caption: string | undefined, signal: AbortSignal): Promise<Drawn | undefined> {
+    return this.call<Drawn | undefined>("draw", [codes, caption], undefined, signal);
   }
 
   info(): Promise<ModelInfo> {

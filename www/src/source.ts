@@ -1,5 +1,8 @@
 import { OfaError, throwIfAborted } from "./errors.js";
 
+/** The folder of a bundle that holds the model of image codes. It has a manifest of its own. */
+export const CODES = "vqgan";
+
 /** Where a bundle's files come from. */
 export interface Source {
   /** For messages. */
@@ -8,6 +11,8 @@ export interface Source {
   open(name: string, start: number, signal: AbortSignal): Promise<ReadableStream<Uint8Array<ArrayBuffer>>>;
   /** Whether trying again may help. */
   readonly retries: number;
+  /** The files of a folder inside. */
+  folder(name: string): Source;
 }
 
 /** A bundle below a URL: its folder, or its manifest. */
@@ -26,6 +31,10 @@ export class UrlSource implements Source {
 
   describe(name: string): string {
     return new URL(name, this.base).href;
+  }
+
+  folder(name: string): Source {
+    return new UrlSource(new URL(`${name}/`, this.base));
   }
 
   async open(name: string, start: number, signal: AbortSignal): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
@@ -59,17 +68,24 @@ export class FileSource implements Source {
   readonly retries = 0;
   private readonly files: Map<string, File>;
 
-  constructor(files: Iterable<File>) {
-    this.files = new Map([...files].map((file) => [file.name, file]));
+  /** Of what was picked, the files whose innermost folder is `inside`; at the top, those that are not in one of a bundle's. */
+  constructor(private readonly picked: readonly File[], private readonly inside?: string) {
+    const folderOf = (file: File) => file.webkitRelativePath.split("/").at(-2);
+    const here = picked.filter((file) => (inside ? folderOf(file) === inside : folderOf(file) !== CODES));
+    this.files = new Map(here.map((file) => [file.name, file]));
+  }
+
+  folder(name: string): Source {
+    return new FileSource(this.picked, name);
   }
 
   describe(name: string): string {
-    return name;
+    return this.inside ? `${this.inside}/${name}` : name;
   }
 
   async open(name: string, start: number): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
     const file = this.files.get(name);
-    if (!file) throw new HttpError(404, `${name} is not among the ${this.files.size} files of the folder`);
+    if (!file) throw new HttpError(404, `${this.describe(name)} is not among the ${this.picked.length} files of the folder`);
     return file.slice(start).stream() as ReadableStream<Uint8Array<ArrayBuffer>>;
   }
 }

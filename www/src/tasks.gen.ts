@@ -46,3 +46,28 @@ export interface TaskAnswers {
   /** Says whether a text is positive or negative. Given: text. */
   sst2: LabelsAnswer;
 }
+
+/** How each task sees images, null for none: an encoded image serves the tasks that see it alike. */
+export const TASK_IMAGES: Record<keyof TaskAnswers, string | null> = {
+  caption: "480",
+  vqa: "480",
+  vqa_match: "480",
+  grounding: "512",
+  region_caption: "512",
+  detect: "256",
+  entailment: "480",
+  match: "480",
+  classify: "480 imagenet",
+  image_gen: null,
+  infill_image: "256 middle",
+  infill_text: null,
+  ocr: "480",
+  summary: null,
+  cola: null,
+  mnli: null,
+  mrpc: null,
+  qnli: null,
+  qqp: null,
+  rte: null,
+  sst2: null,
+};

@@ -23,6 +23,8 @@ export interface AnswerOptions {
   topP?: number;
   /** Of draws; the same seed gives the same answer. */
   seed?: number;
+  /** What the decoder reads before it answers, where the inputs do not say. */
+  promptType?: "none" | "src" | "prev_output";
 }
 
 /** What a task is given besides the image. */
@@ -124,14 +126,46 @@ export interface CodesAnswer extends Answered {
   malformed?: string;
 }
 
+/** A picture that the model drew. */
+export interface Drawing {
+  image: ImageData;
+  codes: number[];
+  /** What the search ranked its codes by. */
+  score: number;
+  /** How likely the model thinks it, from 0 to 1, that the caption describes the picture, where several were drawn. */
+  fit?: number;
+}
+
+/** What was drawn: the picture that fits best first. */
+export interface DrawingsAnswer extends CodesAnswer {
+  drawings: Drawing[];
+}
+
+/** Where the model looked as it wrote an answer. */
+export interface Attention {
+  /** Patches in a row, and rows: the image is a square grid of them. */
+  columns: number;
+  words: {
+    text: string;
+    /** Each patch's share of the attention, row after row. */
+    weights: number[];
+  }[];
+}
+
 export type { TaskAnswers };
 
 export type TaskName = keyof TaskAnswers;
 
-/** What happens while an answer is made. */
-export type StreamEvent<T extends TaskName = TaskName> =
+/** A step of an answer. */
+export type StepEvent =
   | { event: "token"; step: number; text: string }
-  | { event: "answer"; answer: TaskAnswers[T] };
+  /** Of tasks that draw: the codes so far. */
+  | { event: "codes"; step: number; codes: number[] }
+  /** Of tasks that draw, once the image codes are loaded: what can be seen so far, from the top down. */
+  | { event: "picture"; step: number; image: ImageData };
+
+/** What happens while an answer is made. */
+export type StreamEvent<T extends TaskName = TaskName> = StepEvent | { event: "answer"; answer: TaskAnswers[T] };
 
 export type Phase = "compile" | "download" | "verify" | "upload" | "ready";
 
@@ -162,6 +196,8 @@ export interface ModelInfo {
   /** Bytes of the bundle. */
   bytes: number;
   vocabSize: number;
+  /** Codes in a row of what it draws. */
+  codeGrid: number;
   loading: LoadTimings;
   /** GPU work since the last question, if `counters` was asked for. */
   counters?: Counters;

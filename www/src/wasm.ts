@@ -19,7 +19,32 @@ export interface WasmSession {
     options: string | undefined,
     onEvent: ((event: string) => boolean | Promise<boolean>) | undefined,
   ): Promise<string>;
+  runAll(
+    task: string,
+    image: number | undefined,
+    inputs: string,
+    options: string | undefined,
+    onEvent: ((event: string) => boolean | Promise<boolean>) | undefined,
+  ): Promise<string>;
+  attention(task: string, image: number, inputs: string | undefined, options: string | undefined, tokens: Uint32Array): Promise<string>;
+  openCodes(config: string): WasmCodes;
+  draw(codes: WasmCodes, sequence: Uint32Array, caption: string | undefined): Promise<WasmPicture | undefined>;
   info(): string;
+  free(): void;
+}
+
+/** What turns codes into pictures. */
+export interface WasmCodes {
+  addShard(name: string, bytes: Uint8Array): void;
+  finish(): void;
+  free(): void;
+}
+
+export interface WasmPicture {
+  readonly width: number;
+  readonly height: number;
+  readonly fit: number | undefined;
+  rgba(): Uint8Array;
   free(): void;
 }
 

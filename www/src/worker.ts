@@ -1,7 +1,7 @@
-import { LocalEngine, type TokenEvent } from "./engine.js";
+import { LocalEngine } from "./engine.js";
 import { OfaError } from "./errors.js";
 import type { FromWorker, ToWorker } from "./protocol.js";
-import type { Progress } from "./types.js";
+import type { Progress, StepEvent } from "./types.js";
 
 const engine = new LocalEngine();
 const running = new Map<number, AbortController>();
@@ -26,7 +26,7 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
 };
 
 function call(data: Exclude<ToWorker, { method: "abort" }>, signal: AbortSignal): Promise<unknown> {
-  const onEvent = (event: Progress | TokenEvent) => post({ id: data.id, event });
+  const onEvent = (event: Progress | StepEvent) => post({ id: data.id, event });
   switch (data.method) {
     case "load":
       return engine.load(...data.args, onEvent, signal);
@@ -36,6 +36,14 @@ function call(data: Exclude<ToWorker, { method: "abort" }>, signal: AbortSignal)
       return engine.freeImage(...data.args);
     case "run":
       return engine.run(...data.args, onEvent, signal);
+    case "runAll":
+      return engine.runAll(...data.args, signal);
+    case "attention":
+      return engine.attention(...data.args, signal);
+    case "loadCodes":
+      return engine.loadCodes(onEvent, signal);
+    case "draw":
+      return engine.draw(...data.args, signal);
     case "info":
       return engine.info();
   }

@@ -1,4 +1,5 @@
 // What the browser tests share: a server over the built demo, a browser, a page with the package in it.
+import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 import { homedir } from "node:os";
@@ -22,16 +23,31 @@ export function native(args) {
   return JSON.parse(execFileSync(binary, ["predict", ...args, "--device", "cpu", "--json"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
 }
 
+/** Scores and weights are sums of products of f32 in an order that differs by device. */
+const NEAR = 1e-3;
+
+/** Equal, but for the last digits of fractions. */
+export function alike(found, expected, path = "answer") {
+  if (typeof expected === "number" && !Number.isInteger(expected)) {
+    assert.ok(Math.abs(found - expected) < NEAR, `${path} is ${found}, natively ${expected}`);
+  } else if (typeof expected === "object" && expected !== null) {
+    assert.deepEqual(Object.keys(found ?? {}), Object.keys(expected), path);
+    for (const key of Object.keys(expected)) alike(found[key], expected[key], `${path}.${key}`);
+  } else {
+    assert.deepEqual(found, expected, path);
+  }
+}
+
 export async function startBrowser() {
   const browser = await launch();
   return browser;
 }
 
-/** Serves the demo site, the test bundle at /bundle/ and the goldens at /golden/, with faults. */
-export function startServer(faults = {}) {
+/** Serves the demo site, the test bundle at /bundle/ and the goldens at /golden/, with faults, and `extra` roots. */
+export function startServer(faults = {}, extra = {}) {
   const roots = { "/": join(www, "dist-demo"), "/bundle/": testBundle, "/golden/": goldens, "/pages/": join(www, "test/pages") };
   if (existsSync(tinyBundle)) Object.assign(roots, { "/tiny/": tinyBundle, "/tiny-q8/": `${tinyBundle}-q8` });
-  return serve(roots, { faults });
+  return serve({ ...roots, ...extra }, { faults });
 }
 
 /** A blank page of `server` with `OFA` and `OfaError` in its global scope and errors as plain objects. */

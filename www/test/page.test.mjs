@@ -10,8 +10,11 @@ let browser;
 before(async () => { browser = await startBrowser(); });
 after(() => browser.close());
 
+/** The model whose answers nobody trained: it stays as it is. */
+const SEEDED = "?device=cpu&model=models/seeded/";
+
 /** Opens the page; `body` gets it once it stands. */
-async function visit(body, { query = "?device=cpu", faults = {}, ...context } = {}) {
+async function visit(body, { query = SEEDED, faults = {}, ...context } = {}) {
   const server = await startServer(faults);
   const page = await (await browser.newContext(context)).newPage();
   const problems = [];
@@ -56,12 +59,12 @@ test("a question is asked with the keyboard alone", () =>
       }
       assert.fail(`${selector} cannot be reached with Tab`);
     };
-    await focusOn("#samples button:nth-child(2)");
+    await focusOn("#samples button[title=boat]");
     await page.keyboard.press("Enter");
-    await page.waitForSelector("#samples button:nth-child(2)[aria-pressed=true]");
-    await focusOn("input[name=task]");
+    await page.waitForSelector("#samples button[title=boat][aria-pressed=true]");
+    await focusOn("#tabs [aria-selected=true]");
     await page.keyboard.press("ArrowRight");
-    await focusOn("#question");
+    await focusOn("#field-text");
     await page.keyboard.type("what is it?");
     await page.keyboard.press("Enter");
     await answered(page);
@@ -87,21 +90,21 @@ test("an answer is cancelled", () =>
     await page.evaluate(() => {
       const text = document.querySelector("#text");
       new MutationObserver((_, observer) => {
-        if (!text.textContent) return;
+        if (!text.textContent || !document.querySelector("#cancel-run").checkVisibility()) return;
         observer.disconnect();
         document.querySelector("#cancel-run").click();
       }).observe(text, { childList: true, characterData: true, subtree: true });
     });
     await run(page);
-    await page.waitForFunction(() => document.querySelector("#text").textContent === "Cancelled.");
+    await page.waitForFunction(() => document.querySelector("#status").textContent === "Cancelled.");
     await run(page);
     await answered(page);
   }));
 
 const FAILURES = [
   ["a wrong address", "?device=cpu&model=nowhere/", {}, /nowhere\/manifest\.json.*404.*\(fetch\)/],
-  ["a corrupt byte", "?device=cpu", { ".safetensors": { flip: 5000 } }, /model-00001-of-00001\.safetensors: megabyte 1 of 1 is not what the manifest promises.*\(integrity\)/],
-  ["a missing shard", "?device=cpu", { ".safetensors": { status: 404 } }, /model-00001-of-00001\.safetensors.*404.*\(fetch\)/],
+  ["a corrupt byte", SEEDED, { ".safetensors": { flip: 5000 } }, /model-00001-of-00001\.safetensors: megabyte 1 of 1 is not what the manifest promises.*\(integrity\)/],
+  ["a missing shard", SEEDED, { ".safetensors": { status: 404 } }, /model-00001-of-00001\.safetensors.*404.*\(fetch\)/],
   ["a server that sends a web page", "?device=cpu&model=index.html", {}, /\(fetch\)|\(manifest\)/],
 ];
 for (const [name, query, faults, message] of FAILURES) {
@@ -186,4 +189,12 @@ test("the bench page prints stages and counters as JSON", { timeout: 300_000 }, 
       assert.equal(result.counters.greedy[stage].readbacks, 1, `${stage} is read back once`);
       assert.equal(result.counters.beam5[stage].pipelines, 0, "a warm answer compiles nothing");
     }
+  }));
+
+test("the bench page measures the ways to answer", { timeout: 120_000 }, () =>
+  visit(async (page, server) => {
+    await page.goto(`${server.url}bench.html?device=cpu&runs=1&ways&model=bundle/`);
+    await page.waitForFunction(() => document.querySelector("#result").textContent || !document.querySelector("#error").hidden, undefined, { timeout: 100_000 });
+    const { milliseconds } = JSON.parse(await page.textContent("#result"));
+    for (const way of ["allCandidates", "freeBeamStep", "trieBeamStep", "codes", "picture"]) assert.ok(milliseconds[way] > 0, `${way} took ${milliseconds[way]} ms`);
   }));

@@ -1,38 +1,30 @@
 //! `ofa codes train`: a small model of image codes from nothing.
 
-use crate::config::VqganConfig;
 use crate::device::DeviceChoice;
-use crate::error::{Error, Result};
-use crate::image::{Filter, Pixels, crop, decode, resize, resize_aspect};
-use crate::train::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};
-use crate::weights::{Precision, write_vqgan};
-use std::path::{Path, PathBuf};
+use crate::error::Result;
+use crate::train::corpus::fetched_folder;
+use crate::train::{CodesRecipe, CodesRun, ImageFolder, Pictures, VqvaeUpdated};
+use crate::weights::VQGAN;
+use std::path::PathBuf;
+use std::time::Instant;
 
-/// Trains a small model of image codes (VQ-VAE).
+/// Trains a small model of image codes (VQ-VAE), on scenes drawn on the fly or on a folder of images.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder to write: BUNDLE/vqgan adds image codes to a bundle
+    /// The recipe, a TOML file such as recipes/codes-cpu.toml [default: 512 codes of 8 pixels a side]
+    recipe: Option<PathBuf>,
+    /// The run's directory; in the end its folder vqgan holds the model
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// A directory of JPEG, PNG and WebP files
+    /// A directory of JPEG, PNG and WebP files, in place of scenes
     #[arg(long, value_name = "DIR")]
-    images: PathBuf,
-    #[arg(long, default_value_t = VqvaeOptions::default().updates)]
-    updates: u64,
-    /// Images an update
-    #[arg(long, default_value_t = 8)]
-    batch: usize,
-    /// The side in pixels of the squares that are learned
-    #[arg(long, value_name = "PIXELS", default_value_t = 128)]
-    side: u32,
-    /// config.json of the model [default: 512 codes of 8 pixels a side]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The highest learning rate
-    #[arg(long, default_value_t = VqvaeOptions::default().schedule.lr)]
-    lr: f64,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    images: Option<PathBuf>,
+    /// Change a value of the recipe, `update.updates=500` for instance
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Go on with the run that is in DIR
+    #[arg(long)]
+    resume: bool,
     /// Updates between two lines of progress
     #[arg(long, default_value_t = 100)]
     log_every: u64,
@@ -42,75 +34,39 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let config = match &args.config {
-        None => VqganConfig::small(),
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| Error::file(path.display(), error))?;
-            VqganConfig::from_json(&text)?
+    let mut recipe = CodesRecipe::read(args.recipe.as_deref(), &args.sets)?;
+    let pictures: Box<dyn Pictures> = match &args.images {
+        Some(directory) => {
+            let folder = ImageFolder::open(directory, recipe.seed)?;
+            println!("{}: {} images", directory.display(), folder.count());
+            Box::new(folder)
+        }
+        None => {
+            recipe.data.stickers = recipe.data.stickers.or_else(fetched_folder);
+            let world = recipe.world()?;
+            world.notes().iter().for_each(|note| eprintln!("{note}"));
+            Box::new(world)
         }
     };
-    let mut options = VqvaeOptions { updates: args.updates, ..VqvaeOptions::default() };
-    options.schedule.lr = args.lr;
-    let source = Folder::open(&args.images, args.side)?;
-    println!("{}: {} images", args.images.display(), source.files.len());
+    let last = recipe.update.updates;
     pollster::block_on(async {
         let (device, report) = DeviceChoice::from_name(&args.device)?.open().await?;
         println!("device: {} ({})", report.kind, report.name);
-        let mut trainer = VqvaeTrainer::new(config, options, args.seed, &device)?;
-        let mut random = fastrand::Rng::with_seed(args.seed);
-        for _ in 0..args.updates {
-            let images = (0..args.batch.max(1)).map(|_| source.draw(&mut random)).collect::<Result<Vec<_>>>()?;
-            let VqvaeUpdated { update, lr, reconstruction, commitment, codes } = trainer.update(&images).await?;
-            if update == 1 || update.is_multiple_of(args.log_every.max(1)) || update == args.updates {
+        let mut run = CodesRun::open(recipe, &args.out, &device, args.resume)?;
+        let (started, before) = (Instant::now(), run.trainer.updates());
+        let said = |updated: &VqvaeUpdated| {
+            let VqvaeUpdated { update, lr, reconstruction, commitment, codes } = updated;
+            if *update == before + 1 || update.is_multiple_of(args.log_every.max(1)) || *update == last {
+                let each = started.elapsed().as_secs_f64() / (update - before) as f64;
                 println!(
-                    "update {update}/{}  lr {lr:.1e}  reconstruction {reconstruction:.4}  commitment {commitment:.4}  \
-                     {codes} codes used",
-                    args.updates
+                    "update {update}/{last}  lr {lr:.1e}  reconstruction {reconstruction:.4}  commitment \
+                     {commitment:.4}  {codes} codes used  {each:.2} s each"
                 );
             }
-        }
-        let tensors = trainer.tensors()?.into_iter().map(Ok);
-        let manifest = write_vqgan(&args.out, trainer.config(), Precision::F32, tensors)?;
-        println!("{}: {} parameters", args.out.display(), manifest.parameters);
+            Ok(())
+        };
+        let manifest = run.go(pictures.as_ref(), said).await?;
+        println!("{}: {} parameters", args.out.join(VQGAN).display(), manifest.parameters);
         Ok(())
     })
-}
-
-/// Squares of the images in a directory.
-struct Folder {
-    files: Vec<PathBuf>,
-    side: u32,
-}
-
-impl Folder {
-    fn open(directory: &Path, side: u32) -> Result<Self> {
-        let failed = |error: std::io::Error| Error::file(directory.display(), error);
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(directory).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-            if ["jpg", "jpeg", "png", "webp"].iter().any(|known| extension == *known) {
-                files.push(path);
-            }
-        }
-        if files.is_empty() {
-            return Err(Error::file(directory.display(), "no JPEG, PNG or WebP file in it"));
-        }
-        // Whatever order the system lists them in, a seed draws the same.
-        files.sort();
-        Ok(Self { files, side })
-    }
-
-    /// The middle of a random image.
-    fn draw(&self, random: &mut fastrand::Rng) -> Result<Pixels> {
-        let path = &self.files[random.usize(0..self.files.len())];
-        let read = || {
-            let bytes = std::fs::read(path).map_err(|error| Error::file(path.display(), error))?;
-            let pixels = decode(&bytes)?;
-            let (width, height) = resize_aspect(pixels.size(), self.side, None);
-            let resized = resize(&pixels, width, height, Filter::Lanczos)?;
-            crop(&resized, ((width - self.side) / 2, (height - self.side) / 2), self.side, self.side)
-        };
-        read().map_err(|error| Error::file(path.display(), error))
-    }
 }

@@ -19,7 +19,6 @@ pub type Element = &'static str;
 pub const F32: Element = "f32";
 pub const F32X4: Element = "vec4<f32>";
 pub const U32: Element = "u32";
-pub const U32X4: Element = "vec4<u32>";
 
 /// A shader and what it is launched with.
 pub struct Launch {
@@ -102,6 +101,15 @@ impl Launch {
         self
     }
 
+    /// A new tensor that is written, all of it.
+    pub fn makes<const D: usize>(self, name: &'static str, element: Element, shape: [usize; D]) -> (Self, Tensor<D>) {
+        let first = self.tensors.first().expect("a kernel reads something");
+        let (client, device) = (first.client.clone(), first.device.clone());
+        let new = empty_device_contiguous_dtype(client, device, Shape::from(shape.to_vec()), DType::F32);
+        let tensor = Tensor::from_primitive::<CubeBackend>(new.clone());
+        (self.binds(name, element, true, new), tensor)
+    }
+
     /// Runs `groups` workgroups, which write all of a new tensor bound under `name`.
     pub fn into_new<const D: usize>(
         self,
@@ -110,11 +118,9 @@ impl Launch {
         shape: [usize; D],
         groups: [usize; 3],
     ) -> Tensor<D> {
-        let first = self.tensors.first().expect("a kernel reads something");
-        let (client, device) = (first.client.clone(), first.device.clone());
-        let new = empty_device_contiguous_dtype(client, device, Shape::from(shape.to_vec()), DType::F32);
-        self.binds(name, element, true, new.clone()).run(groups);
-        Tensor::from_primitive::<CubeBackend>(new)
+        let (launch, tensor) = self.makes(name, element, shape);
+        launch.run(groups);
+        tensor
     }
 
     /// Runs `groups` workgroups.

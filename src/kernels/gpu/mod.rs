@@ -1,6 +1,11 @@
 //! Kernels for GPUs, written in WGSL: what a browser runs is what a native adapter runs.
 
+mod adapter;
+mod attention;
+mod best;
 mod launch;
+mod norm;
+mod product;
 mod rows;
 mod weights;
 
@@ -8,6 +13,11 @@ use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 use burn_cubecl::CubeDevice;
 
+pub use adapter::set_software;
+pub use attention::{Slots, attention, attention_in_table, remembers};
+pub use best::{Found, best};
+pub use norm::residual_norm;
+pub use product::{Convolution, Finish, convolve, linear, linear_into};
 pub use rows::packed_rows;
 
 /// Whether the kernels of this room run on `device`: any adapter of WebGPU. Training keeps plain operations, which have
@@ -23,3 +33,6 @@ fn grid(invocations: usize, width: usize) -> [usize; 3] {
     let rows = groups.div_ceil(LONGEST);
     [groups.div_ceil(rows), rows, 1]
 }
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests;

@@ -1,6 +1,6 @@
 // Four weights of row `row`, from column 4 · quad on.
 fn weight4(row: u32, quad: u32) -> vec4<f32> {
-    let index = row * QUADS + quad;
+    let index = row * numbers.quads + quad;
     let group = unpack2x16float(scales[index / GROUP_QUADS]);
     var code: vec4<f32>;
     if BITS == 8u {

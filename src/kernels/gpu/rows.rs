@@ -1,7 +1,7 @@
 //! Rows of packed matrices.
 
 use super::launch::{F32X4, Launch, U32};
-use super::weights::packed;
+use super::weights::with_packed;
 use crate::kernels::packed::PackedWeight;
 use burn::tensor::{DType, Tensor, TensorData};
 
@@ -14,7 +14,7 @@ pub fn packed_rows(weight: &PackedWeight, numbers: &[u32]) -> Tensor<2> {
     let numbers = Tensor::from_data(TensorData::new(numbers.to_vec(), [count]), (&weight.device(), DType::U32));
     let quads = weight.columns / 4;
     let launch = Launch::new("rows", include_str!("rows.wgsl"), [64, 1, 1]);
-    packed(launch, weight).reads_words("rows", U32, numbers).number("count", count).number("quads", quads).into_new(
+    with_packed(launch, weight).reads_words("rows", U32, numbers).number("count", count).into_new(
         "found",
         F32X4,
         [count, weight.columns],

@@ -259,13 +259,20 @@ pub fn is_pair(kind: Kind) -> bool {
     matches!(kind, Kind::Shape { shape, colour, .. } if held_out::pair(colour, shape))
 }
 
+/// Half of the longer side of what is called so, and how much that varies.
+pub fn radius_of(size: Size) -> (f32, f32) {
+    match size {
+        Size::Small => (0.095, 0.01),
+        Size::Medium => (0.15, 0.014),
+        Size::Large => (0.23, 0.025),
+    }
+}
+
 fn radius(kind: Kind, size: Size, rng: &mut Rng) -> f32 {
     let (middle, spread) = match (kind, size) {
         // A letter takes the same room whatever the word.
         (Kind::Sign { word }, _) => (0.075 * word.word().len() as f32 + 0.06, 0.02),
-        (_, Size::Small) => (0.095, 0.01),
-        (_, Size::Medium) => (0.15, 0.014),
-        (_, Size::Large) => (0.23, 0.025),
+        (_, size) => radius_of(size),
     };
     middle + spread * (rng.f32() * 2.0 - 1.0)
 }

@@ -2,8 +2,8 @@
 //!
 //! Read `words` and `nouns` (what there is), `scene` (a picture as data), `compose` (random scenes), `render`,
 //! `describe` (noun phrases), `statement` (captions), `ask` (questions), `tell` (examples of every task),
-//! `world` (all of it together), `scenes` (as a source of training samples), `files` and `tokenizer`. `held_out` lists what training never
-//! shows.
+//! `world` (all of it together), `probe`, `mention` and `infill` (what evaluation asks and expects), `scenes` (as a
+//! source of training samples), `files`, `palette` (for a scene maker) and `tokenizer`. `held_out` lists what training never shows.
 //!
 //! Invariant: every text follows from the scene's data alone, and is true of it.
 
@@ -13,9 +13,13 @@ mod describe;
 mod drawing;
 mod files;
 mod held_out;
+mod infill;
+mod mention;
 mod nouns;
 mod options;
 mod outline;
+mod palette;
+mod probe;
 mod render;
 mod scene;
 mod scenes;
@@ -27,8 +31,11 @@ pub mod words;
 mod world;
 
 pub use held_out::{COUNT as HELD_OUT_COUNT, HeldOut, pair as is_held_out_pair, relation as held_out_relation};
+pub use infill::infilled_shapes;
+pub use mention::{mentions, names};
 pub use nouns::Noun;
 pub use options::{Level, ScenesOptions, TaskWeights};
+pub use palette::Palette;
 pub use scene::{Kind, Light, Object, Scene};
 pub use scenes::Scenes;
 pub use stickers::fetched_folder;

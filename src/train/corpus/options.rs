@@ -26,6 +26,8 @@ pub struct ScenesOptions {
     pub held_out_style: Option<Style>,
     /// The folder that `make stickers` fills; the crate's own drawings are used for sets that it lacks.
     pub stickers: Option<PathBuf>,
+    /// The folder of the model of image codes; without it there are no tasks with codes.
+    pub codes: Option<PathBuf>,
     /// The share of pictures with a sign, where there is room for one.
     pub signs: f32,
     /// Samples about each picture.
@@ -68,6 +70,7 @@ impl Default for ScenesOptions {
             styles: None,
             held_out_style: None,
             stickers: None,
+            codes: None,
             signs: 0.1,
             samples: 4,
             extra_samples: 0.5,

@@ -15,11 +15,11 @@ use resvg::tiny_skia::{
 /// Pixels of a pattern's tile.
 const TILE: u32 = 16;
 /// How often a background's pattern repeats along a side.
-const GROUND_REPEATS: f32 = 9.0;
+pub const GROUND_REPEATS: f32 = 9.0;
 /// A shape's pattern repeats after this share of its half side.
-const SHAPE_REPEAT: f32 = 0.55;
+pub const SHAPE_REPEAT: f32 = 0.55;
 /// The width of a shape's rim, as a share of its half side.
-const RIM: f32 = 0.07;
+pub const RIM: f32 = 0.07;
 
 /// What pictures are drawn with.
 #[derive(Debug)]

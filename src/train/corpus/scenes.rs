@@ -33,6 +33,7 @@ impl Draws for Scenes {
     fn draw(&self, epoch: u64, index: u64) -> Result<Draw> {
         let Told { main, extra } = self.world.told(epoch, index, self.codes.as_ref())?;
         let side = self.world.options().side;
-        Ok(Draw { main: samples(&main, &self.vocab, side)?, extra: samples(&extra, &self.vocab, side)? })
+        let (main, extra) = (samples(&main, &self.vocab, side)?, samples(&extra, &self.vocab, side)?);
+        Ok(Draw { main, extra, ..Draw::default() })
     }
 }

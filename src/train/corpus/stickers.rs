@@ -63,12 +63,43 @@ fn side() -> f32 {
 }
 
 impl IconSet {
-    fn svg(&self, name: &str) -> Option<String> {
-        let icon = self.icons.get(name).or_else(|| self.icons.get(&self.aliases.get(name)?.parent))?;
-        let (width, height) = (icon.width.unwrap_or(self.width), icon.height.unwrap_or(self.height));
-        let names = r#"xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink""#;
-        Some(format!(r#"<svg {names} width="{width}" height="{height}">{}</svg>"#, icon.body))
+    fn read(name: &str, text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|error| Error::file(name, error))
     }
+
+    fn icon(&self, name: &str) -> Option<&Icon> {
+        self.icons.get(name).or_else(|| self.icons.get(&self.aliases.get(name)?.parent))
+    }
+
+    fn svg(&self, name: &str) -> Option<String> {
+        let icon = self.icon(name)?;
+        let (width, height) = (icon.width.unwrap_or(self.width), icon.height.unwrap_or(self.height));
+        Some(svg(&format!(r#"width="{width}" height="{height}""#), &icon.body))
+    }
+}
+
+fn svg(attributes: &str, body: &str) -> String {
+    let names = r#"xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink""#;
+    format!("<svg {names} {attributes}>{body}</svg>")
+}
+
+/// The drawings of nouns in a style that the crate ships, as SVGs that their visible parts fill.
+///
+/// # Errors
+/// [`Error::File`] for a drawing that cannot be read.
+pub fn vectors(style: Style, nouns: &[Noun]) -> Result<Vec<(Noun, String)>> {
+    let Some(text) = committed(style) else { return Ok(Vec::new()) };
+    let set = IconSet::read(style.word(), text)?;
+    let mut drawn = Vec::new();
+    for &noun in nouns {
+        let (Some(icon), Some(whole)) = (set.icon(noun.slug()), set.svg(noun.slug())) else { continue };
+        let failed = |why: String| Error::file(style.word(), format!("{}: {why}", noun.slug()));
+        let ([x, y], side) = visible(&tree(&whole).map_err(failed)?).map_err(failed)?;
+        let view = [x - side / 2.0, y - side / 2.0, side, side].map(|at| format!("{at:.2}")).join(" ");
+        // A size of their own, because some browsers draw no SVG without one.
+        drawn.push((noun, svg(&format!(r#"width="256" height="256" viewBox="{view}""#), &icon.body)));
+    }
+    Ok(drawn)
 }
 
 /// The drawings of some nouns in some styles.
@@ -103,7 +134,7 @@ impl Stickers {
             let text = path.map(read).transpose()?;
             whole &= text.is_some();
             let Some(text) = text.as_deref().or(committed(style)) else { continue };
-            let set: IconSet = serde_json::from_str(text).map_err(|error| Error::file(&name, error))?;
+            let set = IconSet::read(&name, text)?;
             let listed: Vec<Noun> = Noun::all().take(nouns).collect();
             let drawn = listed.par_iter().map(|noun| {
                 let svg = set.svg(noun.slug());
@@ -148,16 +179,9 @@ impl Stickers {
 impl Sticker {
     /// The drawing's visible part, centred in its square and filling it.
     fn draw(svg: &str, side: u32) -> std::result::Result<Self, String> {
-        let tree = usvg::Tree::from_str(svg, &usvg::Options::default()).map_err(|error| error.to_string())?;
-        let whole = tree.size().width().max(tree.size().height());
-        let scale = MEASURE as f32 / whole;
-        let draft = render(&tree, MEASURE, Transform::from_scale(scale, scale))?;
-        let [left, top, right, bottom] = Outline::of(&draft).region([0.5, 0.5], 0.5, 0.0);
-        if left >= right || top >= bottom {
-            return Err("nothing is to be seen".to_owned());
-        }
-        let scale = side as f32 / ((right - left).max(bottom - top) * whole);
-        let centre = [(left + right) / 2.0 * whole, (top + bottom) / 2.0 * whole];
+        let tree = tree(svg)?;
+        let (centre, whole) = visible(&tree)?;
+        let scale = side as f32 / whole;
         let half = side as f32 / 2.0;
         let fitted = Transform::from_row(scale, 0.0, 0.0, scale, half - scale * centre[0], half - scale * centre[1]);
         let mut copies = vec![render(&tree, side, fitted)?];
@@ -173,6 +197,23 @@ impl Sticker {
         let enough = self.copies.iter().rev().find(|copy| copy.width() as f32 >= side);
         enough.unwrap_or(&self.copies[0])
     }
+}
+
+fn tree(svg: &str) -> std::result::Result<usvg::Tree, String> {
+    usvg::Tree::from_str(svg, &usvg::Options::default()).map_err(|error| error.to_string())
+}
+
+/// The centre and the side of the square around a drawing's visible part.
+fn visible(tree: &usvg::Tree) -> std::result::Result<([f32; 2], f32), String> {
+    let whole = tree.size().width().max(tree.size().height());
+    let scale = MEASURE as f32 / whole;
+    let draft = render(tree, MEASURE, Transform::from_scale(scale, scale))?;
+    let [left, top, right, bottom] = Outline::of(&draft).region([0.5, 0.5], 0.5, 0.0);
+    if left >= right || top >= bottom {
+        return Err("nothing is to be seen".to_owned());
+    }
+    let centre = [(left + right) / 2.0 * whole, (top + bottom) / 2.0 * whole];
+    Ok((centre, (right - left).max(bottom - top) * whole))
 }
 
 fn render(tree: &usvg::Tree, side: u32, transform: Transform) -> std::result::Result<Pixmap, String> {

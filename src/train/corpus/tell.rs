@@ -7,8 +7,8 @@ use super::options::{ScenesOptions, TaskWeights};
 use super::scene::{Object, Scene};
 use super::statement::Statement;
 use crate::error::Result;
-use crate::image::Pixels;
-use crate::task::{self, Inputs};
+use crate::image::{Pixels, crop};
+use crate::task::{self, Inputs, Task};
 use crate::train::sample::{Example, Target};
 use fastrand::Rng;
 use std::sync::Arc;
@@ -18,11 +18,21 @@ const TRIES: usize = 12;
 /// The share of a text's words that are masked.
 const MASKED: f32 = 0.3;
 const MASK: &str = "<mask>";
-/// What a model that fills in the middle of an image sees there: the middle of the channel's range.
-const UNSEEN: u8 = 128;
 
-/// Image codes of a picture, in raster order.
-pub type Codes = Box<dyn Fn(&Pixels) -> Result<Vec<usize>> + Send + Sync>;
+/// What makes image codes.
+pub struct Codes {
+    /// Pixels of the side that codes stand for.
+    pub side: u32,
+    /// The codes of a picture of this side, in raster order.
+    pub encode: Box<dyn Fn(&Pixels) -> Result<Vec<usize>> + Send + Sync>,
+}
+
+/// Codes of a scene's pictures, which `draw` makes at any side.
+#[derive(Clone, Copy)]
+pub struct Coder<'a> {
+    pub codes: &'a Codes,
+    pub draw: &'a dyn Fn(u32) -> Result<Pixels>,
+}
 
 /// What training is told of a scene: about the picture, and beside it (reference §6.1).
 #[derive(Debug, Clone, Default)]
@@ -39,7 +49,8 @@ pub struct Teller<'a> {
     pub nouns: &'a [Noun],
     /// Whether what training never says may be said.
     pub held_out: bool,
-    pub codes: Option<&'a Codes>,
+    /// Without it there are no tasks with codes.
+    pub coder: Option<Coder<'a>>,
 }
 
 impl TaskWeights {
@@ -87,7 +98,7 @@ impl Teller<'_> {
         let main = self.several(&options.tasks.main(), options.samples, rng)?;
         let whole = options.extra_samples.trunc();
         let number = whole as usize + usize::from(rng.f32() < options.extra_samples - whole);
-        let extra = self.several(&options.tasks.extra(self.codes.is_some()), number, rng)?;
+        let extra = self.several(&options.tasks.extra(self.coder.is_some()), number, rng)?;
         Ok(Told { main, extra })
     }
 
@@ -114,11 +125,11 @@ impl Teller<'_> {
     /// Those of the codes, and of a task that is not in the table.
     pub fn example(&self, name: &str, rng: &mut Rng) -> Result<Option<Example>> {
         let task = task::find(name)?;
-        let Some((inputs, target)) = self.posed(name, rng)? else { return Ok(None) };
-        let mut image = self.image.filter(|_| task.image.is_some()).cloned();
-        if name == "infill_image" {
-            image = image.map(|image| without_middle(&image).map(Arc::new)).transpose()?;
+        if task.image.is_some_and(|rule| rule.hide_middle) {
+            return self.coder.map(|coder| coder.infilling(task)).transpose();
         }
+        let Some((inputs, target)) = self.posed(name, rng)? else { return Ok(None) };
+        let image = self.image.filter(|_| task.image.is_some()).cloned();
         Ok(Some(Example { task, inputs, image, target, conf: 1.0 }))
     }
 
@@ -139,13 +150,12 @@ impl Teller<'_> {
                 let whole = self.caption(rng);
                 Some((text(masked(&whole, rng)), Target::Text(whole)))
             }
-            "infill_image" => match (self.codes, self.image) {
-                (Some(codes), Some(image)) => Some((Inputs::default(), Target::Codes(codes(&middle(image)?)?))),
-                _ => None,
-            },
-            "image_gen" => match (self.codes, self.image) {
-                (Some(codes), Some(image)) => Some((text(self.caption(rng)), Target::Codes(codes(image)?))),
-                _ => None,
+            "image_gen" => match self.coder {
+                Some(Coder { codes, draw }) => {
+                    let picture = draw(codes.side)?;
+                    Some((text(self.caption(rng)), Target::Codes((codes.encode)(&picture)?)))
+                }
+                None => None,
             },
             _ => None,
         })
@@ -185,6 +195,17 @@ impl Teller<'_> {
     }
 }
 
+impl Coder<'_> {
+    /// The picture of which only the rim is shown, and the codes of its middle: half of it each way (reference §5.3).
+    fn infilling(&self, task: &'static Task) -> Result<Example> {
+        let side = self.codes.side;
+        let whole = (self.draw)(2 * side)?;
+        let middle = crop(&whole, (side / 2, side / 2), side, side)?;
+        let target = Target::Codes((self.codes.encode)(&middle)?);
+        Ok(Example { task, inputs: Inputs::default(), image: Some(Arc::new(whole)), target, conf: 1.0 })
+    }
+}
+
 fn yes(is: bool) -> Target {
     Target::Text(if is { "yes" } else { "no" }.to_owned())
 }
@@ -203,26 +224,4 @@ fn masked(text: &str, rng: &mut Rng) -> String {
     let start = rng.usize(..=words.len() - length);
     let kept = [&words[..start], &[MASK], &words[start + length..]].concat();
     kept.join(" ")
-}
-
-/// The sides of the middle part: half of the image each way (reference §5.3).
-fn middle_range(side: u32) -> std::ops::Range<usize> {
-    let quarter = side as usize / 4;
-    quarter..side as usize - quarter
-}
-
-fn middle(image: &Pixels) -> Result<Pixels> {
-    let (columns, rows) = (middle_range(image.width()), middle_range(image.height()));
-    let width = image.width() as usize;
-    let rgb = rows.clone().flat_map(|y| &image.rgb()[(y * width + columns.start) * 3..(y * width + columns.end) * 3]);
-    Pixels::from_rgb(columns.len() as u32, rows.len() as u32, rgb.copied().collect())
-}
-
-fn without_middle(image: &Pixels) -> Result<Pixels> {
-    let (columns, rows) = (middle_range(image.width()), middle_range(image.height()));
-    let (width, mut rgb) = (image.width() as usize, image.rgb().to_vec());
-    for y in rows {
-        rgb[(y * width + columns.start) * 3..(y * width + columns.end) * 3].fill(UNSEEN);
-    }
-    Pixels::from_rgb(image.width(), image.height(), rgb)
 }

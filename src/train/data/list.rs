@@ -2,6 +2,7 @@
 
 use super::{Jsonl, Kind, Record, Records, Shards, Tsv};
 use crate::error::{Error, Result};
+use crate::train::seed::seed_of;
 use std::path::{Path, PathBuf};
 
 /// Opens whatever lies at a path: `.tsv`, `.jsonl`, a `.tar` shard, or a folder of shards.
@@ -96,7 +97,7 @@ impl EpochFiles {
     pub fn drawn(&self, seed: u64, epoch: u64, position: u64) -> Result<Record> {
         let file = self.of(epoch);
         let pass = position / file.len();
-        let order = super::Order::new(file.len(), super::seed_of(&[seed, pass]), epoch);
+        let order = super::Order::new(file.len(), seed_of(&[seed, pass]), epoch);
         file.record(order.at(position))
     }
 }

@@ -1,13 +1,12 @@
 //! Files of training data: TSV, JSONL with images beside it, WebDataset shards.
 //!
 //! Read `kind` (which fields the rows of a file have), `record` (one row, its fields by name), the three readers
-//! `tsv`, `jsonl` and `shards` over `lines`, `order` (who comes when), `list` (one file an epoch) and `loader`.
+//! `tsv`, `jsonl` and `shards` over `lines`, `order` (who comes when) and `list` (one file an epoch).
 
 mod jsonl;
 mod kind;
 mod lines;
 mod list;
-mod loader;
 mod order;
 mod record;
 mod shards;
@@ -17,8 +16,7 @@ pub use jsonl::Jsonl;
 pub use kind::{KINDS, Kind};
 pub use lines::Lines;
 pub use list::{DataList, EpochFiles, open};
-pub use loader::{Cursor, Drawn, Loader, SkipLimit, Skipped};
-pub use order::{Order, item_random, seed_of};
+pub use order::{Order, item_random};
 pub use record::{ImageData, Record};
 pub use shards::Shards;
 pub use tsv::Tsv;

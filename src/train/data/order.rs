@@ -1,24 +1,13 @@
 //! Who comes when, and with which luck: pure functions of seed, epoch and position.
 
+use crate::train::seed::{scramble, seed_of};
+
 /// Rounds of the network below; four make a good shuffle, two more cost nothing beside reading a row.
 const ROUNDS: usize = 6;
-
-/// One number out of several, each bit of it depending on all of theirs.
-pub fn seed_of(parts: &[u64]) -> u64 {
-    parts.iter().fold(0x9e37_79b9_7f4a_7c15, |hash, part| scramble(hash ^ scramble(*part)))
-}
 
 /// The random numbers of one position of an epoch.
 pub fn item_random(seed: u64, epoch: u64, position: u64) -> fastrand::Rng {
     fastrand::Rng::with_seed(seed_of(&[seed, epoch, position]))
-}
-
-/// SplitMix64's finaliser.
-fn scramble(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 /// A shuffle of `0..len` that holds nothing in memory: a Feistel network over the next power of four, walked until it

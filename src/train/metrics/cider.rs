@@ -1,8 +1,10 @@
 //! CIDEr-D: how much a caption resembles what several people wrote, by n-grams weighted by how telling they are.
 
 use super::words::{Counts, mean, ngrams};
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// N-grams of up to this many words.
 const ORDERS: usize = 4;
@@ -35,6 +37,16 @@ impl DocumentFrequencies {
         all
     }
 
+    /// Reads `{"images": N, "counts": {"a dog": n, …}}`.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it is something else.
+    pub fn read(path: &Path) -> Result<Self> {
+        let failed = |error: &dyn std::fmt::Display| Error::file(path.display(), error);
+        let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
+        serde_json::from_slice(&bytes).map_err(|error| failed(&error))
+    }
+
     /// The logarithm of the inverse frequency.
     fn weight(&self, ngram: &str) -> f64 {
         let count = self.counts.get(ngram).copied().unwrap_or(0).max(1);
@@ -56,8 +68,17 @@ pub fn self_critical_rewards(
     references: &[String],
     frequencies: &DocumentFrequencies,
 ) -> Vec<f64> {
+    advantages(&ended_scores(hypotheses, references, frequencies))
+}
+
+/// CIDEr-D of each of an image's hypotheses as self-critical training has it.
+pub fn ended_scores(hypotheses: &[String], references: &[String], frequencies: &DocumentFrequencies) -> Vec<f64> {
     let references: Vec<String> = references.iter().map(|text| ended(text)).collect();
-    let scores: Vec<f64> = hypotheses.iter().map(|text| cider_d(&ended(text), &references, frequencies)).collect();
+    hypotheses.iter().map(|text| cider_d(&ended(text), &references, frequencies)).collect()
+}
+
+/// How much larger each score is than the mean of the others.
+pub fn advantages(scores: &[f64]) -> Vec<f64> {
     let total: f64 = scores.iter().sum();
     let others = scores.len().saturating_sub(1).max(1) as f64;
     scores.iter().map(|score| score - (total - score) / others).collect()

@@ -9,6 +9,8 @@ use crate::train::{Draw, Draws, PatchImage, Sample};
 use crate::vocab::Vocab;
 use std::sync::Arc;
 
+/// What rows about images are for.
+pub(super) const PRETRAINED: &str = "caption, qa or visual_grounding";
 /// So many rows about images bring one round of the other files.
 const ROUND: u64 = 8;
 /// Texts a round.
@@ -31,18 +33,23 @@ pub struct PretrainingData {
 }
 
 /// Pretraining of all objectives (reference §6.1).
-pub struct Pretraining<'a> {
+pub struct Pretraining {
     data: PretrainingData,
-    writer: Writer<'a>,
+    vocab: Arc<Vocab>,
     starts: WordStarts,
     sizes: ImageSizes,
     seed: u64,
 }
 
-impl<'a> Pretraining<'a> {
+impl Pretraining {
     /// Order, augmentation and negatives follow from `seed`.
-    pub fn new(data: PretrainingData, vocab: &'a Vocab, sizes: ImageSizes, seed: u64) -> Self {
-        Self { data, writer: Writer::new(vocab), starts: WordStarts::new(vocab), sizes, seed }
+    pub fn new(data: PretrainingData, vocab: Arc<Vocab>, sizes: ImageSizes, seed: u64) -> Self {
+        let starts = WordStarts::new(&vocab);
+        Self { data, vocab, starts, sizes, seed }
+    }
+
+    fn writer(&self) -> Writer<'_> {
+        Writer::new(&self.vocab)
     }
 
     fn about_image(&self, record: &Record, epoch: u64, random: &mut fastrand::Rng) -> Result<Vec<Sample>> {
@@ -50,7 +57,7 @@ impl<'a> Pretraining<'a> {
             "caption" => self.captioned(record, epoch, random),
             "qa" => self.questioned(record, epoch, random),
             "visual_grounding" => self.grounded(record, random),
-            other => Err(record.fail(format!("`task`: expected caption, qa or visual_grounding, found {other}"))),
+            other => Err(record.fail(format!("`task`: expected {PRETRAINED}, found {other}"))),
         }
     }
 
@@ -58,13 +65,13 @@ impl<'a> Pretraining<'a> {
         let (caption, objects) = (record.text("caption")?, record.texts("objects")?);
         let dataset = record.text("dataset").unwrap_or_default();
         let image = self.sizes.about_text(record.pixels()?, random)?;
-        let mut samples = vec![self.writer.caption(&caption, &dataset)?];
+        let mut samples = vec![self.writer().caption(&caption, &dataset)?];
         if random.bool() {
-            samples.push(self.writer.matching(&caption, true)?);
+            samples.push(self.writer().matching(&caption, true)?);
         } else {
             let another = |random: &mut fastrand::Rng| Ok(self.another(epoch, random)?.text("caption").ok());
             let negative = self.data.negatives.caption(&caption, &objects, &another, random)?;
-            samples.extend(negative.map(|negative| self.writer.matching(&negative, false)).transpose()?);
+            samples.extend(negative.map(|negative| self.writer().matching(&negative, false)).transpose()?);
         }
         Ok(with_image(samples, image))
     }
@@ -73,9 +80,9 @@ impl<'a> Pretraining<'a> {
         let question = record.text("question")?;
         let (answer, conf) = most_trusted(record.answers("answer")?);
         let image = self.sizes.about_text(record.pixels()?, random)?;
-        let mut samples = vec![self.writer.question(&question, &answer, conf)?];
+        let mut samples = vec![self.writer().question(&question, &answer, conf)?];
         if random.bool() {
-            samples.push(self.writer.answer_matching(&question, &answer, conf, true)?);
+            samples.push(self.writer().answer_matching(&question, &answer, conf, true)?);
         } else {
             let another = |random: &mut fastrand::Rng| {
                 let other = self.another(epoch, random)?;
@@ -83,7 +90,7 @@ impl<'a> Pretraining<'a> {
                 Ok(other.answers("answer").ok().filter(|_| questions).map(|answers| most_trusted(answers).0))
             };
             let negative = self.data.negatives.answer(&answer, conf, &another, random)?;
-            let wrong = negative.map(|wrong| self.writer.answer_matching(&question, &wrong, conf, false));
+            let wrong = negative.map(|wrong| self.writer().answer_matching(&question, &wrong, conf, false));
             samples.extend(wrong.transpose()?);
         }
         Ok(with_image(samples, image))
@@ -97,8 +104,8 @@ impl<'a> Pretraining<'a> {
         let Picture { pixels, boxes } = self.sizes.about_region(picture, random)?;
         let mut samples = Vec::new();
         for (corners, phrase) in &boxes {
-            samples.push(self.writer.grounding(phrase, *corners)?);
-            samples.push(self.writer.region_caption(phrase, *corners)?);
+            samples.push(self.writer().grounding(phrase, *corners)?);
+            samples.push(self.writer().region_caption(phrase, *corners)?);
         }
         Ok(with_image(samples, patches(&pixels)))
     }
@@ -114,7 +121,7 @@ impl<'a> Pretraining<'a> {
         if let Some(texts) = &self.data.texts {
             for text in 0..TEXTS {
                 let record = texts.drawn(self.seed, epoch, TEXTS * round + text)?;
-                let sample = self.writer.text_infilling(&record.text("text")?, &self.starts, random);
+                let sample = self.writer().text_infilling(&record.text("text")?, &self.starts, random);
                 samples.push(sample.map_err(|error| record.explain(error))?);
             }
         }
@@ -136,7 +143,7 @@ impl<'a> Pretraining<'a> {
             return Err(record.fail(format!("`codes`: expected {side} x {side}, found {}", codes.len())));
         }
         let image = Some(Arc::new(self.sizes.without_middle(&record.pixels()?)?));
-        Ok(Sample { image, ..self.writer.image_infilling(&codes)? })
+        Ok(Sample { image, ..self.writer().image_infilling(&codes)? })
     }
 
     fn detected(&self, record: &Record, random: &mut fastrand::Rng) -> Result<Sample> {
@@ -145,11 +152,11 @@ impl<'a> Pretraining<'a> {
         if boxes.is_empty() {
             return Err(record.fail("`boxes`: none of them lies in the image"));
         }
-        Ok(Sample { image: Some(Arc::new(patches(&pixels))), ..self.writer.detection(&boxes)? })
+        Ok(Sample { image: Some(Arc::new(patches(&pixels))), ..self.writer().detection(&boxes)? })
     }
 }
 
-impl Draws for Pretraining<'_> {
+impl Draws for Pretraining {
     fn len(&self) -> Option<u64> {
         Some(self.data.main.len())
     }
@@ -163,7 +170,7 @@ impl Draws for Pretraining<'_> {
             0 => self.round(epoch, index / ROUND, &mut random)?,
             _ => Vec::new(),
         };
-        Ok(Draw { main, extra })
+        Ok(Draw { main, extra, ..Draw::default() })
     }
 }
 

@@ -5,15 +5,17 @@ use crate::image::Pixels;
 use crate::task::find;
 use crate::task::{Constraint, Inputs, PromptType, Task};
 use crate::train::data::{Kind, Record, Records};
-use crate::train::{Example, Question, Reference, Sample, Target, samples};
+use crate::train::{Example, Question, Reference, Rewarded, Sample, Target, samples};
 use crate::vocab::{Vocab, clean};
 use std::sync::Arc;
 
 /// Words that the original's scripts keep of captions to be learnt.
-const CAPTION_WORDS: usize = 20;
+pub const CAPTION_WORDS: usize = 20;
 /// Words that are kept of a summary, and tokens of an answer.
 const SUMMARY_WORDS: usize = 30;
 const ANSWER_TOKENS: usize = 30;
+/// Ids below this are no text.
+const SPECIALS: u32 = 4;
 
 /// How rows are read.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,11 +30,20 @@ pub struct RowOptions {
     pub caption: bool,
     /// Words kept of captions.
     pub caption_words: usize,
+    /// The share of tokens that the decoder reads wrong in training.
+    pub noise: f64,
 }
 
 impl Default for RowOptions {
     fn default() -> Self {
-        Self { prompt_type: None, answers: None, objects: false, caption: false, caption_words: CAPTION_WORDS }
+        Self {
+            prompt_type: None,
+            answers: None,
+            objects: false,
+            caption: false,
+            caption_words: CAPTION_WORDS,
+            noise: 0.0,
+        }
     }
 }
 
@@ -53,6 +64,15 @@ impl Rows {
 
     pub fn task(&self) -> &'static Task {
         self.task
+    }
+
+    /// The only answers there are, in ids; none if anything may be answered.
+    ///
+    /// # Errors
+    /// Those of [`Task::candidates`].
+    pub fn candidates(&self, vocab: &Vocab) -> Result<Option<Vec<Vec<u32>>>> {
+        let open = self.task.constraint == Constraint::Answers;
+        self.task.candidates(self.options.answers.as_deref().filter(|_| open), vocab)
     }
 
     /// All questions of a file.
@@ -82,7 +102,11 @@ impl Rows {
     /// # Errors
     /// As [`Rows::question`].
     pub fn example(&self, record: &Record, random: &mut fastrand::Rng) -> Result<Example> {
-        let Question { task, image, inputs, reference, .. } = self.question(record)?;
+        self.learnt(self.question(record)?, record, random)
+    }
+
+    fn learnt(&self, question: Question, record: &Record, random: &mut fastrand::Rng) -> Result<Example> {
+        let Question { task, image, inputs, reference, .. } = question;
         let mut conf = 1.0;
         let target = match reference {
             _ if task.constraint == Constraint::Codes => Target::Codes(record.numbers("codes")?),
@@ -107,7 +131,29 @@ impl Rows {
     /// # Errors
     /// As [`Rows::question`]; those of the prompt name the row too.
     pub fn sample(&self, record: &Record, vocab: &Vocab, side: u32, random: &mut fastrand::Rng) -> Result<Sample> {
-        let mut example = self.example(record, random)?;
+        let mut sample = self.in_ids(self.example(record, random)?, record, vocab, side)?;
+        if self.options.noise > 0.0 {
+            let texts = SPECIALS..vocab.layout().mask;
+            let mut read = |id: &u32| if random.f64() < self.options.noise { random.u32(texts.clone()) } else { *id };
+            sample.misread = Some(sample.target.iter().map(&mut read).collect());
+        }
+        Ok(sample)
+    }
+
+    /// A row whose texts the model is to match with one of its own.
+    ///
+    /// # Errors
+    /// As [`Rows::sample`], and for rows that have no texts.
+    pub fn rewarded(&self, record: &Record, vocab: &Vocab, side: u32, random: &mut fastrand::Rng) -> Result<Rewarded> {
+        let question = self.question(record)?;
+        let Reference::Texts(references) = question.reference.clone() else {
+            return Err(record.fail("there is no text to compare the model's own with"));
+        };
+        let sample = self.in_ids(self.learnt(question, record, random)?, record, vocab, side)?;
+        Ok(Rewarded { sample, references })
+    }
+
+    fn in_ids(&self, mut example: Example, record: &Record, vocab: &Vocab, side: u32) -> Result<Sample> {
         // Answers to choose from matter to evaluation; encoding thousands of them for each sample would take longer
         // than the rest of it.
         example.inputs.answers = None;

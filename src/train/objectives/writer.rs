@@ -1,10 +1,9 @@
 //! What each pretraining objective asks and answers, in ids (reference §6.1).
 //!
-//! Instructions that are also asked in use come from the table of tasks; the others exist in training alone.
+//! Instructions come from the table of tasks, and an objective is called as its task is.
 
 use crate::error::Result;
-use crate::task::Inputs;
-use crate::task::find;
+use crate::task::{Inputs, find};
 use crate::train::Sample;
 use crate::train::noise::{Chance, WordStarts};
 use crate::vocab::boxes::{self, MAX_IMAGE_SIZE, Ratio};
@@ -18,11 +17,10 @@ const TEXT_TOKENS: (usize, usize) = (512, 256);
 /// How much more the objectives count that are drawn for every eighth row only.
 const EXTRA_CONF: f32 = 2.0;
 
-const OBJECTS: &str = " what are the objects in the image?";
-const MIDDLE: &str = " what is the image in the middle part?";
-/// The noised text goes in before the last two tokens, which close the quotation and the question.
-const COMPLETE: &str = " what is the complete text of \" \"?";
-const COMPLETE_END: usize = 2;
+/// What stands in the instruction of `infill_text` for the text; its tokens go in before the last two, which close the
+/// quotation and the question.
+const NOISED: &str = " {text}";
+const NOISED_END: usize = 2;
 
 /// Captions from here begin with words that are not worth learning; the first two tokens are read but not judged.
 const UNRELIABLE_DATASET: &str = "cc12m";
@@ -45,7 +43,7 @@ impl<'a> Writer<'a> {
     /// Those of [`Vocab::encode`] and of the task's prompt; so of all that follow.
     pub fn caption(&self, caption: &str, dataset: &str) -> Result<Sample> {
         let target = self.words(&clean::pre_caption(caption, TARGET_WORDS))?;
-        let mut sample = sample("caption", self.prompt("caption", &Inputs::default())?, target);
+        let mut sample = self.sample("caption", &Inputs::default(), target)?;
         if dataset == UNRELIABLE_DATASET {
             sample.unjudged = UNRELIABLE_TOKENS;
         }
@@ -55,27 +53,27 @@ impl<'a> Writer<'a> {
     /// An image and a caption: do they belong together?
     pub fn matching(&self, caption: &str, matches: bool) -> Result<Sample> {
         let inputs = Inputs { text: Some(caption.to_owned()), ..Inputs::default() };
-        Ok(sample("match", self.prompt("match", &inputs)?, self.yes_or_no(matches)?))
+        self.sample("match", &inputs, self.yes_or_no(matches)?)
     }
 
     /// An image and a question: its answer.
     pub fn question(&self, question: &str, answer: &str, conf: f32) -> Result<Sample> {
         // The table's prompt would end in a question mark; in pretraining a question stands as the data have it.
         let source = self.asked(&format!(" {}", clean::pre_question(question, SOURCE_WORDS)))?;
-        Ok(Sample { conf, ..sample("vqa", source, self.words(answer)?) })
+        Ok(Sample { conf, ..Sample::new("vqa", source, self.words(answer)?) })
     }
 
     /// An image, a question and an answer: is it right?
     pub fn answer_matching(&self, question: &str, answer: &str, conf: f32, right: bool) -> Result<Sample> {
-        let question = clean::pre_question(question, SOURCE_WORDS);
-        let text = format!(" what is the answer to question \" {question} \". is \" {answer} \"?");
-        Ok(Sample { conf, ..sample("answer_match", self.asked(&text)?, self.yes_or_no(right)?) })
+        let (text, text2) = (Some(question.to_owned()), Some(answer.to_owned()));
+        let inputs = Inputs { text, text2, ..Inputs::default() };
+        Ok(Sample { conf, ..self.sample("vqa_match", &inputs, self.yes_or_no(right)?)? })
     }
 
     /// An image and a phrase: its box, `corners` in pixels of the image that the model sees.
     pub fn grounding(&self, phrase: &str, corners: [f32; 4]) -> Result<Sample> {
         let inputs = Inputs { text: Some(phrase.to_owned()), ..Inputs::default() };
-        Ok(sample("grounding", self.prompt("grounding", &inputs)?, self.bins(corners)?))
+        self.sample("grounding", &inputs, self.bins(corners)?)
     }
 
     /// An image and a box, in pixels of the image that the model sees: the phrase.
@@ -84,7 +82,7 @@ impl<'a> Writer<'a> {
         let region = corners.map(|side| (side / MAX_IMAGE_SIZE).min(1.0));
         let inputs = Inputs { region: Some(region), ..Inputs::default() };
         let target = self.words(&clean::pre_caption(phrase, TARGET_WORDS))?;
-        Ok(sample("region_caption", self.prompt("region_caption", &inputs)?, target))
+        self.sample("region_caption", &inputs, target)
     }
 
     /// An image: what is in it and where, in the order given.
@@ -94,13 +92,13 @@ impl<'a> Writer<'a> {
             target.extend(self.bins(*corners)?);
             target.extend(self.words(label)?);
         }
-        Ok(Sample { conf: EXTRA_CONF, ..sample("detection", self.asked(OBJECTS)?, target) })
+        Ok(Sample { conf: EXTRA_CONF, ..self.sample("detect", &Inputs::default(), target)? })
     }
 
     /// An image without its middle: the codes of the middle.
     pub fn image_infilling(&self, codes: &[usize]) -> Result<Sample> {
         let target = codes.iter().map(|code| self.vocab.code(*code)).collect::<Result<_>>()?;
-        let sample = sample("image_infilling", self.asked(MIDDLE)?, target);
+        let sample = self.sample("infill_image", &Inputs::default(), target)?;
         Ok(Sample { conf: EXTRA_CONF, codes: true, ..sample })
     }
 
@@ -112,14 +110,18 @@ impl<'a> Writer<'a> {
         let target = target.split_off(target.len().saturating_sub(TEXT_TOKENS.1));
         let closed = [&[layout.bos], target.as_slice(), &[layout.eos]].concat();
         let noised = starts.noised(&closed, chance);
-        let mut source = self.asked(COMPLETE)?;
-        let at = source.len() - 1 - COMPLETE_END;
+        let task = find("infill_text")?;
+        let instruction: String = task.templates.iter().take(1).map(|template| template.replace(NOISED, "")).collect();
+        let mut source = self.asked(&instruction)?;
+        let at = source.len() - 1 - NOISED_END;
         source.splice(at..at, noised[1..noised.len() - 1].iter().copied());
-        Ok(Sample { conf: EXTRA_CONF, ..sample("text_infilling", source, target) })
+        Ok(Sample { conf: EXTRA_CONF, ..Sample::new(task.name, source, target) })
     }
 
-    fn prompt(&self, task: &str, inputs: &Inputs) -> Result<Vec<u32>> {
-        Ok(find(task)?.prompt(inputs, self.vocab)?.source)
+    /// A sample of a task in its own words.
+    fn sample(&self, task: &str, inputs: &Inputs, target: Vec<u32>) -> Result<Sample> {
+        let task = find(task)?;
+        Ok(Sample::new(task.name, task.prompt(inputs, self.vocab)?.source, target))
     }
 
     /// BOS, a text, EOS.
@@ -141,8 +143,4 @@ impl<'a> Writer<'a> {
         let bins = boxes::quantise(corners, Ratio { x: 1.0, y: 1.0 }, self.vocab.layout().num_bins);
         bins.into_iter().map(|bin| self.vocab.bin(bin)).collect()
     }
-}
-
-fn sample(objective: &'static str, source: Vec<u32>, target: Vec<u32>) -> Sample {
-    Sample { objective, image: None, source, prefix: Vec::new(), target, unjudged: 0, codes: false, conf: 1.0 }
 }

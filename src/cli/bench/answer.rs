@@ -1,4 +1,4 @@
-//! `ofa bench`: what an answer costs here, stage by stage.
+//! `ofa bench answer`: what an answer costs here, stage by stage.
 
 use crate::config::AnswerOptions;
 use crate::device::DeviceChoice;
@@ -8,7 +8,7 @@ use crate::task;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Measures captions with a bundle: one JSON object a run, in milliseconds.
+/// Captions with a bundle: one JSON object a run, in milliseconds
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Directory of the bundle

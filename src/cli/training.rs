@@ -1,0 +1,157 @@
+//! What `ofa pretrain` and `ofa finetune` have in common: a recipe → a run → a model.
+
+use super::watch::Watch;
+use crate::device::DeviceChoice;
+use crate::error::{Error, Result};
+use crate::train::{Ended, Event, Journal, Ranks, Recipe, Run, Session, assemble, plan, report, resolved};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Updates that a dry run measures.
+const PLANNED: usize = 3;
+
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Directory of the run: checkpoints, journal, report, and in the end the model as a bundle
+    #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
+    /// Change a value of the recipe, such as update.schedule.lr=3e-4
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Go on with the run that is in DIR
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// Print the plan and measure an update, but train nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// auto, gpu, cpu or cuda
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+impl RunArgs {
+    /// The recipe at `path`, or the one that the run to be resumed was begun with. `before` is set before what the
+    /// person sets.
+    pub fn recipe(&self, path: Option<&Path>, before: Vec<String>) -> Result<Recipe> {
+        match (path, &self.out) {
+            (Some(path), _) => Recipe::read(path, &self.with(before)),
+            (None, Some(out)) => Session::recipe(out, &self.with(before)),
+            (None, None) => Err(Error::option("recipe", "a file, or --resume with --out", "neither")),
+        }
+    }
+
+    /// Settings, the person's last.
+    pub fn with(&self, mut before: Vec<String>) -> Vec<String> {
+        before.extend(self.sets.iter().cloned());
+        before
+    }
+
+    /// Writes the best checkpoint of the run that is there as an f32 bundle.
+    pub fn export(&self, bundle: &Path) -> Result<()> {
+        let Some(out) = &self.out else { return Ok(()) };
+        let (device, _) = pollster::block_on(DeviceChoice::from_name(&self.device)?.open())?;
+        let session = Session::best(out, &self.sets, &device)?;
+        let manifest = session.export(bundle)?;
+        let (update, parameters) = (session.trainer.updates(), manifest.parameters);
+        println!("{}: {parameters} parameters, f32, after update {update}", bundle.display());
+        Ok(())
+    }
+
+    /// Plans or runs. `command` is what the person would go on with.
+    pub fn go(&self, command: &str, recipe: Recipe) -> Result<()> {
+        let ranks = ranks()?;
+        let ended = self.train(command, resolved(recipe)?, ranks.as_ref());
+        if let Err(error) = &ended
+            && ranks.size() > 1
+        {
+            eprintln!("error on rank {}: {error}", ranks.rank());
+            ranks.abort();
+        }
+        ended
+    }
+
+    fn train(&self, command: &str, recipe: Recipe, ranks: &dyn Ranks) -> Result<()> {
+        let (device, chosen) = pollster::block_on(DeviceChoice::from_name(&self.device)?.open())?;
+        let recipe_text = recipe.to_toml()?;
+        ranks.agree("recipe", fingerprint(&recipe_text))?;
+        let leads = ranks.rank() == 0;
+        let mut watch = Watch::new(leads);
+        let Some(out) = self.out.as_deref().filter(|_| !self.dry_run) else {
+            watch.plan(&plan(&recipe, &device, PLANNED)?, &chosen);
+            return Ok(());
+        };
+        let mut session = Session::open(recipe, out, &device, self.resume, leads)?;
+        let parts = assemble::parts(&session)?;
+        parts.notes.iter().for_each(|note| watch.say(note));
+        let mut journal = leads
+            .then(|| Journal::open(&session.directory, session.trainer.updates(), session.recipe.run.log_every))
+            .transpose()?;
+        let interrupted = interrupts()?;
+        let (mut unwritten, mut samples) = (None, Vec::new());
+        let mut observe = |event: Event<'_>| {
+            watch.event(&event);
+            let Some(journal) = &mut journal else { return };
+            let written = journal.note(&event).and_then(|()| match &event {
+                Event::Evaluated { evaluation, .. } => {
+                    samples.clone_from(&evaluation.samples);
+                    report::write(out, &recipe_text, &samples)
+                }
+                _ => Ok(()),
+            });
+            // A journal that cannot be written ends no run, but the run does not count as done either.
+            if let Err(error) = written {
+                watch.say(&error.to_string());
+                unwritten = Some(error);
+            }
+        };
+        let Session { recipe, checkpoints, trainer, progress, .. } = &mut session;
+        let draws = parts.draws.as_ref();
+        let run = Run { recipe, draws, ranks, checkpoints, interrupted: &interrupted };
+        let ended = run.go(trainer, progress.clone(), &mut |trainer| parts.evaluate(trainer), &mut observe)?;
+        if !leads {
+            return Ok(());
+        }
+        if ended == Ended::Interrupted {
+            watch.say(&format!("stopped; go on with: {command} --out {} --resume", out.display()));
+            return Ok(());
+        }
+        report::write(out, &recipe_text, &samples)?;
+        let model = out.join("model");
+        let manifest = session.export(&model)?;
+        let parameters = manifest.parameters;
+        watch.say(&format!("{}: {parameters} parameters, f32; see also report.html beside it", model.display()));
+        unwritten.map_or(Ok(()), Err)
+    }
+}
+
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The first Ctrl-C asks the run to stop after a checkpoint, the second ends it.
+fn interrupts() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after this update; once more to stop at once");
+    })
+    .map_err(|error| Error::device(format!("cannot listen for Ctrl-C: {error}")))?;
+    Ok(interrupted)
+}
+
+#[cfg(not(feature = "mpi"))]
+fn ranks() -> Result<Box<dyn Ranks>> {
+    Ok(Box::new(crate::train::Alone))
+}
+
+#[cfg(feature = "mpi")]
+fn ranks() -> Result<Box<dyn Ranks>> {
+    Ok(Box::new(crate::train::mpi::World::join()?))
+}

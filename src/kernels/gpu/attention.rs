@@ -1,0 +1,126 @@
+//! Attention over rows as projections write them.
+
+use super::adapter::Team;
+use super::grid;
+use super::launch::{F32, F32X4, Launch, U32};
+use crate::kernels::attention::{Bias, Columns, Heads};
+use burn::tensor::{Device, Int, Tensor};
+
+/// Keys whose scores fit a workgroup's memory: 12 of the 16 KiB that every adapter has.
+const MOST_KEYS: usize = 3072;
+/// A head's width in fours that invocations hold in registers.
+const MOST_QUADS: usize = 32;
+
+/// Keys and values that lie scattered over the rows of a table.
+pub struct Slots<'a> {
+    /// `[queries' rows · keys]`: the table's row of every key.
+    pub rows: &'a Tensor<1, Int>,
+    pub keys: usize,
+    /// The table's row of the first query.
+    pub first_query: usize,
+    /// Rows of the batch and positions of each.
+    pub queries: [usize; 2],
+}
+
+/// Whether tables can be kept for self-attentions that project with a joined matrix of this shape.
+pub fn remembers(device: &Device, [outputs, width]: [usize; 2], heads: usize, tokens: usize) -> bool {
+    let quads = outputs / 3 / heads / 4;
+    let fits = outputs == 3 * 4 * quads * heads && quads <= MOST_QUADS && tokens <= MOST_KEYS;
+    super::serves(device) && fits && width.is_multiple_of(4)
+}
+
+/// softmax(scale · q kᵀ + bias) v, each head scaled; `None` for shapes that the kernels do not take.
+///
+/// # Shapes
+/// q `[B · K, T, C]`, k and v `[B, L, C]` → `[B · K, T, C]`
+pub fn attention(q: &Columns, k: &Columns, v: &Columns, bias: &Bias, heads: &Heads) -> Option<Tensor<3>> {
+    attention_as(Team::of_adapter(), [q, k, v], None, bias, heads)
+}
+
+/// As [`attention`], from a table that holds queries, keys and values.
+pub fn attention_in_table(table: &[Columns; 3], slots: Slots<'_>, bias: &Bias, heads: &Heads) -> Option<Tensor<3>> {
+    let [q, k, v] = table;
+    attention_as(Team::of_adapter(), [q, k, v], Some(slots), bias, heads)
+}
+
+pub fn attention_as(
+    team: Team,
+    [q, k, v]: [&Columns; 3],
+    slots: Option<Slots<'_>>,
+    bias: &Bias,
+    heads: &Heads,
+) -> Option<Tensor<3>> {
+    let quads = q.width / heads.count / 4;
+    let aligned =
+        [q, k, v].iter().all(|columns| columns.column.is_multiple_of(4) && columns.stride().is_multiple_of(4))
+            && q.width == 4 * quads * heads.count;
+    let ([rows, length], keys, samples) = match &slots {
+        Some(slots) => (slots.queries, slots.keys, slots.queries[0]),
+        None => {
+            let ([rows, length, _], [samples, keys, _]) = (q.tensor.dims(), k.tensor.dims());
+            ([rows, length], keys, samples)
+        }
+    };
+    let [bias_batch, _, bias_length, bias_width] = bias.values.dims();
+    if !aligned || quads > MOST_QUADS || (team == Team::Together && keys > MOST_KEYS) {
+        return None;
+    }
+    let queries = rows * length * heads.count;
+    let (launch, groups) = match team {
+        Team::Alone => (Launch::new("attention", include_str!("attention.wgsl"), [16, 1, 1]), grid(queries, 16)),
+        Team::Together => (
+            Launch::new("attention_together", include_str!("attention_together.wgsl"), [64, 1, 1])
+                .with(team.sums())
+                .constant("LANES", 64)
+                .constant("MOST_KEYS", MOST_KEYS as u32),
+            grid(queries, 1),
+        ),
+    };
+    let mut launch = launch
+        .with(include_str!("attention_places.wgsl"))
+        .constant("QUADS", quads as u32)
+        .constant("HEADS", heads.count as u32)
+        .reads("q", F32X4, q.tensor.clone())
+        .reads("k", F32X4, k.tensor.clone())
+        .reads("v", F32X4, v.tensor.clone())
+        .reads("bias", F32, bias.values.clone());
+    launch = match &slots {
+        Some(slots) => launch.with(SCATTERED).reads_words("slots", U32, slots.rows.clone()),
+        None => launch.with(IN_ORDER),
+    };
+    launch = match &heads.scales {
+        Some(scales) => launch.with(SCALED).reads("head_scales", F32, scales.clone()),
+        None => launch.with(NOT_SCALED),
+    };
+    let launch = launch
+        .number("rows", rows)
+        .number("length", length)
+        .number("keys", keys)
+        .number("share", rows / samples)
+        .number("scale", (heads.scale as f32).to_bits() as usize)
+        .number("query_row", slots.map_or(0, |slots| slots.first_query))
+        .number("query_stride", q.stride() / 4)
+        .number("query_first", q.column / 4)
+        .number("key_stride", k.stride() / 4)
+        .number("key_first", k.column / 4)
+        .number("value_stride", v.stride() / 4)
+        .number("value_first", v.column / 4)
+        .number("bias_rows", rows / bias_batch)
+        .number("bias_length", bias_length)
+        .number("bias_width", bias_width)
+        .number("bias_first", bias.first);
+    Some(launch.into_new("y", F32X4, [rows, length, q.width], groups))
+}
+
+const SCATTERED: &str = "
+fn key_row(query: Query, key: u32) -> u32 { return slots[query.row * numbers.keys + key]; }
+";
+const IN_ORDER: &str = "
+fn key_row(query: Query, key: u32) -> u32 { return query.row / numbers.share * numbers.keys + key; }
+";
+const SCALED: &str = "
+fn head_scale(head: u32) -> f32 { return head_scales[head]; }
+";
+const NOT_SCALED: &str = "
+fn head_scale(head: u32) -> f32 { return 1.0; }
+";

@@ -1,0 +1,21 @@
+// A linear layer for few rows: LANES neighbouring invocations share the columns of one output, for ROWS rows at a time.
+
+@compute @workgroup_size(WIDTH)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let output = group.x * (WIDTH / LANES) + local / LANES;
+    let first = group.y * ROWS;
+    let held = min(output, numbers.outputs - 1u);
+    var sums: array<f32, ROWS>;
+    for (var quad = local % LANES; quad < numbers.quads; quad += LANES) {
+        let weights = weight4(held, quad);
+        for (var row = 0u; row < ROWS; row++) {
+            sums[row] += dot(weights, x[min(first + row, numbers.rows - 1u) * numbers.quads + quad]);
+        }
+    }
+    for (var row = 0u; row < ROWS; row++) {
+        let sum = total(sums[row], local);
+        if local % LANES == 0u && output < numbers.outputs && first + row < numbers.rows {
+            y[(numbers.first + first + row) * numbers.outputs + output] = finish(sum, output);
+        }
+    }
+}

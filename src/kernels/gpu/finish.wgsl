@@ -1,0 +1,3 @@
+fn finish(sum: f32, output: u32) -> f32 {
+    return activate(sum + bias[output]);
+}

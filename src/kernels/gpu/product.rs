@@ -1,0 +1,128 @@
+//! Products with a matrix: linear layers and convolutions.
+
+use super::adapter::{FEW_ROWS, Team, rows_at_a_time};
+use super::launch::{F32, F32X4, Launch};
+use super::weights::with_weight;
+use crate::kernels::linear::Activation;
+use crate::kernels::weight::Weight;
+use burn::tensor::Tensor;
+
+/// What a linear layer adds to its product.
+pub struct Finish {
+    pub bias: Option<Tensor<1>>,
+    pub activation: Activation,
+}
+
+/// `activation(x Wᵀ + bias)`; `None` for a width that is no multiple of four.
+///
+/// # Shapes
+/// `[n, in]` → `[n, out]`
+pub fn linear(x: Tensor<2>, weight: &Weight, finish: Finish) -> Option<Tensor<2>> {
+    linear_as(Team::of_adapter(), x, weight, finish)
+}
+
+pub fn linear_as(team: Team, x: Tensor<2>, weight: &Weight, finish: Finish) -> Option<Tensor<2>> {
+    let ([rows, width], [outputs, _]) = (x.dims(), weight.dims());
+    width.is_multiple_of(4).then(|| {
+        let (launch, groups) = prepared(team, x, weight, finish, 0);
+        launch.into_new("y", F32, [rows, outputs], groups)
+    })
+}
+
+/// As [`linear`], into the rows of `table` from `first` on.
+///
+/// # Shapes
+/// x `[n, in]`, table `[first + n or more, out]`
+pub fn linear_into(x: Tensor<2>, weight: &Weight, finish: Finish, table: &Tensor<2>, first: usize) {
+    let (launch, groups) = prepared(Team::of_adapter(), x, weight, finish, first);
+    launch.writes("y", F32, table.clone()).run(groups);
+}
+
+fn prepared(team: Team, x: Tensor<2>, weight: &Weight, finish: Finish, first: usize) -> (Launch, [usize; 3]) {
+    let ([rows, _], [outputs, _]) = (x.dims(), weight.dims());
+    let (launch, groups) = if rows <= FEW_ROWS {
+        let (lanes, at_a_time) = (team.lanes(16), rows_at_a_time(rows));
+        let launch = Launch::new("few_rows", include_str!("few_rows.wgsl"), [64, 1, 1])
+            .with(team.sums())
+            .constant("LANES", lanes)
+            .constant("ROWS", at_a_time as u32);
+        (launch, [outputs.div_ceil(64 / lanes as usize), rows.div_ceil(at_a_time), 1])
+    } else {
+        let (launch, groups) = many_rows(team, rows, outputs);
+        (launch.constant("PIXELS", 0).with(include_str!("linear.wgsl")), groups)
+    };
+    let launch = with_weight(launch.with(include_str!("activate.wgsl")), weight).reads("x", F32X4, x);
+    let launch = match finish.bias {
+        Some(bias) => launch.with(include_str!("finish.wgsl")).reads("bias", F32, bias),
+        None => launch.with(include_str!("finish_plain.wgsl")),
+    };
+    let launch = launch
+        .number("rows", rows)
+        .number("outputs", outputs)
+        .number("first", first)
+        .number("activation", finish.activation as usize);
+    (launch, groups)
+}
+
+fn many_rows(team: Team, rows: usize, outputs: usize) -> (Launch, [usize; 3]) {
+    match team {
+        Team::Alone => {
+            let launch = Launch::new("many_rows", include_str!("many_rows.wgsl"), [16, 1, 1]);
+            (launch, [rows.div_ceil(64), outputs.div_ceil(4), 1])
+        }
+        Team::Together => {
+            let launch = Launch::new("many_rows_tiled", include_str!("many_rows_tiled.wgsl"), [64, 1, 1]);
+            (launch, [rows.div_ceil(32), outputs.div_ceil(32), 1])
+        }
+    }
+}
+
+/// A convolution whose padding keeps the size at stride 1, and what follows it.
+pub struct Convolution<'a> {
+    /// `[out, in · k · k]`
+    pub weight: &'a Weight,
+    pub bias: Tensor<1>,
+    /// k
+    pub kernel: usize,
+    pub stride: usize,
+    /// Added before the ReLU, `[B, out, h', w']`.
+    pub residual: Option<Tensor<4>>,
+    pub relu: bool,
+}
+
+/// # Shapes
+/// `[B, in, h, w]` → `[B, out, ceil(h / stride), ceil(w / stride)]`
+pub fn convolve(x: Tensor<4>, convolution: Convolution<'_>) -> Tensor<4> {
+    convolve_as(Team::of_adapter(), x, convolution)
+}
+
+pub fn convolve_as(team: Team, x: Tensor<4>, convolution: Convolution<'_>) -> Tensor<4> {
+    let Convolution { weight, bias, kernel, stride, residual, relu } = convolution;
+    let [batch, channels, height, width] = x.dims();
+    let [outputs, _] = weight.dims();
+    let side = |side: usize| (side + kernel / 2 * 2 - kernel) / stride + 1;
+    let shape = [batch, outputs, side(height), side(width)];
+    let pixels = shape[2] * shape[3];
+    let (launch, groups) = many_rows(team, batch * pixels, outputs);
+    let launch = with_weight(launch, weight)
+        .with(include_str!("convolution.wgsl"))
+        .constant("PIXELS", 1)
+        .constant("KERNEL", kernel as u32)
+        .constant("STRIDE", stride as u32)
+        .number("channels", channels)
+        .reads("input", F32, x)
+        .reads("bias", F32, bias);
+    let launch = match residual {
+        Some(residual) => launch.with(include_str!("finish_residual.wgsl")).reads("residual", F32, residual),
+        None => launch.with(include_str!("finish_pixel.wgsl")),
+    };
+    launch
+        .number("rows", batch * pixels)
+        .number("outputs", outputs)
+        .number("pixels", pixels)
+        .number("columns", shape[3])
+        .number("height", height)
+        .number("width", width)
+        .number("relu", usize::from(relu))
+        .into_new("y", F32, shape, groups)
+}

@@ -1,0 +1,286 @@
+//! Every kernel, in every variant, against the plain operations on the CPU, for drawn shapes.
+
+use super::adapter::Team;
+use super::attention::{Slots, attention_as};
+use super::best::best_as;
+use super::norm::residual_norm_as;
+use super::product::{Convolution, Finish, convolve_as, linear_as};
+use crate::config::Quantization;
+use crate::kernels::attention::{Bias, Columns, Heads, MASKED, plain_attention, split_heads};
+use crate::kernels::convolution::ConvNorm;
+use crate::kernels::linear::Activation;
+use crate::kernels::next_token::TokenScoring;
+use crate::kernels::norm::LayerNorm;
+use crate::kernels::packed::{PackedWeight, Words};
+use crate::kernels::top_k::padded;
+use crate::kernels::weight::Weight;
+use burn::module::Param;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use half::f16;
+use std::sync::OnceLock;
+
+/// Sums of a few hundred products of numbers of order 1, in another order.
+const TOLERANCE: f32 = 1e-4;
+const TEAMS: [Team; 2] = [Team::Alone, Team::Together];
+
+fn gpu() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    DEVICE.get_or_init(|| Device::wgpu_options().init().expect("an adapter, if only an emulated one")).clone()
+}
+
+/// Numbers that are the same in every run.
+struct Draws(u64);
+
+impl Draws {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next().abs() * bound as f32) as usize % bound
+    }
+
+    fn values(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.next()).collect()
+    }
+
+    fn pair<const D: usize>(&mut self, shape: [usize; D]) -> [Tensor<D>; 2] {
+        let data = TensorData::new(self.values(shape.iter().product()), shape);
+        [&Device::flex(), &gpu()].map(|device| Tensor::from_data(data.clone(), device))
+    }
+
+    /// A matrix on both devices: plain for no bits, else packed.
+    fn weights(&mut self, [rows, columns]: [usize; 2], bits: usize) -> [Weight; 2] {
+        if bits == 0 {
+            return self.pair([rows, columns]).map(|values| Weight::Plain(Param::from_tensor(values)));
+        }
+        let group_size = 32;
+        let words: Vec<u32> =
+            (0..rows * columns * bits / 32).map(|_| self.next().to_bits() ^ (self.0 as u32)).collect();
+        let groups = rows * columns / group_size;
+        let side = |draws: &mut Self| draws.values(groups).iter().map(|value| f16::from_f32(value / 100.0)).collect();
+        let (scales, biases): (Vec<f16>, Vec<f16>) = (side(self), side(self));
+        [&Device::flex(), &gpu()].map(|device| {
+            let quantization = Quantization { bits, group_size };
+            let codes = Words::new(words.clone(), device);
+            Weight::Packed(PackedWeight::new([rows, columns], quantization, codes, [&scales, &biases], device))
+        })
+    }
+
+    fn norms(&mut self, width: usize) -> [LayerNorm; 2] {
+        let (weights, biases) = (self.pair([width]), self.pair([width]));
+        let mut norms = weights
+            .into_iter()
+            .zip(biases)
+            .map(|(weight, bias)| LayerNorm { weight: Param::from_tensor(weight), bias: Param::from_tensor(bias) });
+        std::array::from_fn(|_| norms.next().expect("one a device"))
+    }
+}
+
+#[track_caller]
+fn assert_same<const D: usize>(what: &str, expected: Tensor<D>, found: Tensor<D>) {
+    assert_eq!(expected.dims(), found.dims(), "{what}");
+    let [expected, found] = [expected, found].map(|tensor| tensor.into_data().try_into_vec::<f32>().expect("floats"));
+    let scale = expected.iter().fold(1.0f32, |most, value| most.max(value.abs()));
+    for (index, (expected, found)) in expected.iter().zip(&found).enumerate() {
+        let difference = (expected - found).abs();
+        assert!(difference <= TOLERANCE * scale, "{what}: {expected} at {index}, found {found}");
+    }
+}
+
+#[test]
+fn linear_layers() {
+    let mut draws = Draws(1);
+    for team in TEAMS {
+        for bits in [0, 4, 8] {
+            for rows in [1, 3, 5, 7, 19, 25, 70] {
+                let columns = if bits == 0 { 4 * (1 + draws.below(40)) } else { 32 * (1 + draws.below(5)) };
+                let outputs = 1 + draws.below(150);
+                let [weight, on_gpu] = draws.weights([outputs, columns], bits);
+                let [x, gpu_x] = draws.pair([rows, columns]);
+                let [bias, gpu_bias] = draws.pair([outputs]);
+                let expected = Activation::Gelu.apply(weight.product(x.clone()) + bias.unsqueeze());
+                let finish = Finish { bias: Some(gpu_bias), activation: Activation::Gelu };
+                let found = linear_as(team, gpu_x.clone(), &on_gpu, finish).expect("columns in fours");
+                let what = format!("{team:?}, {bits} bits, {rows} rows, {outputs} of {columns}");
+                assert_same(&what, expected, found);
+                let finish = Finish { bias: None, activation: Activation::None };
+                assert_same(&what, weight.product(x), linear_as(team, gpu_x, &on_gpu, finish).expect("the same"));
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_tables() {
+    let mut draws = Draws(2);
+    for bits in [4, 8] {
+        let [weight, on_gpu] = draws.weights([50, 96], bits);
+        let numbers: Vec<u32> = (0..7).map(|_| draws.below(50) as u32).collect();
+        assert_same(&format!("{bits} bits"), weight.rows(&numbers), on_gpu.rows(&numbers));
+    }
+}
+
+#[test]
+fn convolutions() {
+    let mut draws = Draws(3);
+    for team in TEAMS {
+        for (bits, kernel, stride, channels) in
+            [(0, 7, 2, 3), (0, 1, 1, 5), (0, 3, 1, 4), (8, 1, 1, 64), (8, 3, 2, 32), (4, 3, 1, 32), (0, 1, 2, 8)]
+        {
+            let (batch, outputs) = (1 + draws.below(2), 1 + draws.below(40));
+            let (height, width) = (5 + draws.below(9), 5 + draws.below(9));
+            let [weight, on_gpu] = draws.weights([outputs, channels * kernel * kernel], bits);
+            let [x, gpu_x] = draws.pair([batch, channels, height, width]);
+            let [bias, gpu_bias] = draws.pair([outputs]);
+            let [residual, gpu_residual] =
+                draws.pair([batch, outputs, height.div_ceil(stride), width.div_ceil(stride)]);
+            let plain = ConvNorm { weight, bias: Some(Param::from_tensor(bias)), norm: None, kernel, stride };
+            let what = format!("{team:?}, {bits} bits, window {kernel}, stride {stride}, {height} by {width}");
+            for (residual, relu) in [(Some((residual, gpu_residual)), true), (None, false)] {
+                let (residual, gpu_residual) = residual.unzip();
+                let expected = plain.forward(x.clone(), residual, relu);
+                let (weight, bias, residual) = (&on_gpu, gpu_bias.clone(), gpu_residual);
+                let convolution = Convolution { weight, bias, kernel, stride, residual, relu };
+                assert_same(&what, expected, convolve_as(team, gpu_x.clone(), convolution));
+            }
+        }
+    }
+}
+
+#[test]
+fn ends_of_branches() {
+    let mut draws = Draws(4);
+    for team in TEAMS {
+        for (rows, width) in [(1, 8), (5, 256), (13, 132), (300, 20)] {
+            for (has_residual, has_inner) in [(true, true), (true, false), (false, true), (false, false)] {
+                let [branch, gpu_branch] = draws.pair([rows, width]);
+                let [residual, gpu_residual] = draws.pair([rows, width]);
+                let ([inner, gpu_inner], [norm, gpu_norm]) = (draws.norms(width), draws.norms(width));
+                let mut sum = branch;
+                if has_inner {
+                    sum = inner.forward(sum);
+                }
+                if has_residual {
+                    sum = sum + residual;
+                }
+                let (residual, inner) = (has_residual.then_some(gpu_residual), has_inner.then_some(&gpu_inner));
+                let (found, normed) =
+                    residual_norm_as(team, residual, gpu_branch, inner, &gpu_norm).expect("a width in fours");
+                let what = format!("{team:?}, {rows} rows of {width}, {has_residual} {has_inner}");
+                assert_same(&what, norm.forward(sum.clone()), normed);
+                assert_eq!(found.is_some(), has_residual || has_inner);
+                if let Some(found) = found {
+                    assert_same(&what, sum, found);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn attentions() {
+    let mut draws = Draws(5);
+    for team in TEAMS {
+        for (samples, beams, length, keys, count, width) in
+            [(1, 1, 9, 9, 2, 32), (2, 3, 1, 70, 4, 64), (1, 5, 4, 131, 3, 48), (2, 1, 5, 3, 1, 20)]
+        {
+            let rows = samples * beams;
+            let [q, gpu_q] = draws.pair([rows, length, width + 4]);
+            let [kv, gpu_kv] = draws.pair([samples, keys, 2 * width]);
+            let [scales, gpu_scales] = draws.pair([count]);
+            let bias_batch = if beams == 1 { samples } else { 1 };
+            let mut biases = draws.values(bias_batch * count * (length + 2) * (keys + 1));
+            biases.iter_mut().step_by(5).for_each(|bias| *bias = MASKED);
+            let biases = TensorData::new(biases, [bias_batch, count, length + 2, keys + 1]);
+            let side = |q, kv, scales, device: &Device| {
+                let q = Columns { tensor: q, column: 4, width };
+                let bias = Bias { values: Tensor::from_data(biases.clone(), device), first: 2 };
+                (q, Columns::parts(&kv), bias, Heads { count, scale: 0.3, scales: Some(scales) })
+            };
+            let (q, [k, v], bias, heads) = side(q, kv, scales, &Device::flex());
+            let [k, v] = [k, v].map(|columns| split_heads(columns.values(), count));
+            let expected = plain_attention(&q, k, v, &bias, &heads);
+            let (q, [k, v], bias, heads) = side(gpu_q, gpu_kv, gpu_scales, &gpu());
+            let found = attention_as(team, [&q, &k, &v], None, &bias, &heads).expect("heads in fours");
+            assert_same(&format!("{team:?}, {rows} rows of {length}, {keys} keys"), expected, found);
+        }
+    }
+}
+
+#[test]
+fn attention_over_scattered_rows() {
+    let mut draws = Draws(6);
+    for team in TEAMS {
+        let (rows, length, keys, count, width) = (3, 2, 11, 2, 24);
+        let [table, gpu_table] = draws.pair([1, 40, 3 * width]);
+        let first = 30;
+        let slots: Vec<u32> = (0..rows * keys).map(|_| draws.below(36) as u32).collect();
+        let [bias, gpu_bias] = draws.pair([1, count, length, keys]).map(Bias::new);
+        let heads = Heads { count, scale: 0.4, scales: None };
+        let [q, k, v] = Columns::parts::<3>(&table).map(|columns| columns.values().reshape([40, width]));
+        let device = Device::flex();
+        let chosen = |values: Tensor<2>, rows_of: Vec<u32>, length: usize| {
+            let count = rows_of.len();
+            let numbers = Tensor::from_data(TensorData::new(rows_of, [count]), (&device, DType::U32));
+            values.select(0, numbers).reshape([rows, length, width])
+        };
+        let queries = (first..first + rows * length).map(|row| row as u32).collect();
+        let [k, v] = [k, v].map(|values| split_heads(chosen(values, slots.clone(), keys), count));
+        let expected = plain_attention(&Columns::all(chosen(q, queries, length)), k, v, &bias, &heads);
+        let [q, k, v] = Columns::parts(&gpu_table);
+        let on_gpu = Tensor::from_data(TensorData::new(slots, [rows * keys]), (&gpu(), DType::U32));
+        let slots = Slots { rows: &on_gpu, keys, first_query: first, queries: [rows, length] };
+        let found = attention_as(team, [&q, &k, &v], Some(slots), &gpu_bias, &heads).expect("heads in fours");
+        assert_same(&format!("{team:?}"), expected, found);
+    }
+}
+
+#[test]
+fn best_entries_of_logits() {
+    let mut draws = Draws(7);
+    for team in TEAMS {
+        for (rows, columns, k, temperature) in [(1, 7, 7, 1.0), (5, 1203, 10, 1.0), (3, 5000, 40, 0.7)] {
+            let mut values = draws.values(rows * columns);
+            // Ties, which keep the order of their columns.
+            (0..rows).for_each(|row| values[row * columns + 5] = values[row * columns + 2]);
+            let logits = TensorData::new(values, [rows, columns]);
+            let constraint: Vec<f32> = (0..columns).map(|_| if draws.next() > 0.5 { MASKED } else { 0.0 }).collect();
+            let constraint = TensorData::new(constraint, [1, columns]);
+            let probes: Vec<Vec<u32>> =
+                (0..rows).map(|_| (0..draws.below(4)).map(|_| draws.below(columns) as u32).collect()).collect();
+            for constrain_after in [None, Some(false), Some(true)] {
+                let scoring = |device: &Device| TokenScoring {
+                    temperature,
+                    constraint: constrain_after.map(|_| Tensor::from_data(constraint.clone(), device)),
+                    constrain_after: constrain_after == Some(true),
+                };
+                let device = Device::flex();
+                let on_cpu = Tensor::from_data(logits.clone(), &device);
+                let (best, probed) = pollster::block_on(scoring(&device).best(on_cpu, k, &probes)).expect("a CPU");
+                let on_gpu = Tensor::<2>::from_data(logits.clone(), &gpu());
+                let widest = probes.iter().map(Vec::len).max().unwrap_or(0);
+                let named: Vec<u32> = probes.iter().flat_map(|row| padded(row, widest)).collect();
+                let found = best_as(team, on_gpu, &scoring(&gpu()), k, &named, widest).expect("a short list");
+                let width = widest + 2 * found.kept;
+                let values: Vec<f32> = found.values.into_data().try_into_vec().expect("floats");
+                for (row, found_row) in values.chunks(width).enumerate() {
+                    let (probes_found, lists) = found_row.split_at(widest);
+                    let (scores, ids) = lists.split_at(found.kept);
+                    for ((id, score), (found_id, found_score)) in best[row].iter().zip(ids.iter().zip(scores)) {
+                        let near = (score - found_score).abs() <= TOLERANCE * score.abs().max(1.0);
+                        // What the constraint forbids has one score for all, as near as floats go.
+                        assert!(
+                            near && (*id as f32 == *found_id || *score < -1e20),
+                            "{id} {score}, {found_id} {found_score}"
+                        );
+                    }
+                    for (probe, found) in probed[row].iter().zip(probes_found) {
+                        assert!((probe - found).abs() <= TOLERANCE * probe.abs().max(1.0), "{probe}, found {found}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What a decoder's self-attentions remember of the tokens decoded so far.
+
+use super::attention::{Bias, Columns, Heads, plain_attention, split_heads};
+use super::embedding::indices;
+use super::gpu;
+use super::linear::Linear;
+use burn::module::Module;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+/// The projections of a self-attention: one matrix where the model only answers, since they read the same input.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // There is one a layer.
+pub enum SelfProjections {
+    /// Queries, keys, values.
+    Joined(Linear),
+    Apart(ApartProjections),
+}
+
+#[derive(Module, Debug)]
+pub struct ApartProjections {
+    pub q_proj: Linear,
+    pub k_proj: Linear,
+    pub v_proj: Linear,
+}
+
+impl SelfProjections {
+    /// Queries, keys and values.
+    pub fn forward(&self, x: Tensor<3>) -> [Columns; 3] {
+        match self {
+            Self::Joined(linear) => Columns::parts(&linear.forward(x)),
+            Self::Apart(ApartProjections { q_proj, k_proj, v_proj }) => {
+                [q_proj.forward(x.clone()), k_proj.forward(x.clone()), v_proj.forward(x)].map(Columns::all)
+            }
+        }
+    }
+}
+
+/// Keys and values of all layers.
+#[derive(Debug)]
+pub enum Past {
+    /// A layer each, `[N, H, L, D]` twice; `None` before the first token.
+    Split(Vec<Option<[Tensor<4>; 2]>>),
+    Tables(Tables),
+}
+
+/// Rows of projections, written once and never moved: beams that change places take only their lists of slots along.
+#[derive(Debug)]
+pub struct Tables {
+    device: Device,
+    /// A layer each, `[rows, 3 · C]`; `None` before the first token.
+    layers: Vec<Option<Tensor<2>>>,
+    /// For each row of the batch the table's row of each of its tokens.
+    slots: Vec<Vec<u32>>,
+    /// Rows written so far, those of the pass at hand among them.
+    used: usize,
+    /// Tokens to make room for at first.
+    tokens: usize,
+    pass: Option<Pass>,
+}
+
+/// One pass through the decoder.
+#[derive(Debug)]
+struct Pass {
+    /// Rows of the batch and new tokens of each.
+    queries: [usize; 2],
+    /// The new tokens' first row.
+    first: usize,
+    /// `[rows of the batch · keys]`
+    slots: Tensor<1, Int>,
+}
+
+impl Past {
+    /// Of a decoder whose self-attentions project with `projections`, for answers of up to `tokens` tokens.
+    pub fn new<'a>(
+        projections: impl ExactSizeIterator<Item = &'a SelfProjections>,
+        heads: usize,
+        tokens: usize,
+        device: &Device,
+    ) -> Self {
+        let layers = projections.len();
+        let mut tabled = true;
+        for projections in projections {
+            tabled &= match projections {
+                SelfProjections::Joined(linear) => gpu::remembers(device, linear.weight.dims(), heads, tokens),
+                SelfProjections::Apart(_) => false,
+            };
+        }
+        if !tabled {
+            return Self::Split(vec![None; layers]);
+        }
+        let device = device.clone();
+        Self::Tables(Tables { device, layers: vec![None; layers], slots: Vec::new(), used: 0, tokens, pass: None })
+    }
+
+    /// A pass of `rows` rows begins, of `length` tokens each.
+    pub fn begin_pass(&mut self, rows: usize, length: usize) {
+        if let Self::Tables(tables) = self {
+            tables.begin_pass(rows, length);
+        }
+    }
+
+    /// The self-attention of one layer over all that it remembers and the tokens of this pass.
+    ///
+    /// # Shapes
+    /// x `[N, T, C]` → `[N, T, C]`
+    pub fn attend(
+        &mut self,
+        layer: usize,
+        projections: &SelfProjections,
+        x: Tensor<3>,
+        bias: &Bias,
+        heads: &Heads,
+    ) -> Tensor<3> {
+        match self {
+            Self::Split(layers) => {
+                let [q, k, v] = projections.forward(x);
+                let new = [k, v].map(|columns| split_heads(columns.values(), heads.count));
+                let all = match layers[layer].take() {
+                    Some(past) => join(past, new),
+                    None => new,
+                };
+                layers[layer] = Some(all.clone());
+                let [k, v] = all;
+                plain_attention(&q, k, v, bias, heads)
+            }
+            Self::Tables(tables) => {
+                let SelfProjections::Joined(linear) = projections else {
+                    unreachable!("tables are made for joined projections only")
+                };
+                tables.attend(layer, linear, x, bias, heads)
+            }
+        }
+    }
+
+    /// Reorders the rows: for each new one the old one.
+    pub fn select(&mut self, rows: &[usize]) {
+        match self {
+            Self::Split(layers) => {
+                let Some(Some([first, _])) = layers.first() else { return };
+                let unchanged = first.dims()[0] == rows.len() && rows.iter().enumerate().all(|(new, old)| new == *old);
+                if unchanged {
+                    return;
+                }
+                let rows = indices(rows.iter().copied(), &first.device());
+                for kv in layers.iter_mut().flatten() {
+                    *kv = kv.clone().map(|values| values.select(0, rows.clone()));
+                }
+            }
+            Self::Tables(tables) if tables.used > 0 => {
+                tables.slots = rows.iter().map(|row| tables.slots[*row].clone()).collect();
+            }
+            Self::Tables(_) => {}
+        }
+    }
+}
+
+fn join(past: [Tensor<4>; 2], new: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
+    let ([k, v], [new_k, new_v]) = (past, new);
+    [Tensor::cat(vec![k, new_k], 2), Tensor::cat(vec![v, new_v], 2)]
+}
+
+impl Tables {
+    fn begin_pass(&mut self, rows: usize, length: usize) {
+        self.slots.resize(rows, Vec::new());
+        let first = self.used;
+        for (row, slots) in self.slots.iter_mut().enumerate() {
+            slots.extend((first + row * length..first + (row + 1) * length).map(|slot| slot as u32));
+        }
+        self.used += rows * length;
+        let slots = self.slots.concat();
+        let count = slots.len();
+        let slots = Tensor::from_data(TensorData::new(slots, [count]), (&self.device, DType::U32));
+        self.pass = Some(Pass { queries: [rows, length], first, slots });
+    }
+
+    fn attend(&mut self, layer: usize, linear: &Linear, x: Tensor<3>, bias: &Bias, heads: &Heads) -> Tensor<3> {
+        let pass = self.pass.as_ref().expect("a pass has begun");
+        let [rows, length, width] = x.dims();
+        let [outputs, _] = linear.weight.dims();
+        let room = self.used.max(rows * self.tokens);
+        let table = match self.layers[layer].take() {
+            Some(table) if table.dims()[0] >= self.used => table,
+            Some(table) => {
+                let more = Tensor::empty([table.dims()[0].max(self.used), outputs], &self.device);
+                Tensor::cat(vec![table, more], 0)
+            }
+            None => Tensor::empty([room, outputs], &self.device),
+        };
+        linear.write_into(x.reshape([rows * length, width]), &table, pass.first);
+        let [capacity, _] = table.dims();
+        let slots = gpu::Slots {
+            rows: &pass.slots,
+            keys: self.slots.first().map_or(0, Vec::len),
+            first_query: pass.first,
+            queries: pass.queries,
+        };
+        let columns = Columns::parts(&table.clone().reshape([1, capacity, outputs]));
+        self.layers[layer] = Some(table);
+        gpu::attention_in_table(&columns, slots, bias, heads).expect("tables are made for shapes that kernels take")
+    }
+}

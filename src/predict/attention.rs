@@ -1,0 +1,90 @@
+//! Where the model looked while it wrote an answer.
+
+use super::{EncodedImage, Predictor};
+use crate::config::AnswerOptions;
+use crate::error::{Error, Result};
+use crate::model::TokenBatch;
+use crate::task::{Constraint, Inputs, Task};
+use serde::Serialize;
+
+/// An answer's words, each with a weight for every patch of the image.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Attention {
+    /// Patches in a row, and rows: the image is a square grid of them.
+    pub columns: usize,
+    /// In the order of the answer.
+    pub words: Vec<Attended>,
+}
+
+/// A word and where the model looked when it wrote it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Attended {
+    /// The word; bins and codes are words of their own.
+    pub text: String,
+    /// The share of its attention that each patch had, row after row; what is left of 1 went to the instruction.
+    pub weights: Vec<f32>,
+}
+
+impl Predictor {
+    /// Reads an answer again in one pass of the decoder and tells, for each of its words, where the cross-attention
+    /// that led to it went: the mean over layers, heads and the word's tokens. The other arguments are those of
+    /// [`answer`](Self::answer), `tokens` what it [answered](super::Answered).
+    ///
+    /// # Errors
+    /// [`Error::Task`] as in [`answer`](Self::answer), [`Error::Option`] for tokens that no answer of this model has.
+    pub async fn attention(
+        &self,
+        task: &Task,
+        image: &EncodedImage,
+        inputs: &Inputs,
+        options: &AnswerOptions,
+        tokens: &[u32],
+    ) -> Result<Attention> {
+        let prompt = self.prompt(task, Some(image), inputs, options)?;
+        let source = self.source(task, Some(image), &prompt.source)?;
+        self.check_tokens(tokens)?;
+        let encoded = self.model.encode(&source);
+        // Each token is decided on when the one before it is read.
+        let read: Vec<u32> = [self.config.bos_token_id].iter().chain(tokens).copied().take(tokens.len()).collect();
+        let cache = self.model.begin(&encoded, &[task.constraint == Constraint::Codes], read.len());
+        let weights = self.model.cross_attention(&TokenBatch::new(1, read.len(), read), cache);
+        let [_, patches, _] = image.features.patches.dims();
+        let weights = weights.slice([0..1, 0..tokens.len(), 0..patches]);
+        let weights = weights.into_data_async().await.map_err(Error::device)?;
+        let weights: Vec<f32> = weights.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))?;
+
+        let eos = self.config.eos_token_id;
+        let answer = tokens.iter().copied().zip(weights.chunks(patches)).skip(prompt.prefix.len());
+        let mut words: Vec<(Vec<u32>, Vec<&[f32]>)> = Vec::new();
+        for (token, weights) in answer.filter(|(token, _)| *token != eos) {
+            let goes_on = self.vocab.piece(token).is_some_and(|piece| !piece.starts_with(b" "));
+            match words.last_mut().filter(|(word, _)| goes_on && word.iter().all(|id| self.vocab.piece(*id).is_some()))
+            {
+                Some((word, rows)) => {
+                    word.push(token);
+                    rows.push(weights);
+                }
+                None => words.push((vec![token], vec![weights])),
+            }
+        }
+        let words = words.into_iter().map(|(word, rows)| Attended {
+            text: self.vocab.decode(&word).trim().to_owned(),
+            weights: (0..patches)
+                .map(|patch| rows.iter().map(|row| row[patch]).sum::<f32>() / rows.len() as f32)
+                .collect(),
+        });
+        Ok(Attention { columns: patches.isqrt(), words: words.collect() })
+    }
+
+    fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
+        let (most, size) =
+            (self.config.max_position_embeddings.max(self.config.code_grid().pow(2)), self.vocab.layout().size);
+        if !(1..=most).contains(&tokens.len()) {
+            return Err(Error::option("tokens", format!("1 to {most} of them"), tokens.len()));
+        }
+        match tokens.iter().find(|token| **token as usize >= size) {
+            Some(token) => Err(Error::option("tokens", format!("ids below {size}"), token)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A run that trains a model of image codes: its recipe, where its pictures come from, and its checkpoint.
+
+use super::corpus::{ScenesOptions, World};
+use super::recipe::{parsed, text};
+use super::seed::seed_of;
+use super::vqvae::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};
+use crate::config::VqganConfig;
+use crate::error::{Error, Result};
+use crate::image::{Filter, Pixels, crop, decode, resize, resize_aspect};
+use crate::weights::{Manifest, Precision, VQGAN, encode_shard, read_shard, replace_file, write_vqgan};
+use burn::tensor::Device;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// Everything that decides a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CodesRecipe {
+    pub seed: u64,
+    /// Pixels of the squares that are learnt.
+    pub side: u32,
+    /// Squares an update.
+    pub batch: usize,
+    /// Updates between two checkpoints.
+    pub checkpoint_every: u64,
+    /// `config.json` of the model.
+    pub model: VqganConfig,
+    pub update: VqvaeOptions,
+    /// The world whose pictures are learnt, where no folder is given.
+    pub data: ScenesOptions,
+}
+
+impl Default for CodesRecipe {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            side: 128,
+            batch: 8,
+            checkpoint_every: 500,
+            model: VqganConfig::small(),
+            update: VqvaeOptions::default(),
+            data: ScenesOptions::default(),
+        }
+    }
+}
+
+impl CodesRecipe {
+    /// Reads a recipe, or takes the defaults without a file, and applies `--set` arguments.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming what is unknown or of the wrong kind, [`Error::Option`] and [`Error::Config`] for what
+    /// cannot be used.
+    pub fn read(path: Option<&Path>, sets: &[String]) -> Result<Self> {
+        let recipe: Self = match path {
+            Some(path) => parsed(&path.display().to_string(), &text(path)?, sets)?,
+            None => parsed("the default recipe", "", sets)?,
+        };
+        if !(1..=1024).contains(&recipe.batch) || recipe.checkpoint_every == 0 {
+            let found = format!("{} and {}", recipe.batch, recipe.checkpoint_every);
+            return Err(Error::option("batch and checkpoint_every", "1 to 1024, and at least 1", found));
+        }
+        recipe.model.validate()?;
+        let stride = recipe.model.stride() as u32;
+        if recipe.side == 0 || !recipe.side.is_multiple_of(stride) {
+            return Err(Error::option("side", format!("multiples of {stride}, the pixels of a code"), recipe.side));
+        }
+        Ok(recipe)
+    }
+
+    /// The world whose pictures are learnt.
+    ///
+    /// # Errors
+    /// Those of [`World::new`].
+    pub fn world(&self) -> Result<World> {
+        // Middles are of pictures twice as large.
+        World::new(ScenesOptions { side: 2 * self.side, ..self.data.clone() })
+    }
+}
+
+/// Where squares come from: a pure function of the position, so that a run goes on where it stopped.
+pub trait Pictures: Sync {
+    /// # Errors
+    /// What keeps a picture from being made or read.
+    fn picture(&self, position: u64, side: u32) -> Result<Pixels>;
+}
+
+/// What image codes stand for in training: whole pictures, and the middles of pictures twice as large.
+impl Pictures for World {
+    fn picture(&self, position: u64, side: u32) -> Result<Pixels> {
+        let (scene, _) = self.scene(0, position)?;
+        if position.is_multiple_of(2) {
+            return self.painter().render(&scene, side);
+        }
+        crop(&self.painter().render(&scene, 2 * side)?, (side / 2, side / 2), side, side)
+    }
+}
+
+/// The middles of the images in a directory.
+pub struct ImageFolder {
+    files: Vec<PathBuf>,
+    seed: u64,
+}
+
+impl ImageFolder {
+    /// # Errors
+    /// [`Error::File`] for a directory that cannot be read or has no images.
+    pub fn open(directory: &Path, seed: u64) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::file(directory.display(), error);
+        let mut files = Vec::new();
+        for entry in fs::read_dir(directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+            if ["jpg", "jpeg", "png", "webp"].iter().any(|known| extension == *known) {
+                files.push(path);
+            }
+        }
+        if files.is_empty() {
+            return Err(Error::file(directory.display(), "no JPEG, PNG or WebP file in it"));
+        }
+        // Whatever order the system lists them in, a seed draws the same.
+        files.sort();
+        Ok(Self { files, seed })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.files.len()
+    }
+}
+
+impl Pictures for ImageFolder {
+    fn picture(&self, position: u64, side: u32) -> Result<Pixels> {
+        let drawn = fastrand::Rng::with_seed(seed_of(&[self.seed, position])).usize(..self.files.len());
+        let path = &self.files[drawn];
+        let read = || {
+            let bytes = fs::read(path).map_err(|error| Error::file(path.display(), error))?;
+            let pixels = decode(&bytes)?;
+            let (width, height) = resize_aspect(pixels.size(), side, None);
+            let resized = resize(&pixels, width, height, Filter::Lanczos)?;
+            crop(&resized, ((width - side) / 2, (height - side) / 2), side, side)
+        };
+        read().map_err(|error| Error::file(path.display(), error))
+    }
+}
+
+/// A run in its directory, which holds the checkpoint and, in the folder `vqgan`, the model.
+pub struct CodesRun {
+    directory: PathBuf,
+    recipe: CodesRecipe,
+    pub trainer: VqvaeTrainer,
+}
+
+impl CodesRun {
+    /// Begins a run in `directory`, or goes on with the one that is there where `resume` says so.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a directory that holds another run; those of the trainer and of a checkpoint of another
+    /// model.
+    pub fn open(recipe: CodesRecipe, directory: &Path, device: &Device, resume: bool) -> Result<Self> {
+        fs::create_dir_all(directory).map_err(|error| Error::file(directory.display(), error))?;
+        let mut trainer = VqvaeTrainer::new(recipe.model.clone(), recipe.update.clone(), recipe.seed, device)?;
+        let path = directory.join(CHECKPOINT);
+        if path.is_file() {
+            if !resume {
+                let reason = "holds a run already: pass --resume to go on with it, or choose another directory";
+                return Err(Error::file(directory.display(), reason));
+            }
+            let bytes = fs::read(&path).map_err(|error| Error::file(path.display(), error))?;
+            trainer.restore(&read_shard(&path.display().to_string(), &bytes)?)?;
+        }
+        Ok(Self { directory: directory.to_owned(), recipe, trainer })
+    }
+
+    /// Updates until the recipe's last, with a checkpoint now and then and the model at the end. `report` hears of each
+    /// update; its error ends the run.
+    ///
+    /// # Errors
+    /// Those of the pictures, of the updates and of writing.
+    pub async fn go(
+        &mut self,
+        pictures: &dyn Pictures,
+        mut report: impl FnMut(&VqvaeUpdated) -> Result<()>,
+    ) -> Result<Manifest> {
+        let CodesRecipe { side, batch, checkpoint_every, update, .. } = &self.recipe;
+        let (batch, every, last) = (*batch as u64, *checkpoint_every, update.updates);
+        while self.trainer.updates() < last {
+            let first = self.trainer.updates() * batch;
+            let drawn: Result<Vec<Pixels>> =
+                (first..first + batch).into_par_iter().map(|position| pictures.picture(position, *side)).collect();
+            let updated = self.trainer.update(&drawn?).await?;
+            report(&updated)?;
+            if updated.update.is_multiple_of(every) || updated.update == last {
+                self.save().await?;
+            }
+        }
+        let tensors = self.trainer.tensors()?.into_iter().map(Ok);
+        write_vqgan(&self.directory.join(VQGAN), self.trainer.config(), Precision::F32, tensors)
+    }
+
+    async fn save(&self) -> Result<()> {
+        let bytes = encode_shard(CHECKPOINT, &self.trainer.state().await?)?;
+        replace_file(&self.directory.join(CHECKPOINT), &bytes)
+    }
+}

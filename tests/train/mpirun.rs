@@ -1,0 +1,94 @@
+//! Ranks as processes that `mpirun` starts. Needs the feature `mpi`; `make test-mpi` builds and runs it.
+
+use super::directory;
+use super::processes::{Process, finish, pretrain};
+use ofa::train::METRICS;
+use ofa::weights::{read_files, read_tensors};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Between runs whose sums are added in another order, over 20 updates.
+const TOLERANCE: f32 = 1e-4;
+
+/// Without chance and without norms over a rank's part of a batch; Adam makes no steps out of rounding.
+const PLAIN: [&str; 6] = [
+    "model.config.dropout=0.0",
+    "model.config.attention_dropout=0.0",
+    "model.config.freeze_resnet=true",
+    "update.ema_decay=0.5",
+    "update.adam.eps=1e-3",
+    "batch.draws=4",
+];
+
+/// `ofa pretrain` on two ranks, which have time for a checkpoint when they are asked to stop.
+fn two(run: &Path, sets: &[&str]) -> Process {
+    let mut command = Command::new("mpirun");
+    command.args(["--allow-run-as-root", "--oversubscribe", "-n", "2", "--mca", "odls_base_sigkill_timeout", "60"]);
+    command.arg(env!("CARGO_BIN_EXE_ofa")).args(pretrain(run, sets));
+    Process::start(command.env("RAYON_NUM_THREADS", "1"))
+}
+
+fn weights(run: &Path) -> BTreeMap<String, Vec<f32>> {
+    let model = run.join("model");
+    let (manifest, _) = read_files(&model).unwrap();
+    let mut weights = BTreeMap::new();
+    read_tensors(&model, &manifest, |name, tensor| {
+        weights.insert(name.clone(), tensor.to_f32(&name)?);
+        Ok(())
+    })
+    .unwrap();
+    weights
+}
+
+fn distance(a: &Path, b: &Path) -> f32 {
+    let (a, b) = (weights(a), weights(b));
+    assert!(a.keys().eq(b.keys()));
+    let differences = a.iter().flat_map(|(name, a)| a.iter().zip(&b[name]).map(|(a, b)| (a - b).abs()));
+    differences.fold(0.0, f32::max)
+}
+
+#[test]
+fn two_ranks_train_as_one_and_only_the_first_writes() {
+    let ((_one, one), (_both, both)) = (directory(), directory());
+    finish(&one, &PLAIN);
+    let (code, text) = two(&both, &PLAIN).end();
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(text.matches("saved").count(), 20, "{text}");
+    let counts = |run: &Path| -> Vec<[u64; 3]> {
+        let journal = std::fs::read_to_string(run.join(METRICS)).unwrap();
+        let lines = journal.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.map(|line| ["update", "samples", "tokens"].map(|key| line[key].as_u64().unwrap())).collect()
+    };
+    assert_eq!(counts(&both), counts(&one));
+    let distance = distance(&one, &both);
+    assert!(distance < TOLERANCE, "{distance}");
+}
+
+#[test]
+fn one_rank_goes_on_where_two_stopped_or_were_killed() {
+    /// Until mpirun has noticed that a rank is gone and has ended the other.
+    const PATIENCE: Duration = Duration::from_secs(90);
+    let ((_straight, straight), (_run, run)) = (directory(), directory());
+    finish(&straight, &PLAIN);
+    let mut process = two(&run, &PLAIN);
+    assert!(process.says("saved"));
+    process.signal("-TERM");
+    let (_, text) = process.end();
+    assert!(text.contains("saved") && text.contains("--resume"), "{text}");
+
+    let mut process = two(&run, &PLAIN);
+    assert!(process.says("saved"));
+    let children = Command::new("pgrep").args(["-P", &process.child.id().to_string(), "ofa"]).output().unwrap();
+    let children = String::from_utf8(children.stdout).unwrap();
+    let last = children.split_whitespace().last().expect("mpirun has started ranks");
+    let killed = Instant::now();
+    assert!(Command::new("kill").args(["-KILL", last]).status().unwrap().success());
+    let (code, text) = process.end();
+    assert!(code != Some(0) && killed.elapsed() < PATIENCE, "{:?}: {text}", killed.elapsed());
+
+    finish(&run, &PLAIN);
+    let distance = distance(&straight, &run);
+    assert!(distance < TOLERANCE, "{distance}");
+}

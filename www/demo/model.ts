@@ -1,0 +1,147 @@
+import { OFA, OfaError, type BundleInput, type DeviceChoice, type Progress, type TaskName } from "ofa-web";
+import { bytes, el, show } from "./dom";
+
+interface Listed {
+  name: string;
+  url: string;
+  size: string;
+  note?: string;
+  /** What it was taught, if that is not everything. */
+  tasks?: TaskName[];
+  /** What to say of pictures that are not of its world, if that is the world of drawn scenes. */
+  world?: string;
+}
+
+const PHASES: Record<Progress["phase"], string> = {
+  compile: "Compiling", download: "Downloading", verify: "Building the model", upload: "Uploading", ready: "Ready",
+};
+/** Choices of the picker that are not in the list. */
+const FROM_URL = "url";
+const FROM_FOLDER = "folder";
+const NOTES: Record<string, string> = {
+  [FROM_URL]: "The folder of a bundle on a server that allows other sites to read it (CORS).",
+  [FROM_FOLDER]: "The folder that ofa convert or ofa export wrote. It is read in this tab and not uploaded.",
+};
+
+/** The card that chooses and loads a model. */
+export class ModelCard {
+  ofa: OFA | undefined;
+  /** What the model was taught; nothing known means everything. */
+  tasks: readonly TaskName[] | undefined;
+  /** What to say of pictures that are not drawn scenes, if it knows no others. */
+  world: string | undefined;
+  private loading: AbortController | undefined;
+  private listed: Listed[] = [];
+  private readonly model = el<HTMLSelectElement>("model");
+  private readonly device = el<HTMLSelectElement>("device");
+
+  constructor(private readonly changed: () => void, private readonly failed: (error: unknown) => void) {
+    this.model.addEventListener("change", () => this.chosen());
+    el("model-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.load();
+    });
+    el("cancel-load").addEventListener("click", () => this.cancel());
+  }
+
+  get busy(): boolean {
+    return this.loading !== undefined;
+  }
+
+  cancel(): void {
+    this.loading?.abort();
+  }
+
+  /** Fills the list; what the address asks for is chosen. */
+  async list(): Promise<void> {
+    const address = new URLSearchParams(location.search);
+    this.listed = (await (await fetch("models.json")).json()) as Listed[];
+    this.model.append(
+      ...this.listed.map(({ name, size }, index) => new Option(`${name} (${size})`, String(index))),
+      new Option("From an address …", FROM_URL),
+      new Option("From a folder …", FROM_FOLDER),
+    );
+    const wanted = address.get("model");
+    if (wanted) {
+      const index = this.listed.findIndex(({ url }) => url === wanted);
+      this.model.value = index < 0 ? FROM_URL : String(index);
+      if (index < 0) el<HTMLInputElement>("url").value = wanted;
+    }
+    this.device.value = ["webgpu", "cpu"].find((kind) => kind === address.get("device")) ?? "auto";
+    this.chosen();
+  }
+
+  async load(): Promise<void> {
+    this.loading?.abort();
+    const controller = (this.loading = new AbortController());
+    show("error", false);
+    await this.ofa?.dispose();
+    this.ofa = undefined;
+    show("badge", false);
+    show("reason", false);
+    this.update();
+    try {
+      const onProgress = progressShown();
+      const loaded = await OFA.load(this.bundle(), { device: this.device.value as DeviceChoice, signal: controller.signal, onProgress });
+      this.ofa = loaded;
+      const listed = this.listed[Number(this.model.value)];
+      [this.tasks, this.world] = [listed?.tasks, listed?.world];
+      const { device, precision, parameters, bytes: size } = loaded.info;
+      el("badge").textContent = `${device.kind === "webgpu" ? "WebGPU" : "CPU"} · ${precision} · ${(parameters / 1e6).toFixed(1)} M parameters · ${bytes(size)}`;
+      el("badge").title = device.name;
+      show("badge", true);
+      el("reason").textContent = device.reason ? `Running on the CPU: ${device.reason}.` : "";
+      show("reason", Boolean(device.reason));
+    } catch (error) {
+      this.failed(error);
+    } finally {
+      if (this.loading === controller) this.loading = undefined;
+      this.update();
+    }
+  }
+
+  private update(): void {
+    show("progress", this.busy);
+    show("cancel-load", this.busy);
+    el<HTMLButtonElement>("load").disabled = this.busy;
+    this.changed();
+  }
+
+  private chosen(): void {
+    const { value } = this.model;
+    show("url-label", value === FROM_URL);
+    show("folder-label", value === FROM_FOLDER);
+    el("model-note").textContent = NOTES[value] ?? this.listed[Number(value)]?.note ?? "";
+  }
+
+  private bundle(): BundleInput {
+    if (this.model.value === FROM_URL) {
+      const url = el<HTMLInputElement>("url").value.trim();
+      if (!url) throw new OfaError("option", "Enter the address of a bundle: the folder that holds manifest.json");
+      return url;
+    }
+    if (this.model.value === FROM_FOLDER) {
+      const files = el<HTMLInputElement>("folder").files;
+      if (!files?.length) throw new OfaError("option", "Choose the folder of a bundle: it holds manifest.json");
+      return { files };
+    }
+    return this.listed[Number(this.model.value)]?.url ?? "";
+  }
+}
+
+/** Half of the bar is what arrived, half what reached the device: shards go up while others are on their way. */
+function progressShown(): (progress: Progress) => void {
+  const done = { download: 0, upload: 0 };
+  return (progress) => {
+    const { phase, loaded, total } = progress;
+    if (phase === "download" || phase === "upload") done[phase] = loaded / total;
+    el<HTMLProgressElement>("bar").value = phase === "verify" ? 1 : (done.download + done.upload) / 2;
+    el("progress-text").textContent = inWords(progress);
+  };
+}
+
+/** Phase, bytes and file. */
+export function inWords({ phase, loaded, total, file }: Progress): string {
+  const amount = phase === "download" || phase === "upload" ? `${bytes(loaded)} of ${bytes(total)}` : "";
+  return [PHASES[phase], amount, file].filter(Boolean).join(" · ");
+}

@@ -1,0 +1,52 @@
+import { el, make } from "./dom";
+import { camera } from "./sources/camera";
+import { files } from "./sources/files";
+import { scene } from "./sources/scene";
+import { first, samples } from "./sources/samples";
+import type { Picture, Source } from "./sources/source";
+import { Tabs } from "./tabs";
+
+/** Where pictures come from; another way is another row. */
+const SOURCES: readonly Source[] = [samples, scene, files, camera];
+
+/** The picture asked about, and all the ways to choose another. */
+export class Pictures {
+  current: Picture | undefined;
+  /** `source:key`, if the picture can be had again from a link. */
+  link: string | undefined;
+
+  constructor(private readonly changed: (picture: Picture) => void, failed: (error: unknown) => void) {
+    const place = el("source");
+    const rooms = SOURCES.map((source) => {
+      const room = make("div", { className: "source", hidden: true });
+      source.mount(room, (picture) => this.choose(picture, source.id), failed);
+      return room;
+    });
+    place.append(...rooms);
+    let before: Source | undefined;
+    const tabs = new Tabs(el("sources"), place, SOURCES, (id) => {
+      before?.leave?.();
+      before = SOURCES.find((source) => source.id === id);
+      rooms.forEach((room, index) => (room.hidden = SOURCES[index]?.id !== id));
+      before?.enter?.();
+    });
+    tabs.select(samples.id);
+  }
+
+  choose(picture: Picture, source?: string): void {
+    this.current = picture;
+    this.link = source && picture.key !== undefined ? `${source}:${picture.key}` : undefined;
+    for (const one of SOURCES) one.chosen?.(picture);
+    this.changed(picture);
+  }
+
+  /** The picture of a link, or something to ask about from the start. */
+  async restore(link: string | undefined): Promise<void> {
+    if (link && link === this.link) return;
+    const [id = "", key = ""] = link?.split(/:(.*)/s) ?? [];
+    // A link may be of another version of the page: what it does not know is no reason to show nothing.
+    const picture = await SOURCES.find((one) => one.id === id)?.restore?.(key).catch(() => undefined);
+    if (picture) this.choose(picture, id);
+    else if (!this.current) this.choose(await first(), samples.id);
+  }
+}

@@ -1,0 +1,37 @@
+import { el, make, show } from "./dom";
+import { toHash } from "./link";
+import type { Question } from "./panels";
+import type { Pictures } from "./pictures";
+import { command, javascript } from "./snippets";
+
+async function copy(text: string, button: HTMLButtonElement): Promise<void> {
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    // Without leave to write to it, the visitor copies by hand what is selected.
+    button.textContent = "Press Ctrl-C";
+    const code = button.previousElementSibling;
+    if (code) getSelection()?.selectAllChildren(code);
+  }
+  setTimeout(() => (button.textContent = label), 2000);
+}
+
+function line(name: string, code: string): HTMLElement {
+  const button = make("button", { type: "button", textContent: "Copy", ariaLabel: `Copy ${name}` });
+  button.addEventListener("click", () => void copy(code, button));
+  return make("div", { className: "code" }, make("span", { textContent: name }), make("code", { textContent: code }), button);
+}
+
+/** Puts the question into the address and offers it as a link and as code. */
+export function share(question: Question, pictures: Pictures | undefined): void {
+  history.replaceState(null, "", toHash({ question, picture: pictures?.link }));
+  el("code").replaceChildren(
+    line("JavaScript", javascript(question)),
+    line("Command line", command(question, pictures?.current?.file)),
+    line("Link", location.href),
+  );
+  el("link-note").textContent = pictures && !pictures.link ? "The picture is yours alone: the link does not carry it." : "";
+  show("share", true);
+}

@@ -1,0 +1,41 @@
+import { make } from "../dom";
+import type { Source } from "./source";
+
+let switchOff = () => {};
+
+/** A picture of what is in front of the camera, which is on only while its tab is open. */
+export const camera: Source = {
+  id: "camera",
+  label: "Camera",
+  mount(place, choose, failed) {
+    let stream: MediaStream | undefined;
+    const video = make("video", { muted: true, playsInline: true, hidden: true, ariaLabel: "What the camera sees" });
+    const button = make("button", { type: "button" });
+    const show = (on: boolean) => {
+      video.hidden = !on;
+      button.textContent = on ? "Take a picture" : "Switch the camera on";
+    };
+    const press = async () => {
+      if (!stream) {
+        stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+        video.srcObject = stream;
+        await video.play();
+        return show(true);
+      }
+      const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
+      canvas.getContext("2d")?.drawImage(video, 0, 0);
+      choose({ blob: await canvas.convertToBlob(), name: "camera picture", file: "camera.png" });
+    };
+    switchOff = () => {
+      stream?.getTracks().forEach((track) => track.stop());
+      stream = undefined;
+      show(false);
+    };
+    button.addEventListener("click", () => {
+      press().catch(failed);
+    });
+    show(false);
+    place.append(video, button);
+  },
+  leave: () => switchOff(),
+};
