@@ -22,6 +22,7 @@ mod weight;
 pub use attention::{Bias, Columns, Heads, KeysValues, MASKED, attention, attention_weights, split_heads};
 pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
 pub use embedding::{Table, indices};
+#[cfg(feature = "gpu")]
 pub use gpu::set_software as set_software_gpu;
 pub use host::in_host_memory;
 pub use linear::{Activation, Linear};
