@@ -127,12 +127,16 @@ fn reordered_beams_continue_their_own_past() {
 
 #[test]
 fn tables_beyond_one_binding_are_split_and_joined() {
-    use ofa::kernels::Table;
+    use burn::module::Param;
+    use ofa::kernels::{Table, Weight};
     let device = Device::flex();
     let rows: Vec<f32> = (0..5 * 4).map(|value| value as f32).collect();
     let whole = Tensor::<2>::from_data(TensorData::new(rows, [5, 4]), &device);
     let parts = vec![whole.clone().slice([0..3, 0..4]), whole.clone().slice([3..5, 0..4])];
-    let (one, two) = (Table::new(vec![whole]), Table::new(parts));
+    let table = |parts: Vec<Tensor<2>>| {
+        Table::new(parts.into_iter().map(|part| Weight::Plain(Param::from_tensor(part))).collect())
+    };
+    let (one, two) = (table(vec![whole]), table(parts));
     let ids = [4, 0, 3, 2, 2];
     assert_eq!(values(one.rows(&ids)), values(two.rows(&ids)));
     let x = Tensor::<2>::ones([2, 4], &device);

@@ -1,6 +1,7 @@
 //! Softmax attention with an additive bias.
 
-use super::{gpu, host};
+use super::gpu;
+use super::host;
 use burn::tensor::{Int, Tensor, activation};
 
 /// Added to the scores of keys that must not be seen. Not -inf: a row in which every key is masked (the padded
@@ -161,8 +162,10 @@ pub fn plain_attention(q: &Columns, k: Tensor<4>, v: Tensor<4>, bias: &Bias, hea
     } else {
         bias
     };
-    let mut context = host::attention(&q, &k, &v, &bias)
-        .unwrap_or_else(|| activation::softmax(q.matmul(k.swap_dims(2, 3)) + bias, 3).matmul(v));
+    let mut context = host::attention(&q, &k, &v, &bias).unwrap_or_else(|| {
+        let scores = q.matmul(k.swap_dims(2, 3)) + bias;
+        activation::softmax(scores, 3).matmul(v)
+    });
     if let Some(scales) = &heads.scales {
         context = context * scales.clone().reshape([1, heads.count, 1, 1]);
     }

@@ -43,28 +43,31 @@ impl ConvNorm {
     /// `[B, in, h, w]` → `[B, out, ceil(h / stride), ceil(w / stride)]`
     pub fn forward(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
         let device = x.device();
-        if device.is_autodiff() && in_host_memory(&device.clone().without_autodiff()) {
+        if device.is_autodiff() && in_host_memory(&device.without_autodiff()) {
             return self.forward_by_products(x, residual, relu);
         }
-        let (kernel, stride, padding) = (self.kernel, self.stride, self.kernel / 2);
+        if gpu::serves(&x.device())
+            && self.norm.is_none()
+            && let Some(bias) = &self.bias
+        {
+            let (weight, bias) = (&self.weight, bias.val());
+            let (kernel, stride) = (self.kernel, self.stride);
+            return gpu::convolve(x, gpu::Convolution { weight, bias, kernel, stride, residual, relu });
+        }
+        let padding = self.kernel / 2;
         let bias = self.bias.as_ref().map(Param::val);
-        let activation = if relu { Activation::Relu } else { Activation::None };
         if self.norm.is_none() {
-            if gpu::serves(&device)
-                && let Some(bias) = bias.clone()
-            {
-                let weight = &self.weight;
-                return gpu::convolve(x, gpu::Convolution { weight, bias, kernel, stride, residual, relu });
-            }
-            let finish = host::Ending { bias: bias.as_ref(), residual: residual.as_ref(), activation };
+            let activation = if relu { Activation::Relu } else { Activation::None };
+            let ending = host::Ending { bias: bias.as_ref(), residual: residual.as_ref(), activation };
+            let window = [self.kernel, self.stride, padding];
             let matrix = host::Matrix::of(&self.weight);
-            if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, [kernel, stride, padding], finish))
-            {
+            if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, window, ending)) {
                 return y;
             }
         }
-        let weight = self.windows(&x);
-        let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
+        let [_, channels, _, _] = x.dims();
+        let weight = self.window(channels);
+        let options = ConvOptions::new([self.stride; 2], [padding; 2], [1, 1], 1);
         let mut y = conv2d(x, weight, bias, options);
         if let Some(norm) = &self.norm {
             y = norm.forward(y);
@@ -72,12 +75,11 @@ impl ConvNorm {
         if let Some(residual) = residual {
             y = y + residual;
         }
-        activation.of(y)
+        if relu { burn::tensor::activation::relu(y) } else { y }
     }
 
-    /// Its weights for images like `x`, `[out, in, k, k]`.
-    fn windows(&self, x: &Tensor<4>) -> Tensor<4> {
-        let [_, channels, _, _] = x.dims();
+    /// The weight `[out, in, k, k]`.
+    fn window(&self, channels: usize) -> Tensor<4> {
         let [out, _] = self.weight.dims();
         self.weight.unpacked().reshape([out, channels, self.kernel, self.kernel])
     }
@@ -85,7 +87,7 @@ impl ConvNorm {
     /// The same as products of matrices with channels in rows, which trains a third faster on a CPU. Between units the
     /// channels stay outermost, and [`swap_dims`](Tensor::swap_dims) moves nothing.
     fn forward_by_products(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
-        let y = convolve(x.clone().swap_dims(0, 1), self.windows(&x), self.stride);
+        let y = convolve(x.clone().swap_dims(0, 1), self.window(x.dims()[1]), self.stride);
         let [channels, batch, height, width] = y.dims();
         let rows = |x: Tensor<4>| x.reshape([channels, batch * height * width]);
         let mut y = rows(y);
@@ -98,7 +100,7 @@ impl ConvNorm {
         if let Some(residual) = residual {
             y = y + rows(residual.swap_dims(0, 1));
         }
-        let y = if relu { Activation::Relu.of(y) } else { y };
+        let y = if relu { burn::tensor::activation::relu(y) } else { y };
         y.reshape([channels, batch, height, width]).swap_dims(0, 1)
     }
 }
@@ -169,9 +171,9 @@ impl Convolution {
         let weight = self.weight.val();
         let [_, _, kernel, _] = weight.dims();
         let bias = self.bias.val();
-        let finish = host::Ending { bias: Some(&bias), ..host::Ending::default() };
+        let ending = host::Ending { bias: Some(&bias), ..host::Ending::default() };
         let matrix = host::Matrix::plain(&weight);
-        if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, [kernel, 1, kernel / 2], finish)) {
+        if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, [kernel, 1, kernel / 2], ending)) {
             return y;
         }
         let options = ConvOptions::new([1, 1], [kernel / 2; 2], [1, 1], 1);

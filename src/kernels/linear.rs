@@ -1,29 +1,19 @@
 //! Linear layers: alone, and as norm → linear → activation.
 
+use super::gpu;
 use super::norm::{LayerNorm, normalise};
 use super::weight::Weight;
-use super::{gpu, host};
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 
-/// What follows a linear layer or a convolution; shaders know them by number.
+/// What follows a linear layer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Activation {
     #[default]
-    None = 0,
+    None,
     /// The exact form, through erf.
-    Gelu = 1,
-    Relu = 2,
-}
-
-impl Activation {
-    pub(super) fn of<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::None => x,
-            Self::Relu => activation::relu(x),
-            Self::Gelu => activation::gelu(x),
-        }
-    }
+    Gelu,
+    Relu,
 }
 
 /// `y = x Wᵀ + b`.
@@ -46,9 +36,6 @@ impl Linear {
     /// # Shapes
     /// `[B, T, in]` → `[B, T, out]`
     pub fn forward_fused(&self, norm: Option<&LayerNorm>, x: Tensor<3>, activation: Activation) -> Tensor<3> {
-        if let Some(y) = self.on_host(norm, &x, activation) {
-            return y;
-        }
         let [batch, length, width] = x.dims();
         let [out, _] = self.weight.dims();
         // One product of two matrices: a batched product would read the weights once a batch row.
@@ -74,14 +61,15 @@ impl Linear {
         let finish = gpu::Finish { bias: self.bias.as_ref().map(Param::val), activation: Activation::None };
         gpu::linear_into(x, &self.weight, finish, table, first);
     }
+}
 
-    fn on_host(&self, norm: Option<&LayerNorm>, x: &Tensor<3>, activation: Activation) -> Option<Tensor<3>> {
-        let bias = self.bias.as_ref().map(Param::val);
-        let matrix = host::Matrix::of(&self.weight)?;
-        let finish = host::Ending { bias: bias.as_ref(), activation, ..host::Ending::default() };
-        match norm {
-            None => host::linear(x, &matrix, None, finish),
-            Some(norm) => norm.with_parts(|norm| host::linear(x, &matrix, Some(norm), finish)),
+impl Activation {
+    /// The activation as an operation of its own.
+    pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::None => x,
+            Self::Relu => activation::relu(x),
+            Self::Gelu => activation::gelu(x),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! From logits to log-probabilities, under temperature and constraints.
 
 use super::attention::MASKED;
+use super::gpu;
+use super::host;
 use super::top_k::{Best, floats, padded, top_entries};
-use super::{gpu, host};
 use crate::error::Result;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 

@@ -17,9 +17,6 @@ impl Matrix {
     }
 }
 
-/// Weight and bias of a norm, and its epsilon.
-pub type Norm<'a> = (&'a Tensor<1>, &'a Tensor<1>, f64);
-
 /// What follows a product before it is stored.
 #[allow(dead_code)] // There is no product.
 pub struct Ending<'a, const D: usize> {
@@ -51,16 +48,16 @@ pub fn convolution(
     None
 }
 
-pub fn linear<const D: usize>(
-    _x: &Tensor<D>,
-    _weights: &Matrix,
-    _norm: Option<Norm<'_>>,
-    _ending: Ending<'_, D>,
-) -> Option<Tensor<D>> {
+pub fn linear<const D: usize>(_x: &Tensor<D>, _weights: &Matrix, _ending: Ending<'_, D>) -> Option<Tensor<D>> {
     None
 }
 
-pub fn layer_norm<const D: usize>(_x: &Tensor<D>, _norm: Norm<'_>, _residual: Option<&Tensor<D>>) -> Option<Tensor<D>> {
+pub fn layer_norm<const D: usize>(
+    _x: &Tensor<D>,
+    _weight: &Tensor<1>,
+    _bias: &Tensor<1>,
+    _epsilon: f64,
+) -> Option<Tensor<D>> {
     None
 }
 

@@ -1,6 +1,7 @@
 //! Layer normalisation, alone and as the second half of a residual branch; group normalisation.
 
-use super::{gpu, host};
+use super::gpu;
+use super::host;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
@@ -18,9 +19,6 @@ impl LayerNorm {
     /// # Shapes
     /// `[.., C]` → `[.., C]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        if let Some(y) = self.with_parts(|norm| host::layer_norm(&x, norm, None)) {
-            return y;
-        }
         if gpu::serves(&x.device()) {
             let dims = x.dims();
             let width = dims[D - 1];
@@ -29,11 +27,10 @@ impl LayerNorm {
                 return y.reshape(dims);
             }
         }
+        if let Some(y) = host::layer_norm(&x, &self.weight.val(), &self.bias.val(), LAYER_NORM_EPSILON) {
+            return y;
+        }
         burn::tensor::module::layer_norm(x, self.weight.val(), Some(self.bias.val()), LAYER_NORM_EPSILON)
-    }
-
-    pub(super) fn with_parts<T>(&self, of: impl FnOnce(host::Norm<'_>) -> T) -> T {
-        of((&self.weight.val(), &self.bias.val(), LAYER_NORM_EPSILON))
     }
 }
 
@@ -90,13 +87,10 @@ impl Stream {
                 return Self { x: sum.map_or(branch, |sum| sum.reshape(dims)), normed: normed.reshape(dims) };
             }
         }
-        let x = match (residual, inner) {
-            (Some(residual), Some(inner)) => {
-                let fused = inner.with_parts(|norm| host::layer_norm(&branch, norm, Some(&residual)));
-                fused.unwrap_or_else(|| residual + inner.forward(branch))
-            }
-            (Some(residual), None) => residual + branch,
-            (None, inner) => normalise(inner, branch),
+        let branch = normalise(inner, branch);
+        let x = match residual {
+            Some(residual) => residual + branch,
+            None => branch,
         };
         Self { normed: normalise(next, x.clone()), x }
     }

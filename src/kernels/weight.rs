@@ -1,9 +1,10 @@
 //! The matrix of a linear layer, a convolution or a table: plain, or packed as its bundle stores it.
 
 use super::embedding::indices;
+use super::gpu;
+use super::host;
 use super::linear::Activation;
 use super::packed::PackedWeight;
-use super::{gpu, host};
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
@@ -76,12 +77,12 @@ impl Weight {
                 return y;
             }
         }
-        let finish = host::Ending { bias: bias.as_ref(), activation, ..host::Ending::default() };
-        if let Some(y) = host::Matrix::of(self).and_then(|matrix| host::linear(&x, &matrix, None, finish)) {
+        let ending = host::Ending { bias: bias.as_ref(), residual: None, activation };
+        if let Some(y) = host::Matrix::of(self).and_then(|matrix| host::linear(&x, &matrix, ending)) {
             return y;
         }
         let y = self.product(x);
-        activation.of(match bias {
+        activation.apply(match bias {
             Some(bias) => y + bias.unsqueeze(),
             None => y,
         })

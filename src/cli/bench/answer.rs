@@ -8,7 +8,7 @@ use crate::task;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Measures captions with a bundle: one JSON object a run, in milliseconds.
+/// Captions with a bundle: one JSON object a run, in milliseconds
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Directory of the bundle

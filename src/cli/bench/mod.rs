@@ -1,4 +1,4 @@
-//! `ofa bench`: speed and memory on this machine, as JSON.
+//! `ofa bench`: what things cost on this machine.
 
 mod answer;
 #[cfg(feature = "train")]

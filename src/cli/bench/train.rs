@@ -6,7 +6,7 @@ use crate::train::{Plan, Recipe, plan, resolved};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Updates by a recipe: samples and tokens a second, peak memory, and where the time goes.
+/// Updates by a recipe: samples and tokens a second, peak memory, and where the time goes
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The recipe, a TOML file

@@ -100,7 +100,7 @@ fn linear_layers() {
                 let [weight, on_gpu] = draws.weights([outputs, columns], bits);
                 let [x, gpu_x] = draws.pair([rows, columns]);
                 let [bias, gpu_bias] = draws.pair([outputs]);
-                let expected = Activation::Gelu.of(weight.product(x.clone()) + bias.unsqueeze());
+                let expected = Activation::Gelu.apply(weight.product(x.clone()) + bias.unsqueeze());
                 let finish = Finish { bias: Some(gpu_bias), activation: Activation::Gelu };
                 let found = linear_as(team, gpu_x.clone(), &on_gpu, finish).expect("columns in fours");
                 let what = format!("{team:?}, {bits} bits, {rows} rows, {outputs} of {columns}");

@@ -1,34 +1,29 @@
-//! Linear layers with the norm before and the activation behind them, norms alone, and log-probabilities.
+//! Linear layers with the activation behind them, norms, and log-probabilities.
 
 use super::few_rows::{PlainRows, few_rows};
 use super::lanes::{Lanes, Work, run};
 use super::math::{LogSoftmax, Normalise};
 use super::parallel::{Shared, ranges};
 use super::product::{Finish, LeftRows, Rows, Transposed, product};
-use super::{Ending, Matrix, Norm, Values, tensor};
+use super::{Ending, Matrix, Values, tensor};
 use burn::tensor::Tensor;
 
 /// From this many rows on a product in tiles is faster, though it has to pack the weights.
 const MANY_ROWS: usize = 16;
 
-/// norm → `x Wᵀ + b` → activation.
+/// `x Wᵀ + b` → + residual → activation.
 ///
 /// # Shapes
 /// `[.., in]`, weights `[out, in]` → `[.., out]`
 pub fn linear<const D: usize>(
     x: &Tensor<D>,
     weights: &Matrix<'_>,
-    norm: Option<Norm<'_>>,
     Ending { bias, residual, activation }: Ending<'_, D>,
 ) -> Option<Tensor<D>> {
     let [count, depth] = weights.dims();
     let values = Values::of(x)?;
     let (bias, residual) = (Values::maybe(bias)?, Values::maybe(residual)?);
-    let normed = match norm {
-        Some(norm) => Some(normalised(values.as_slice(), norm, None)?),
-        None => None,
-    };
-    let values = normed.as_deref().unwrap_or(values.as_slice());
+    let values = values.as_slice();
     let rows = values.len() / depth;
     let mut out = vec![0.0f32; rows * count];
     let finish = Finish {
@@ -76,21 +71,20 @@ impl Work for Finished<'_> {
     }
 }
 
-fn normalised(x: &[f32], (weight, bias, epsilon): Norm<'_>, residual: Option<&[f32]>) -> Option<Vec<f32>> {
-    let (weight, bias) = (Values::of(weight)?, Values::of(bias)?);
-    let mut out = vec![0.0f32; x.len()];
-    let (weight, bias) = (weight.as_slice(), bias.as_slice());
-    run(Normalise { x, weight, bias, epsilon: epsilon as f32, residual, out: &mut out });
-    Some(out)
-}
-
-/// LayerNorm over the last dimension, then + `residual`.
+/// LayerNorm over the last dimension.
 ///
 /// # Shapes
 /// `[.., C]` → `[.., C]`
-pub fn layer_norm<const D: usize>(x: &Tensor<D>, norm: Norm<'_>, residual: Option<&Tensor<D>>) -> Option<Tensor<D>> {
-    let residual = Values::maybe(residual)?;
-    let out = normalised(Values::of(x)?.as_slice(), norm, residual.as_ref().map(Values::as_slice))?;
+pub fn layer_norm<const D: usize>(
+    x: &Tensor<D>,
+    weight: &Tensor<1>,
+    bias: &Tensor<1>,
+    epsilon: f64,
+) -> Option<Tensor<D>> {
+    let (values, weight, bias) = (Values::of(x)?, Values::of(weight)?, Values::of(bias)?);
+    let (values, weight, bias) = (values.as_slice(), weight.as_slice(), bias.as_slice());
+    let mut out = vec![0.0f32; values.len()];
+    run(Normalise { x: values, weight, bias, epsilon: epsilon as f32, out: &mut out });
     Some(tensor(out, x.dims(), &x.device()))
 }
 

@@ -148,8 +148,6 @@ pub struct Normalise<'a> {
     pub weight: &'a [f32],
     pub bias: &'a [f32],
     pub epsilon: f32,
-    /// Added to the result.
-    pub residual: Option<&'a [f32]>,
     pub out: &'a mut [f32],
 }
 
@@ -159,27 +157,22 @@ impl Work for Normalise<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let width = self.weight.len();
-        for (index, (x, out)) in self.x.chunks_exact(width).zip(self.out.chunks_exact_mut(width)).enumerate() {
+        for (x, out) in self.x.chunks_exact(width).zip(self.out.chunks_exact_mut(width)) {
             unsafe {
                 let mean = total!(L, x, |x| x) / width as f32;
                 let centre = L::splat(mean);
                 let squares = total!(L, x, |x| x.sub(centre).mul(x.sub(centre)));
                 let factor = 1.0 / (squares / width as f32 + self.epsilon).sqrt();
-                let residual = self.residual.map(|residual| &residual[index * width..(index + 1) * width]);
                 let whole = width - width % L::COUNT;
                 let scale = L::splat(factor);
                 for at in (0..whole).step_by(L::COUNT) {
                     let centred = L::load(x.as_ptr().add(at)).sub(centre);
                     let weight = L::load(self.weight.as_ptr().add(at));
-                    let mut y = L::load(self.bias.as_ptr().add(at)).add_mul(centred.mul(scale), weight);
-                    if let Some(residual) = residual {
-                        y = y.add(L::load(residual.as_ptr().add(at)));
-                    }
+                    let y = L::load(self.bias.as_ptr().add(at)).add_mul(centred.mul(scale), weight);
                     y.store(out.as_mut_ptr().add(at));
                 }
                 for at in whole..width {
-                    let y = (x[at] - mean) * factor * self.weight[at] + self.bias[at];
-                    out[at] = y + residual.map_or(0.0, |residual| residual[at]);
+                    out[at] = (x[at] - mean) * factor * self.weight[at] + self.bias[at];
                 }
             }
         }

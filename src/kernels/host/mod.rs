@@ -21,9 +21,6 @@ use burn::tensor::{Device, Tensor, TensorData};
 use packed::PackedRows;
 use product::Rows;
 
-/// Weight and bias of a norm, and its epsilon.
-pub type Norm<'a> = (&'a Tensor<1>, &'a Tensor<1>, f64);
-
 pub use attention::attention;
 pub use convolution::convolution;
 pub use linear::{layer_norm, linear, log_softmax};
