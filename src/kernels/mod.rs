@@ -1,7 +1,8 @@
 //! The model's heavy operations, in the grain in which they are fused: one file an operation.
 //!
-//! The versions here are made of plain tensors and run on every backend. They are the seam for kernels that
-//! read packed weights and save dispatches; a fused kernel must equal the version that stands here.
+//! The versions here are made of plain tensors and run on every backend, training included. Where a device has kernels
+//! that read packed weights and save dispatches, the same functions take those: `gpu` holds WGSL for every adapter of
+//! WebGPU. A kernel equals the plain version; its tests say within what.
 
 mod attention;
 mod convolution;
@@ -14,6 +15,7 @@ mod linear;
 mod next_token;
 mod norm;
 mod packed;
+mod pairs;
 mod past;
 mod products;
 mod top_k;
@@ -29,6 +31,7 @@ pub use linear::{Activation, Linear};
 pub use next_token::{TokenScoring, allowed_range};
 pub use norm::{GroupNorm, LayerNorm, Stream, normalise};
 pub use packed::{PackedWeight, Words};
+pub use pairs::{Pairs, RelativeRow};
 pub use past::{ApartProjections, Past, SelfProjections};
 pub use top_k::{Best, entries};
 pub use weight::Weight;

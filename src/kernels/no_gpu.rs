@@ -1,12 +1,13 @@
 //! Without the GPU backend no device has its kernels.
 
-#![allow(dead_code)] // Only kernels read what they are given.
+#![allow(dead_code)] // The names of the other side of the seam.
 
 use super::attention::{Bias, Columns, Heads};
 use super::linear::Activation;
 use super::next_token::TokenScoring;
 use super::norm::LayerNorm;
 use super::packed::PackedWeight;
+use super::pairs::Pairs;
 use super::weight::Weight;
 use burn::tensor::{Device, Int, Tensor};
 
@@ -35,6 +36,8 @@ pub struct Found {
     pub values: Tensor<2>,
     pub kept: usize,
 }
+
+pub fn set_software(_software: bool) {}
 
 pub fn serves(_device: &Device) -> bool {
     false
@@ -74,6 +77,10 @@ pub fn linear_into(_x: Tensor<2>, _weight: &Weight, _finish: Finish, _table: &Te
 }
 
 pub fn convolve(_x: Tensor<4>, _convolution: Convolution<'_>) -> Tensor<4> {
+    unreachable!("no device of this build is a GPU")
+}
+
+pub fn add_relative(_absolute: Tensor<4>, _pairs: &Pairs, _tables: [Tensor<2>; 2]) -> Tensor<4> {
     unreachable!("no device of this build is a GPU")
 }
 

@@ -1,7 +1,7 @@
 //! What a decoder's self-attentions remember of the tokens decoded so far.
 
 use super::attention::{Bias, Columns, Heads, plain_attention, split_heads};
-use super::embedding::indices;
+use super::embedding::{MAX_BINDING_BYTES, indices};
 use super::gpu;
 use super::linear::Linear;
 use burn::module::Module;
@@ -37,6 +37,7 @@ impl SelfProjections {
 
 /// Keys and values of all layers.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // There is one an answer.
 pub enum Past {
     /// A layer each, `[N, H, L, D]` twice; `None` before the first token.
     Split(Vec<Option<[Tensor<4>; 2]>>),
@@ -55,6 +56,9 @@ pub struct Tables {
     used: usize,
     /// Tokens to make room for at first.
     tokens: usize,
+    /// Columns of a table.
+    width: usize,
+    heads: usize,
     pass: Option<Pass>,
 }
 
@@ -78,23 +82,29 @@ impl Past {
         device: &Device,
     ) -> Self {
         let layers = projections.len();
-        let mut tabled = true;
-        for projections in projections {
-            tabled &= match projections {
-                SelfProjections::Joined(linear) => gpu::remembers(device, linear.weight.dims(), heads, tokens),
-                SelfProjections::Apart(_) => false,
-            };
-        }
-        if !tabled {
+        let widths: Option<Vec<usize>> = projections
+            .map(|projections| match projections {
+                SelfProjections::Joined(linear) => {
+                    let [outputs, _] = linear.weight.dims();
+                    gpu::remembers(device, linear.weight.dims(), heads, tokens).then_some(outputs)
+                }
+                SelfProjections::Apart(_) => None,
+            })
+            .collect();
+        let Some(width) = widths.and_then(|widths| widths.into_iter().max()) else {
             return Self::Split(vec![None; layers]);
-        }
-        let device = device.clone();
-        Self::Tables(Tables { device, layers: vec![None; layers], slots: Vec::new(), used: 0, tokens, pass: None })
+        };
+        let layers = vec![None; layers];
+        let (device, slots) = (device.clone(), Vec::new());
+        Self::Tables(Tables { device, layers, slots, used: 0, tokens, width, heads, pass: None })
     }
 
     /// A pass of `rows` rows begins, of `length` tokens each.
     pub fn begin_pass(&mut self, rows: usize, length: usize) {
-        if let Self::Tables(tables) = self {
+        let Self::Tables(tables) = self else { return };
+        if tables.room(rows, length) * tables.width * size_of::<f32>() > MAX_BINDING_BYTES {
+            *self = Self::Split(tables.split());
+        } else {
             tables.begin_pass(rows, length);
         }
     }
@@ -160,6 +170,28 @@ fn join(past: [Tensor<4>; 2], new: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
 }
 
 impl Tables {
+    /// Rows that a table has after another pass.
+    fn room(&self, rows: usize, length: usize) -> usize {
+        let needed = self.used + rows * length;
+        match self.layers.first() {
+            Some(Some(table)) if needed > table.dims()[0] => needed.max(2 * table.dims()[0]),
+            Some(Some(table)) => table.dims()[0],
+            _ => needed.max(rows * self.tokens),
+        }
+    }
+
+    /// Keys and values as plain operations take them, for more rows than one binding holds.
+    fn split(&mut self) -> Vec<Option<[Tensor<4>; 2]>> {
+        let (rows, keys) = (self.slots.len(), self.slots.first().map_or(0, Vec::len));
+        let slots = indices(self.slots.iter().flatten().map(|slot| *slot as usize), &self.device);
+        let split = |table: Tensor<2>| {
+            let [_, width] = table.dims();
+            let [_, k, v] = Columns::parts(&table.select(0, slots.clone()).reshape([rows, keys, width]));
+            [k, v].map(|columns| split_heads(columns.values(), self.heads))
+        };
+        self.layers.iter_mut().map(|table| table.take().map(split)).collect()
+    }
+
     fn begin_pass(&mut self, rows: usize, length: usize) {
         self.slots.resize(rows, Vec::new());
         let first = self.used;
@@ -177,14 +209,14 @@ impl Tables {
         let pass = self.pass.as_ref().expect("a pass has begun");
         let [rows, length, width] = x.dims();
         let [outputs, _] = linear.weight.dims();
-        let room = self.used.max(rows * self.tokens);
         let table = match self.layers[layer].take() {
             Some(table) if table.dims()[0] >= self.used => table,
             Some(table) => {
-                let more = Tensor::empty([table.dims()[0].max(self.used), outputs], &self.device);
+                let [full, _] = table.dims();
+                let more = Tensor::empty([self.used.max(2 * full) - full, outputs], &self.device);
                 Tensor::cat(vec![table, more], 0)
             }
-            None => Tensor::empty([room, outputs], &self.device),
+            None => Tensor::empty([self.used.max(rows * self.tokens), outputs], &self.device),
         };
         linear.write_into(x.reshape([rows * length, width]), &table, pass.first);
         let [capacity, _] = table.dims();

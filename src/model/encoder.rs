@@ -2,11 +2,9 @@
 
 use super::layer::{EncoderLayer, LayerOptions};
 use super::parameters::Path;
-use super::position::{
-    Buckets, PositionProjection, PositionTables, RelativeTables, image_buckets, image_position_ids, interpolate_grid,
-    token_bucket,
-};
+use super::position::{PositionProjection, PositionTables, RelativeTables, image_position_ids, interpolate_grid};
 use super::regularize::{drop_path_rate, dropout};
+use super::relative::{PatchBuckets, RelativeBias};
 use super::resnet::Resnet;
 use super::tokens::TokenBatch;
 use crate::config::{OfaConfig, TYPE_EMBEDDINGS};
@@ -191,7 +189,7 @@ impl Encoder {
         let patches = image.as_ref().map_or(0, |image| image.hidden.dims()[1]);
         let length = patches + text_len;
         let padding = self.padding(source, patches);
-        let (hidden, positions, relative) = match image {
+        let (hidden, positions, image_buckets) = match image {
             Some(image) => {
                 let [rows, _, _] = image.positions.dims();
                 let text_positions = text_positions.expand([rows, text_len, width]);
@@ -210,12 +208,10 @@ impl Encoder {
         if let Some(mask) = key_mask(&padding, batch, length, &device) {
             absolute = absolute + mask;
         }
-        let bucket_size = self.options.token_bucket_size;
-        let text_buckets =
-            Buckets::new([1, text_len, text_len], &device, |_, query, key| token_bucket(query, key, bucket_size));
+        let relative = RelativeBias::new(image_buckets, text_len, self.options.token_bucket_size, &device);
         let mut stream = Stream::new(None, hidden, None, self.layers.first().and_then(EncoderLayer::pre_norm));
         for (index, (layer, tables)) in self.layers.iter().zip(&self.relative).enumerate() {
-            let bias = Bias::new(absolute.clone() + relative_bias(tables, relative.as_ref(), &text_buckets));
+            let bias = Bias::new(relative.add(absolute.clone(), tables));
             let next = self.layers.get(index + 1).map_or(self.layer_norm.as_ref(), EncoderLayer::pre_norm);
             stream = layer.forward(stream, &bias, next);
         }
@@ -248,13 +244,8 @@ impl Encoder {
         };
         let device = image.patches.device();
         let [batch, count, width] = image.patches.dims();
-        let (patches, positions, buckets) = match order {
-            None => {
-                let buckets = Buckets::new([1, count, count], &device, |_, query, key| {
-                    image_buckets(ids[query], ids[key], bucket_size)
-                });
-                (image.patches.clone(), positions, buckets)
-            }
+        let (patches, positions) = match order {
+            None => (image.patches.clone(), positions),
             Some(order) => {
                 let kept = order[0].len();
                 let chosen = |offset: usize| {
@@ -266,12 +257,14 @@ impl Encoder {
                 };
                 let patches = image.patches.clone().reshape([batch * count, width]).select(0, chosen(count));
                 let positions = positions.reshape([count, width]).select(0, chosen(0));
-                let buckets = Buckets::new([batch, kept, kept], &device, |sample, query, key| {
-                    image_buckets(ids[order[sample][query]], ids[order[sample][key]], bucket_size)
-                });
-                (patches.reshape([batch, kept, width]), positions.reshape([batch, kept, width]), buckets)
+                (patches.reshape([batch, kept, width]), positions.reshape([batch, kept, width]))
             }
         };
+        let ids = match order {
+            None => vec![ids],
+            Some(order) => order.iter().map(|patches| patches.iter().map(|patch| ids[*patch]).collect()).collect(),
+        };
+        let buckets = PatchBuckets { ids, bucket_size };
         let hidden = self.embed(patches, IMAGE, positions.clone(), self.patch_layernorm_embedding.as_ref());
         EmbeddedPatches { hidden, positions: self.positions.image_pos_ln.forward(positions), buckets }
     }
@@ -291,22 +284,5 @@ impl Encoder {
 struct EmbeddedPatches {
     hidden: Tensor<3>,
     positions: Tensor<3>,
-    buckets: Buckets,
-}
-
-/// Image-image and text-text blocks from their tables; nothing between image and text.
-fn relative_bias(tables: &RelativeTables, image: Option<&Buckets>, text: &Buckets) -> Tensor<4> {
-    let text = tables.token(text);
-    let Some(image) = image else {
-        return text;
-    };
-    let image = tables.image(image);
-    let [samples, heads, patches, _] = image.dims();
-    let [_, _, text_len, _] = text.dims();
-    let device = text.device();
-    let gap = |rows, columns| Tensor::<4>::zeros([samples, heads, rows, columns], &device);
-    let text = text.expand([samples, heads, text_len, text_len]);
-    let upper = Tensor::cat(vec![image, gap(patches, text_len)], 3);
-    let lower = Tensor::cat(vec![gap(text_len, patches), text], 3);
-    Tensor::cat(vec![upper, lower], 2)
+    buckets: PatchBuckets,
 }

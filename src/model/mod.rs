@@ -14,6 +14,7 @@ mod layer;
 mod parameters;
 mod position;
 mod regularize;
+mod relative;
 mod resnet;
 mod tokens;
 mod vqgan;

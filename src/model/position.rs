@@ -106,6 +106,11 @@ impl RelativeTables {
         })
     }
 
+    /// Image positions and tokens, `[.., H]` each.
+    pub fn values(&self) -> [Tensor<2>; 2] {
+        [self.image.val(), self.token.val()]
+    }
+
     /// # Shapes
     /// buckets of `[rows, columns]` pairs → `[1, H, rows, columns]`
     pub fn token(&self, buckets: &Buckets) -> Tensor<4> {

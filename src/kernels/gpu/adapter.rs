@@ -1,5 +1,7 @@
 //! Which variant of a kernel runs: chosen here and nowhere else, by the adapter and by the number of rows.
 
+use burn::backend::DispatchDevice;
+use burn::tensor::Device;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static SOFTWARE: AtomicBool = AtomicBool::new(false);
@@ -35,6 +37,15 @@ impl Team {
             Self::Alone => include_str!("alone.wgsl"),
             Self::Together => include_str!("together.wgsl"),
         }
+    }
+}
+
+/// Buffers that one kernel may bind.
+pub fn most_bindings(device: &Device) -> usize {
+    match device.as_dispatch() {
+        DispatchDevice::Cube(device) => device.client().properties().hardware.max_bindings as usize,
+        #[allow(unreachable_patterns)] // Where GPUs are the only devices of a build.
+        _ => 0,
     }
 }
 

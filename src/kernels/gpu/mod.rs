@@ -6,6 +6,7 @@ mod best;
 mod launch;
 mod norm;
 mod product;
+mod relative;
 mod rows;
 mod weights;
 
@@ -18,6 +19,7 @@ pub use attention::{Slots, attention, attention_in_table, remembers};
 pub use best::{Found, best};
 pub use norm::residual_norm;
 pub use product::{Convolution, Finish, convolve, linear, linear_into};
+pub use relative::add_relative;
 pub use rows::packed_rows;
 
 /// Whether the kernels of this room run on `device`: any adapter of WebGPU. Training keeps plain operations, which have
@@ -34,5 +36,5 @@ fn grid(invocations: usize, width: usize) -> [usize; 3] {
     [groups.div_ceil(rows), rows, 1]
 }
 
-#[cfg(all(test, feature = "cpu"))]
+#[cfg(all(test, feature = "cli", feature = "cpu"))]
 mod tests;

@@ -1,6 +1,6 @@
 //! The end of a residual branch and the norm with which the next one begins, in one pass over the rows.
 
-use super::adapter::Team;
+use super::adapter::{Team, most_bindings};
 use super::grid;
 use super::launch::{F32X4, Launch};
 use crate::kernels::norm::{LAYER_NORM_EPSILON, LayerNorm};
@@ -17,8 +17,17 @@ pub fn residual_norm(
     inner: Option<&LayerNorm>,
     norm: &LayerNorm,
 ) -> Option<(Option<Tensor<2>>, Tensor<2>)> {
-    residual_norm_as(Team::of_adapter(), residual, branch, inner, norm)
+    match (residual, inner) {
+        (Some(residual), Some(inner)) if most_bindings(&branch.device()) < BINDINGS => {
+            let (_, branch) = residual_norm_as(Team::of_adapter(), None, branch, None, inner)?;
+            residual_norm_as(Team::of_adapter(), Some(residual), branch, None, norm)
+        }
+        (residual, inner) => residual_norm_as(Team::of_adapter(), residual, branch, inner, norm),
+    }
 }
+
+/// Bindings of the kernel that adds a residual to a norm and makes another. WebGPU promises eight.
+const BINDINGS: usize = 9;
 
 pub fn residual_norm_as(
     team: Team,

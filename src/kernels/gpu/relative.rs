@@ -1,0 +1,27 @@
+//! Relative position biases.
+
+use super::grid;
+use super::launch::{F32, Launch, U32};
+use crate::kernels::pairs::{NONE, Pairs, TOKEN};
+use burn::tensor::Tensor;
+
+/// # Shapes
+/// absolute `[1 or B, H, L, L]`, tables `[.., H]` → `[1 or B, H, L, L]`
+pub fn add_relative(absolute: Tensor<4>, pairs: &Pairs, [image, token]: [Tensor<2>; 2]) -> Tensor<4> {
+    let [absolute_batch, heads, length, _] = absolute.dims();
+    let batch = absolute_batch.max(pairs.samples);
+    let count = batch * heads * length * length;
+    Launch::new("relative", include_str!("relative.wgsl"), [64, 1, 1])
+        .constant("HEADS", heads as u32)
+        .constant("TOKEN", TOKEN)
+        .constant("NONE", NONE)
+        .reads("absolute", F32, absolute)
+        .reads_words("rows", U32, pairs.rows.clone())
+        .reads("image", F32, image)
+        .reads("token", F32, token)
+        .number("batch", batch)
+        .number("pairs", length * length)
+        .number("absolute_batch", absolute_batch)
+        .number("rows_batch", pairs.samples)
+        .into_new("sum", F32, [batch, heads, length, length], grid(count, 64))
+}

@@ -1,0 +1,60 @@
+//! Which row of which relative table is added for a query and a key, for the kernel that adds them in one pass.
+
+use super::gpu;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+/// Rows of the token table count from here.
+pub(super) const TOKEN: u32 = 1 << 31;
+/// Nothing is added.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// A row of a relative table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelativeRow {
+    Image(usize),
+    Token(usize),
+    None,
+}
+
+/// The rows for all pairs of a sequence's positions.
+#[cfg_attr(not(feature = "gpu"), allow(dead_code))]
+#[derive(Debug, Clone)]
+pub struct Pairs {
+    /// `[samples · L · L]`
+    pub(super) rows: Tensor<1, Int>,
+    pub(super) samples: usize,
+}
+
+impl Pairs {
+    /// `row(sample, query, key)` for `[samples, L, L]`; `None` on a device without the kernel.
+    pub fn new(
+        [samples, length]: [usize; 2],
+        device: &Device,
+        row: impl Fn(usize, usize, usize) -> RelativeRow,
+    ) -> Option<Self> {
+        if !gpu::serves(device) {
+            return None;
+        }
+        let mut rows = Vec::with_capacity(samples * length * length);
+        for sample in 0..samples {
+            for query in 0..length {
+                rows.extend((0..length).map(|key| match row(sample, query, key) {
+                    RelativeRow::Image(row) => row as u32,
+                    RelativeRow::Token(row) => TOKEN + row as u32,
+                    RelativeRow::None => NONE,
+                }));
+            }
+        }
+        let count = rows.len();
+        let rows = Tensor::from_data(TensorData::new(rows, [count]), (device, DType::U32));
+        Some(Self { rows, samples })
+    }
+
+    /// `absolute` and what a layer's tables of images and of tokens have for every pair.
+    ///
+    /// # Shapes
+    /// `[1 or B, H, L, L]`, tables `[.., H]` → `[1 or B, H, L, L]`
+    pub fn add(&self, absolute: Tensor<4>, tables: [Tensor<2>; 2]) -> Tensor<4> {
+        gpu::add_relative(absolute, self, tables)
+    }
+}

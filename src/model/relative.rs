@@ -1,0 +1,78 @@
+//! The encoder's relative bias: image-image and text-text pairs from their tables, nothing between image and text.
+
+use super::position::{Buckets, RelativeTables, image_buckets, token_bucket};
+use crate::kernels::{Pairs, RelativeRow};
+use burn::tensor::{Device, Tensor};
+
+/// Position ids of the patches, from which the rows of a table of image positions follow.
+pub struct PatchBuckets {
+    /// One list for all samples, or a list a sample.
+    pub ids: Vec<Vec<usize>>,
+    pub bucket_size: usize,
+}
+
+impl PatchBuckets {
+    fn row(&self, sample: usize, query: usize, key: usize) -> usize {
+        let ids = &self.ids[sample];
+        image_buckets(ids[query], ids[key], self.bucket_size)
+    }
+}
+
+/// What one source's pairs look up in every layer's tables.
+pub enum RelativeBias {
+    /// One pass of a kernel.
+    Pairs(Pairs),
+    /// Block by block, of plain operations.
+    Blocks { image: Option<Buckets>, text: Buckets },
+}
+
+impl RelativeBias {
+    /// Of `image`'s patches and then `text_len` tokens.
+    pub fn new(image: Option<PatchBuckets>, text_len: usize, token_bucket_size: usize, device: &Device) -> Self {
+        let samples = image.as_ref().map_or(1, |image| image.ids.len());
+        let patches = image.as_ref().map_or(0, |image| image.ids[0].len());
+        let pairs = Pairs::new([samples, patches + text_len], device, |sample, query, key| match &image {
+            Some(image) if query < patches && key < patches => RelativeRow::Image(image.row(sample, query, key)),
+            _ if query >= patches && key >= patches => {
+                RelativeRow::Token(token_bucket(query - patches, key - patches, token_bucket_size))
+            }
+            _ => RelativeRow::None,
+        });
+        if let Some(pairs) = pairs {
+            return Self::Pairs(pairs);
+        }
+        let text =
+            Buckets::new([1, text_len, text_len], device, |_, query, key| token_bucket(query, key, token_bucket_size));
+        let image = image.map(|image| {
+            Buckets::new([samples, patches, patches], device, |sample, query, key| image.row(sample, query, key))
+        });
+        Self::Blocks { image, text }
+    }
+
+    /// `absolute` with a layer's relative bias.
+    ///
+    /// # Shapes
+    /// `[1 or B, H, L, L]`
+    pub fn add(&self, absolute: Tensor<4>, tables: &RelativeTables) -> Tensor<4> {
+        match self {
+            Self::Pairs(pairs) => pairs.add(absolute, tables.values()),
+            Self::Blocks { image, text } => absolute + blocks(tables, image.as_ref(), text),
+        }
+    }
+}
+
+fn blocks(tables: &RelativeTables, image: Option<&Buckets>, text: &Buckets) -> Tensor<4> {
+    let text = tables.token(text);
+    let Some(image) = image else {
+        return text;
+    };
+    let image = tables.image(image);
+    let [samples, heads, patches, _] = image.dims();
+    let [_, _, text_len, _] = text.dims();
+    let device = text.device();
+    let gap = |rows, columns| Tensor::<4>::zeros([samples, heads, rows, columns], &device);
+    let text = text.expand([samples, heads, text_len, text_len]);
+    let upper = Tensor::cat(vec![image, gap(patches, text_len)], 3);
+    let lower = Tensor::cat(vec![gap(text_len, patches), text], 3);
+    Tensor::cat(vec![upper, lower], 2)
+}
