@@ -119,6 +119,7 @@ impl WeightRows for PlainRows<'_> {
         bytes(&self.rows.values[first * self.rows.stride..])
     }
 
+    #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
     unsafe fn dots<L: Lanes, const X: usize, const W: usize>(&self, x: &[f32], first: usize) -> [[f32; W]; X] {
         let depth = self.depth;

@@ -10,7 +10,7 @@ pub unsafe fn exp<L: Lanes>(x: L) -> L {
         let n = x.mul(L::splat(std::f32::consts::LOG2_E)).round();
         // ln 2 in two parts, the first of which times n is exact.
         let r = x.add_mul(n, L::splat(-0.693_359_4)).add_mul(n, L::splat(2.121_944_4e-4));
-        let series = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+        let series = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_6e-1, 0.5];
         let y = polynomial(r, &series);
         L::splat(1.0).add(r).add_mul(y, r.mul(r)).mul(n.pow2())
     }
@@ -25,17 +25,17 @@ pub unsafe fn gelu<L: Lanes>(x: L) -> L {
         let above = polynomial(
             square,
             &[
-                -2.726_142_3e-10,
-                2.770_681_4e-8,
+                -2.726_142_4e-10,
+                2.770_681_5e-8,
                 -2.101_024e-6,
-                -5.692_506_3e-5,
-                -7.349_906_5e-4,
+                -5.692_506_2e-5,
+                -7.349_906_4e-4,
                 -2.954_6e-3,
                 -1.609_603_3e-2,
             ],
         );
         let below =
-            polynomial(square, &[-1.456_607_2e-5, -2.133_740_5e-4, -1.682_827e-3, -7.373_329_2e-3, -1.426_473_9e-2]);
+            polynomial(square, &[-1.456_607_2e-5, -2.133_740_5e-4, -1.682_827e-3, -7.373_329_3e-3, -1.426_473_9e-2]);
         let erf = z.mul(above).div(below);
         x.mul(L::splat(0.5)).mul(erf.add(L::splat(1.0)))
     }

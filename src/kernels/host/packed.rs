@@ -98,6 +98,7 @@ impl WeightRows for PackedRows<'_> {
 }
 
 impl PackedRows<'_> {
+    #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
     unsafe fn dots_of<L: Lanes, const X: usize, const W: usize, const BITS: usize>(
         &self,

@@ -160,6 +160,7 @@ pub fn panel_width() -> usize {
 }
 
 /// Inner products of `T` rows with the columns of a panel.
+#[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const T: usize>(depth: usize, rows: [*const f32; T], panel: *const f32) -> [[L; 2]; T] {
     unsafe {

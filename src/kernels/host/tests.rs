@@ -39,7 +39,7 @@ fn linear_layers_of_odd_shapes() {
         (70, 520, 19),
     ] {
         let (x, weight, bias) = (random([1, rows, depth]), random([count, depth]), random([count]));
-        let matrix = Matrix::plain(&weight).unwrap();
+        let matrix = Matrix::plain(&weight).expect("weights that the kernels read");
         let plain = |x: Tensor<3>| x.matmul(weight.clone().transpose().unsqueeze()) + bias.clone().unsqueeze();
         let what = format!("{rows} x {depth} x {count}");
         let found = linear(&x, &matrix, Ending { bias: Some(&bias), ..Ending::default() });
@@ -65,7 +65,8 @@ fn convolutions_of_odd_shapes() {
         let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
         let plain = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options);
         let residual = random(plain.dims());
-        let (matrix, window) = (Matrix::plain(&weight).unwrap(), [kernel, stride, padding]);
+        let (matrix, window) =
+            (Matrix::plain(&weight).expect("weights that the kernels read"), [kernel, stride, padding]);
         let what = format!("{channels} to {out}, kernel {kernel}, stride {stride}, {height} x {width}");
         let found = convolution(&x, &matrix, window, Ending { bias: Some(&bias), ..Ending::default() });
         assert_close(found, plain.clone(), TOLERANCE, &what);
@@ -132,7 +133,7 @@ fn packed_weights_of_odd_shapes() {
             [(1, 32, 1), (1, 256, 1031), (2, 96, 9), (5, 64, 7), (9, 320, 21), (16, 32, 3), (37, 544, 41)]
         {
             let (weight, values) = packed([count, depth], bits);
-            let matrix = Matrix::of(&weight).unwrap();
+            let matrix = Matrix::of(&weight).expect("weights that the kernels read");
             let x = random([rows, depth]);
             let plain = x.clone().matmul(values.transpose());
             let what = format!("{bits} bits, {rows} x {depth} x {count}");
@@ -141,7 +142,8 @@ fn packed_weights_of_odd_shapes() {
         let (weight, values) = packed([7, 32 * 9], bits);
         let x = random([1, 32, 9, 11]);
         let plain = conv2d(x.clone(), values.reshape([7, 32, 3, 3]), None, ConvOptions::new([2, 2], [1, 1], [1, 1], 1));
-        let found = convolution(&x, &Matrix::of(&weight).unwrap(), [3, 2, 1], Ending::default());
+        let found =
+            convolution(&x, &Matrix::of(&weight).expect("weights that the kernels read"), [3, 2, 1], Ending::default());
         assert_close(found, plain, TOLERANCE, &format!("a convolution of {bits} bits"));
     }
 }
