@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 /// 32-bit words where the kernels of their device read them.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // There are a few hundred of them.
 pub enum Words {
     /// For kernels of the CPU, which take slices; and for devices that have no kernels for packed weights.
     Host(Arc<[u32]>),

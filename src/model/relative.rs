@@ -19,6 +19,7 @@ impl PatchBuckets {
 }
 
 /// What one source's pairs look up in every layer's tables.
+#[allow(clippy::large_enum_variant)] // There is one at a time.
 pub enum RelativeBias {
     /// One pass of a kernel.
     Pairs(Pairs),

@@ -131,7 +131,7 @@ pub async fn answered(
     }
     // All ranks have the same groups, even if one could read no image.
     groups.push(batches);
-    Ok((groups, (!scores.is_empty()).then(|| mean(scores.into_iter()))))
+    Ok((groups, (!scores.is_empty()).then(|| mean(scores))))
 }
 
 /// Images of one size through the stem.

@@ -55,7 +55,8 @@ impl Threads {
         }
         let waits = |meeting: &mut Meeting| meeting.meetings == number && !meeting.aborted;
         let meeting = came.wait_while(meeting, waits).unwrap_or_else(PoisonError::into_inner);
-        if meeting.aborted { Err(Error::device("another rank has failed")) } else { Ok(meeting.all.clone()) }
+        // Whoever fails after a meeting has not failed it.
+        if meeting.meetings == number { Err(Error::device("another rank has failed")) } else { Ok(meeting.all.clone()) }
     }
 }
 

@@ -21,7 +21,7 @@ fn values(place: Place, column: u32) -> vec4<f32> {
     let x = place.left + i32(tap % KERNEL);
     let width = i32(numbers.width);
     let at = (vec4<i32>(place.image + column / (KERNEL * KERNEL)) * i32(numbers.height) + y) * width + x;
-    let outside = vec4<u32>(y) >= vec4<u32>(numbers.height) | vec4<u32>(x) >= vec4<u32>(numbers.width);
+    let outside = (vec4<u32>(y) >= vec4<u32>(numbers.height)) | (vec4<u32>(x) >= vec4<u32>(numbers.width));
     if !outside.x { found.x = input[at.x]; }
     if !outside.y { found.y = input[at.y]; }
     if !outside.z { found.z = input[at.z]; }

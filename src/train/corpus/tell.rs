@@ -24,8 +24,11 @@ pub struct Codes {
     /// Pixels of the side that codes stand for.
     pub side: u32,
     /// The codes of a picture of this side, in raster order.
-    pub encode: Box<dyn Fn(&Pixels) -> Result<Vec<usize>> + Send + Sync>,
+    pub encode: Box<Encode>,
 }
+
+/// From a picture to its codes.
+pub type Encode = dyn Fn(&Pixels) -> Result<Vec<usize>> + Send + Sync;
 
 /// Codes of a scene's pictures, which `draw` makes at any side.
 #[derive(Clone, Copy)]

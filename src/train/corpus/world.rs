@@ -30,7 +30,7 @@ impl World {
     /// Loads and renders the stickers.
     ///
     /// # Errors
-    /// [`Error::Option`] for an option out of range, [`Error::File`] for a sticker set that cannot be read.
+    /// [`Error::Option`](crate::error::Error::Option) for an option out of range, [`Error::File`](crate::error::Error::File) for a sticker set that cannot be read.
     pub fn new(options: ScenesOptions) -> Result<Self> {
         options.check()?;
         // The largest sticker is about half as wide as the picture, and the picture whose middle is coded may be twice as
@@ -81,7 +81,7 @@ impl World {
     /// The picture of a scene.
     ///
     /// # Errors
-    /// [`Error::Image`] for a sticker that was not loaded.
+    /// [`Error::Image`](crate::error::Error::Image) for a sticker that was not loaded.
     pub fn render(&self, scene: &Scene) -> Result<Pixels> {
         self.painter.render(scene, self.options.side)
     }
@@ -89,7 +89,7 @@ impl World {
     /// The scene of a draw of training, and what draws the texts about it.
     ///
     /// # Errors
-    /// [`Error::Option`] if the options leave no scene.
+    /// [`Error::Option`](crate::error::Error::Option) if the options leave no scene.
     pub fn scene(&self, epoch: u64, index: u64) -> Result<(Scene, Rng)> {
         let mut rng = Rng::with_seed(seed_of(&[self.options.seed, epoch, index]));
         let position = epoch.saturating_mul(self.options.epoch.unwrap_or(0)).saturating_add(index);
