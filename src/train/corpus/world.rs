@@ -30,7 +30,8 @@ impl World {
     /// Loads and renders the stickers.
     ///
     /// # Errors
-    /// [`Error::Option`](crate::error::Error::Option) for an option out of range, [`Error::File`](crate::error::Error::File) for a sticker set that cannot be read.
+    /// [`Error::Option`](crate::error::Error::Option) for an option out of range,
+    /// [`Error::File`](crate::error::Error::File) for a sticker set that cannot be read.
     pub fn new(options: ScenesOptions) -> Result<Self> {
         options.check()?;
         // The largest sticker is about half as wide as the picture, and the picture whose middle is coded may be twice as
