@@ -123,7 +123,7 @@ fn a_run_that_is_killed_at_any_moment_goes_on_as_if_it_had_not_been() {
 
 #[test]
 fn the_first_interrupt_makes_a_checkpoint_and_the_second_ends_the_run_at_once() {
-    let many = ["update.updates=100000", "run.checkpoint_every=1000000", "batch.draws=32"];
+    let many = ["update.updates=100000", "run.checkpoint_every=100000", "batch.draws=32"];
     let (_parent, run) = directory();
     for signal in ["-INT", "-TERM"] {
         let mut process = Process::pretrain(&run, &many);
@@ -136,7 +136,7 @@ fn the_first_interrupt_makes_a_checkpoint_and_the_second_ends_the_run_at_once() 
     assert_eq!(before.len(), 2);
 
     // An update that takes long enough to lose patience.
-    let long = ["update.updates=100000", "run.checkpoint_every=1000000", "batch.draws=300"];
+    let long = ["update.updates=100000", "run.checkpoint_every=100000", "batch.draws=300"];
     let mut process = Process::pretrain(&run, &long);
     assert!(process.says("going on after update"));
     // The run counts as begun a moment before its first update; signals go to a process that listens already.
