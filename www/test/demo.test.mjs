@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { binary, native, openBlank, startBrowser, startServer, testBundle, www } from "./harness.mjs";
 
-const SAMPLE = join(www, "demo/samples/house.png");
+const SAMPLES = join(www, "demo/samples");
 /** The least that a box moves when it is dragged, next to a pixel. */
 const PIXEL = 0.02;
 let browser, server;
@@ -45,7 +45,7 @@ const code = (page) => page.locator("#code code").allTextContents();
 
 /** Runs a command of the page as a visitor would in a shell. */
 function shell(command) {
-  const line = command.replace(/^ofa /, `${binary} `).replace("--model MODEL", `--model ${testBundle}`).replace("'house.png'", SAMPLE);
+  const line = command.replace(/^ofa /, `${binary} `).replace("--model MODEL", `--model ${testBundle}`).replace(/'([\w-]+\.png)'/, (_, name) => `'${join(SAMPLES, name)}'`);
   const printed = execFileSync("bash", ["-c", `${line.replace("drawing.png", "/dev/null")} --device cpu --json`], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
   return JSON.parse(printed);
 }
@@ -55,7 +55,6 @@ test("every panel answers an example, and its code asks the same again", { timeo
     const blank = await openBlank(browser, server);
     await blank.evaluate(async () => {
       window.ofa = await OFA.load("/bundle/", { device: "cpu" });
-      window.image = "/samples/house.png";
     });
     for (const tab of await page.locator("#tabs [role=tab]").all()) {
       const name = await tab.textContent();
@@ -69,6 +68,8 @@ test("every panel answers an example, and its code asks the same again", { timeo
         assert.ok(text, "an answer");
         assert.equal(await page.isVisible("#error"), false);
         const [javascript, command] = await code(page);
+        const [, picture] = command.match(/--image '([^']+)'/) ?? [];
+        await blank.evaluate((picture) => { window.image = `/samples/${picture}`; }, picture);
         const { timings, drawings, ...again } = await blank.evaluate((line) => eval(`(async () => ${line})()`), javascript);
         const { tokens, kind } = shell(command);
         assert.deepEqual(again.tokens, tokens, `${javascript} and ${command}`);
@@ -103,10 +104,10 @@ test("a link with nonsense in it opens the page all the same", () =>
   }));
 
 test("a found box and its words light up together, by pointer and by keyboard", () =>
-  visit("#task=grounding&text=the+red+roof", async (page) => {
+  visit("#task=grounding&text=the+red+roof&picture=sample%3Ahouse", async (page) => {
     const text = await run(page);
     assert.match(text, /^the red roof from \d+ % to \d+ % across/);
-    const [box] = native(["grounding", "--model", testBundle, "--image", SAMPLE, "--text", "the red roof"]).boxes;
+    const [box] = native(["grounding", "--model", testBundle, "--image", join(SAMPLES, "house.png"), "--text", "the red roof"]).boxes;
     const left = await page.locator(".mark").evaluate((mark) => parseFloat(mark.style.left));
     assert.ok(Math.abs(left - 100 * box.normalized[0]) < 1e-3);
     const lit = () => page.locator(".mark.lit").count();

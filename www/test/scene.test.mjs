@@ -43,6 +43,7 @@ const shown = (page) => page.evaluate(async () => {
 const pixel = (data, x, y) => data.slice((y * 256 + x) * 4, (y * 256 + x) * 4 + 3);
 const isRed = ([red, green, blue]) => red > 180 && green < 90 && blue < 90;
 async function drag(page, from, to) {
+  await page.locator("canvas.board").scrollIntoViewIfNeeded();
   const { x, y, width, height } = await page.locator("canvas.board").boundingBox();
   const at = ([left, top]) => [x + left * width, y + top * height];
   await page.mouse.move(...at(from));
