@@ -56,8 +56,8 @@ impl ConvNorm {
         }
         let padding = self.kernel / 2;
         let bias = self.bias.as_ref().map(Param::val);
+        let activation = if relu { Activation::Relu } else { Activation::None };
         if self.norm.is_none() {
-            let activation = if relu { Activation::Relu } else { Activation::None };
             let ending = host::Ending { bias: bias.as_ref(), residual: residual.as_ref(), activation };
             let window = [self.kernel, self.stride, padding];
             let matrix = host::Matrix::of(&self.weight);
@@ -75,7 +75,7 @@ impl ConvNorm {
         if let Some(residual) = residual {
             y = y + residual;
         }
-        if relu { burn::tensor::activation::relu(y) } else { y }
+        activation.apply(y)
     }
 
     /// The weight `[out, in, k, k]`.
@@ -100,7 +100,7 @@ impl ConvNorm {
         if let Some(residual) = residual {
             y = y + rows(residual.swap_dims(0, 1));
         }
-        let y = if relu { burn::tensor::activation::relu(y) } else { y };
+        let y = if relu { Activation::Relu.apply(y) } else { y };
         y.reshape([channels, batch, height, width]).swap_dims(0, 1)
     }
 }

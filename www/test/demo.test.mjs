@@ -2,21 +2,13 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { binary, native, openBlank, startBrowser, startServer, testBundle, www } from "./harness.mjs";
+import { test } from "node:test";
+import { binary, browser, hosted, native, openBlank, server, testBundle, www } from "./harness.mjs";
 
 const SAMPLES = join(www, "demo/samples");
 /** The least that a box moves when it is dragged, next to a pixel. */
 const PIXEL = 0.02;
-let browser, server;
-before(async () => {
-  browser = await startBrowser();
-  server = await startServer();
-});
-after(async () => {
-  await browser.close();
-  await server.close();
-});
+hosted();
 
 /** Opens the page on the CPU with the test bundle, whose image codes are there. */
 async function visit(hash, body, query = "?device=cpu&model=bundle/") {

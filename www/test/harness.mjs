@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { launch } from "../scripts/browser.mjs";
 import { serve } from "../scripts/serve.mjs";
@@ -60,4 +61,19 @@ export async function openBlank(browser, server) {
     window.caught = (promise) => promise.then(() => ({ code: "none" }), ({ name, code, message }) => ({ name, code, message }));
   });
   return page;
+}
+
+/** The browser and the server of the test file that called `hosted`. */
+export let browser, server;
+
+/** Gives a test file a browser, and a server without faults, for as long as its tests run. */
+export function hosted() {
+  before(async () => {
+    browser = await startBrowser();
+    server = await startServer();
+  });
+  after(async () => {
+    await browser.close();
+    await server.close();
+  });
 }

@@ -1,19 +1,11 @@
 // The scene maker: by mouse, by touch and by keys; the answer follows; a link brings the scene back.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { startBrowser, startServer } from "./harness.mjs";
+import { test } from "node:test";
+import { browser, hosted, server } from "./harness.mjs";
 
 /** The page waits this long for another change, and the model answers. */
 const SETTLED = 20_000;
-let browser, server;
-before(async () => {
-  browser = await startBrowser();
-  server = await startServer();
-});
-after(async () => {
-  await browser.close();
-  await server.close();
-});
+hosted();
 
 async function visit(body, { hash = "", ...context } = {}) {
   const page = await (await browser.newContext(context)).newPage();

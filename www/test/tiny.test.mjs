@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { goldens, native, openBlank, startBrowser, startServer, tinyBundle } from "./harness.mjs";
+import { test } from "node:test";
+import { browser, goldens, hosted, native, openBlank, server, tinyBundle } from "./harness.mjs";
 
 const PICTURE = join(goldens, "tiny/resized_0_256x256.png");
 /** What the original wrote; `gen_beam5_caption` of the goldens, first sample. */
@@ -13,15 +13,7 @@ const skip = existsSync(tinyBundle) ? false : "the converted OFA-Tiny is not the
 /** A software adapter needs a minute or two for this model. */
 const MINUTES = 60_000;
 
-let browser, server;
-before(async () => {
-  browser = await startBrowser();
-  server = await startServer();
-});
-after(async () => {
-  await browser.close();
-  await server.close();
-});
+hosted();
 
 for (const device of ["cpu", "webgpu"]) {
   test(`the page on ${device} captions as the original did`, { skip, timeout: 25 * MINUTES }, async () => {
