@@ -1,5 +1,6 @@
 //! Convolution → BatchNorm → (+ residual) → ReLU, the stem's unit; and the plain convolution of the image codes.
 
+use super::arguments::{self, Ending};
 use super::gpu;
 use super::host::{self, in_host_memory};
 use super::linear::Activation;
@@ -52,13 +53,13 @@ impl ConvNorm {
         {
             let (weight, bias) = (&self.weight, bias.val());
             let (kernel, stride) = (self.kernel, self.stride);
-            return gpu::convolve(x, gpu::Convolution { weight, bias, kernel, stride, residual, relu });
+            return gpu::convolve(x, arguments::Convolution { weight, bias, kernel, stride, residual, relu });
         }
         let padding = self.kernel / 2;
         let bias = self.bias.as_ref().map(Param::val);
         let activation = if relu { Activation::Relu } else { Activation::None };
         if self.norm.is_none() {
-            let ending = host::Ending { bias: bias.as_ref(), residual: residual.as_ref(), activation };
+            let ending = Ending { bias: bias.as_ref(), residual: residual.as_ref(), activation };
             let window = [self.kernel, self.stride, padding];
             let matrix = host::Matrix::of(&self.weight);
             if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, window, ending)) {
@@ -171,7 +172,7 @@ impl Convolution {
         let weight = self.weight.val();
         let [_, _, kernel, _] = weight.dims();
         let bias = self.bias.val();
-        let ending = host::Ending { bias: Some(&bias), ..host::Ending::default() };
+        let ending = Ending { bias: Some(&bias), ..Ending::default() };
         let matrix = host::Matrix::plain(&weight);
         if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, [kernel, 1, kernel / 2], ending)) {
             return y;

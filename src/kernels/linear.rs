@@ -1,5 +1,6 @@
 //! Linear layers: alone, and as norm → linear → activation.
 
+use super::arguments::Finish;
 use super::gpu;
 use super::norm::{LayerNorm, normalise};
 use super::weight::Weight;
@@ -58,7 +59,7 @@ impl Linear {
     /// # Shapes
     /// x `[n, in]`, table `[first + n or more, out]`
     pub(super) fn write_into(&self, x: Tensor<2>, table: &Tensor<2>, first: usize) {
-        let finish = gpu::Finish { bias: self.bias.as_ref().map(Param::val), activation: Activation::None };
+        let finish = Finish { bias: self.bias.as_ref().map(Param::val), activation: Activation::None };
         gpu::linear_into(x, &self.weight, finish, table, first);
     }
 }

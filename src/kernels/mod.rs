@@ -4,6 +4,7 @@
 //! that read packed weights and save dispatches, the same functions take those: `gpu` holds WGSL for every adapter of
 //! WebGPU. A kernel equals the plain version; its tests say within what.
 
+mod arguments;
 mod attention;
 mod convolution;
 mod embedding;

@@ -1,5 +1,6 @@
 //! From logits to log-probabilities, under temperature and constraints.
 
+use super::arguments::Found;
 use super::attention::MASKED;
 use super::gpu;
 use super::host;
@@ -32,7 +33,7 @@ impl TokenScoring {
         if gpu::serves(&logits.device()) {
             let widest = probes.iter().map(Vec::len).max().unwrap_or(0);
             let named: Vec<u32> = probes.iter().flat_map(|row| padded(row, widest)).collect();
-            if let Some(gpu::Found { values, kept }) = gpu::best(logits.clone(), self, k, &named, widest) {
+            if let Some(Found { values, kept }) = gpu::best(logits.clone(), self, k, &named, widest) {
                 let found = floats(values).await?;
                 let found = found.chunks(widest + 2 * kept);
                 let entries = |row: &[f32]| {

@@ -2,40 +2,14 @@
 
 #![allow(dead_code)] // The names of the other side of the seam.
 
+use super::arguments::{Convolution, Finish, Found, Slots};
 use super::attention::{Bias, Columns, Heads};
-use super::linear::Activation;
 use super::next_token::TokenScoring;
 use super::norm::LayerNorm;
 use super::packed::PackedWeight;
 use super::pairs::Pairs;
 use super::weight::Weight;
-use burn::tensor::{Device, Int, Tensor};
-
-pub struct Finish {
-    pub bias: Option<Tensor<1>>,
-    pub activation: Activation,
-}
-
-pub struct Convolution<'a> {
-    pub weight: &'a Weight,
-    pub bias: Tensor<1>,
-    pub kernel: usize,
-    pub stride: usize,
-    pub residual: Option<Tensor<4>>,
-    pub relu: bool,
-}
-
-pub struct Slots<'a> {
-    pub rows: &'a Tensor<1, Int>,
-    pub keys: usize,
-    pub first_query: usize,
-    pub queries: [usize; 2],
-}
-
-pub struct Found {
-    pub values: Tensor<2>,
-    pub kept: usize,
-}
+use burn::tensor::{Device, Tensor};
 
 pub fn set_software(_software: bool) {}
 

@@ -1,6 +1,6 @@
 //! Without the CPU backend every device is a GPU: no kernel here takes anything.
 
-use super::linear::Activation;
+use super::arguments::Ending;
 use super::weight::Weight;
 use burn::tensor::{Device, Tensor};
 
@@ -14,20 +14,6 @@ impl Matrix {
 
     pub fn plain<const D: usize>(_tensor: &Tensor<D>) -> Option<Self> {
         None
-    }
-}
-
-/// What follows a product before it is stored.
-#[allow(dead_code)] // There is no product.
-pub struct Ending<'a, const D: usize> {
-    pub bias: Option<&'a Tensor<1>>,
-    pub residual: Option<&'a Tensor<D>>,
-    pub activation: Activation,
-}
-
-impl<const D: usize> Default for Ending<'_, D> {
-    fn default() -> Self {
-        Self { bias: None, residual: None, activation: Activation::None }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a decoder's self-attentions remember of the tokens decoded so far.
 
+use super::arguments::Slots;
 use super::attention::{Bias, Columns, Heads, plain_attention, split_heads};
 use super::embedding::{MAX_BINDING_BYTES, indices};
 use super::gpu;
@@ -220,7 +221,7 @@ impl Tables {
         };
         linear.write_into(x.reshape([rows * length, width]), &table, pass.first);
         let [capacity, _] = table.dims();
-        let slots = gpu::Slots {
+        let slots = Slots {
             rows: &pass.slots,
             keys: self.slots.first().map_or(0, Vec::len),
             first_query: pass.first,

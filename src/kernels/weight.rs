@@ -1,5 +1,6 @@
 //! The matrix of a linear layer, a convolution or a table: plain, or packed as its bundle stores it.
 
+use super::arguments::{Ending, Finish};
 use super::embedding::indices;
 use super::gpu;
 use super::host;
@@ -72,12 +73,12 @@ impl Weight {
     /// `[n, in]` → `[n, out]`
     pub fn linear(&self, x: Tensor<2>, bias: Option<Tensor<1>>, activation: Activation) -> Tensor<2> {
         if gpu::serves(&x.device()) {
-            let finish = gpu::Finish { bias: bias.clone(), activation };
+            let finish = Finish { bias: bias.clone(), activation };
             if let Some(y) = gpu::linear(x.clone(), self, finish) {
                 return y;
             }
         }
-        let ending = host::Ending { bias: bias.as_ref(), residual: None, activation };
+        let ending = Ending { bias: bias.as_ref(), residual: None, activation };
         if let Some(y) = host::Matrix::of(self).and_then(|matrix| host::linear(&x, &matrix, ending)) {
             return y;
         }

@@ -3,24 +3,14 @@
 use super::adapter::Team;
 use super::grid;
 use super::launch::{F32, F32X4, Launch, U32};
+use crate::kernels::arguments::Slots;
 use crate::kernels::attention::{Bias, Columns, Heads};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
 /// Keys whose scores fit a workgroup's memory: 12 of the 16 KiB that every adapter has.
 const MOST_KEYS: usize = 3072;
 /// A head's width in fours that invocations hold in registers.
 const MOST_QUADS: usize = 32;
-
-/// Keys and values that lie scattered over the rows of a table.
-pub struct Slots<'a> {
-    /// `[queries' rows · keys]`: the table's row of every key.
-    pub rows: &'a Tensor<1, Int>,
-    pub keys: usize,
-    /// The table's row of the first query.
-    pub first_query: usize,
-    /// Rows of the batch and positions of each.
-    pub queries: [usize; 2],
-}
 
 /// Whether tables can be kept for self-attentions that project with a joined matrix of this shape.
 pub fn remembers(device: &Device, [outputs, width]: [usize; 2], heads: usize, tokens: usize) -> bool {

@@ -3,19 +3,12 @@
 use super::adapter::Team;
 use super::grid;
 use super::launch::{F32, Launch, U32};
+use crate::kernels::arguments::Found;
 use crate::kernels::next_token::TokenScoring;
 use burn::tensor::{DType, Tensor, TensorData};
 
 /// Lengths of lists that the kernels are compiled for: greedy search, the usual beams, wide ones.
 const LENGTHS: [usize; 4] = [4, 12, 32, 64];
-
-/// What a step reads back.
-pub struct Found {
-    /// `[n, probes + 2 · kept]`: the probes' log-probabilities, the best ones, their columns as floats, which hold
-    /// every id of a vocabulary exactly.
-    pub values: Tensor<2>,
-    pub kept: usize,
-}
 
 /// At least the `k` best entries of each row under `scoring`, and those that `probes` names, `widest` a row; `None` for
 /// longer lists than the kernels keep.

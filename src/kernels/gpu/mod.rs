@@ -15,10 +15,10 @@ use burn::tensor::Device;
 use burn_cubecl::CubeDevice;
 
 pub use adapter::set_software;
-pub use attention::{Slots, attention, attention_in_table, remembers};
-pub use best::{Found, best};
+pub use attention::{attention, attention_in_table, remembers};
+pub use best::best;
 pub use norm::residual_norm;
-pub use product::{Convolution, Finish, convolve, linear, linear_into};
+pub use product::{convolve, linear, linear_into};
 pub use relative::add_relative;
 pub use rows::packed_rows;
 

@@ -3,15 +3,9 @@
 use super::adapter::{FEW_ROWS, Team, rows_at_a_time};
 use super::launch::{F32, F32X4, Launch};
 use super::weights::with_weight;
-use crate::kernels::linear::Activation;
+use crate::kernels::arguments::{Convolution, Finish};
 use crate::kernels::weight::Weight;
 use burn::tensor::Tensor;
-
-/// What a linear layer adds to its product.
-pub struct Finish {
-    pub bias: Option<Tensor<1>>,
-    pub activation: Activation,
-}
 
 /// `activation(x Wᵀ + bias)`; `None` for a width that is no multiple of four.
 ///
@@ -75,19 +69,6 @@ fn many_rows(team: Team, rows: usize, outputs: usize) -> (Launch, [usize; 3]) {
             (launch, [rows.div_ceil(32), outputs.div_ceil(32), 1])
         }
     }
-}
-
-/// A convolution whose padding keeps the size at stride 1, and what follows it.
-pub struct Convolution<'a> {
-    /// `[out, in · k · k]`
-    pub weight: &'a Weight,
-    pub bias: Tensor<1>,
-    /// k
-    pub kernel: usize,
-    pub stride: usize,
-    /// Added before the ReLU, `[B, out, h', w']`.
-    pub residual: Option<Tensor<4>>,
-    pub relu: bool,
 }
 
 /// # Shapes

@@ -1,11 +1,12 @@
 //! Every kernel, in every variant, against the plain operations on the CPU, for drawn shapes.
 
 use super::adapter::Team;
-use super::attention::{Slots, attention_as};
+use super::attention::attention_as;
 use super::best::best_as;
 use super::norm::residual_norm_as;
-use super::product::{Convolution, Finish, convolve_as, linear_as};
+use super::product::{convolve_as, linear_as};
 use crate::config::Quantization;
+use crate::kernels::arguments::{Convolution, Finish, Slots};
 use crate::kernels::attention::{Bias, Columns, Heads, MASKED, plain_attention, split_heads};
 use crate::kernels::convolution::ConvNorm;
 use crate::kernels::linear::Activation;

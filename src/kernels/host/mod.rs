@@ -13,7 +13,7 @@ mod product;
 #[cfg(test)]
 mod tests;
 
-use super::linear::Activation;
+use super::arguments::Ending;
 use super::packed::Words;
 use super::weight::Weight;
 use burn::backend::{DType, Flex, flex::FlexTensor};
@@ -77,22 +77,6 @@ impl<'a> Matrix<'a> {
             Self::Plain(values, [_, depth]) => Rows { values: values.as_slice(), stride: *depth },
             Self::Packed(_) => Rows { values: &[], stride: 0 },
         }
-    }
-}
-
-/// What follows a product before it is stored: + bias → + residual → activation.
-#[derive(Clone, Copy)]
-pub struct Ending<'a, const D: usize> {
-    /// A value for each row of the weights.
-    pub bias: Option<&'a Tensor<1>>,
-    /// Of the result's shape.
-    pub residual: Option<&'a Tensor<D>>,
-    pub activation: Activation,
-}
-
-impl<const D: usize> Default for Ending<'_, D> {
-    fn default() -> Self {
-        Self { bias: None, residual: None, activation: Activation::None }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Quantization;
-use crate::kernels::PackedWeight;
+use crate::kernels::{Activation, PackedWeight};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Distribution, activation};
