@@ -1,6 +1,7 @@
 //! The table as documents show it: written once, checked by a test that fails when they are stale.
 
-use super::{AnswerKind, Constraint, ImageRule, TASKS, Task};
+use super::{AnswerKind, Constraint, ImageRule, Metric, TASKS, Task};
+use crate::config::Decoding;
 use crate::image::Normalization;
 use std::fmt::Write;
 
@@ -41,7 +42,44 @@ impl ImageRule {
     }
 }
 
+impl Metric {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Cider => "CIDEr-D, BLEU, ROUGE-L",
+            Self::VqaScore => "VQA soft accuracy",
+            Self::Accuracy => "accuracy",
+            Self::AccuracyAtHalf => "accuracy at IoU 0.5",
+            Self::F1AtHalf => "F1 at IoU 0.5",
+            Self::Matthews => "Matthews' correlation",
+            Self::Rouge => "ROUGE-1, -2, -L",
+            Self::EditDistance => "edit distance",
+            Self::Unmeasured => "–",
+        }
+    }
+}
+
 impl Task {
+    /// How its answer is looked for, unless the caller wishes otherwise.
+    fn search(&self) -> String {
+        let Decoding { num_beams, max_len_b, no_repeat_ngram_size, sampling, .. } = self.decoding();
+        let search = match (sampling.and_then(|sampling| sampling.top_k), num_beams) {
+            (Some(top_k), drawn) => format!("{drawn} drawn from the {top_k} likeliest"),
+            (None, 1) => "greedy".to_owned(),
+            (None, beams) => format!("beam of {beams}"),
+        };
+        let length = match self.constraint {
+            Constraint::Labels(_) => ", only labels".to_owned(),
+            Constraint::Bins => ", only bins".to_owned(),
+            Constraint::Codes => ", only codes".to_owned(),
+            Constraint::Free | Constraint::Answers => format!(", {max_len_b} tokens"),
+        };
+        let repeats = match no_repeat_ngram_size {
+            0 => String::new(),
+            size => format!(", no {size}-gram twice"),
+        };
+        search + &length + &repeats
+    }
+
     /// The names of what the caller gives; what the task can do without has a question mark.
     pub fn given(&self) -> Vec<String> {
         let image = self.image.map(|_| "image".to_owned());
@@ -55,11 +93,22 @@ impl Task {
 
 /// The README's table.
 pub fn markdown() -> String {
-    let mut table = "| task | given | what it does | answer |\n|---|---|---|---|\n".to_owned();
+    let heads = ["task", "given", "what it does", "instruction", "answer", "decoding", "measured by"];
+    let mut table = format!("| {} |\n{}|\n", heads.join(" | "), "|---".repeat(heads.len()));
     for task in TASKS {
         let given = task.given().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" ");
+        let instructions = task.templates.iter().map(|template| format!("`{}`", template.trim()));
+        let cells = [
+            format!("`{}`", task.name),
+            given,
+            task.doc.to_owned(),
+            instructions.collect::<Vec<_>>().join(" or "),
+            task.answer.describe().to_owned(),
+            task.search(),
+            task.metric.describe().to_owned(),
+        ];
         // Writing to a string cannot fail.
-        let _ = writeln!(table, "| `{}` | {given} | {} | {} |", task.name, task.doc, task.answer.describe());
+        let _ = writeln!(table, "| {} |", cells.join(" | "));
     }
     table
 }
