@@ -76,11 +76,13 @@ WASM_FEATURES := ,parity
 BINDGEN := $(CARGO_TARGET_DIR)/debug/ofa-bindgen
 SIMD := -C target-feature=+simd128
 
-# $(call wasm,gpu or cpu): one wasm file and its bindings in www/wasm.
+# $(call wasm,gpu or cpu): one wasm file and its bindings in www/wasm. Where the GPU does the arithmetic, this crate's
+# own code is small rather than fast.
 define wasm
 	@$(say) 'Building the $(1) wasm ($(WASM_PROFILE))'
 	$(if $(filter cpu,$(1)),RUSTFLAGS="$(SIMD)") cargo build --locked --lib --target wasm32-unknown-unknown --profile $(WASM_PROFILE) \
-	  --no-default-features --features $(1)$(WASM_FEATURES) --target-dir $(CARGO_TARGET_DIR)-wasm-$(1)
+	  --no-default-features --features $(1)$(WASM_FEATURES) \
+	  $(if $(filter gpu,$(1)),--config 'profile.$(WASM_PROFILE).package.ofa.opt-level="s"') --target-dir $(CARGO_TARGET_DIR)-wasm-$(1)
 	$(BINDGEN) $(CARGO_TARGET_DIR)-wasm-$(1)/wasm32-unknown-unknown/$(WASM_PROFILE)/ofa.wasm www/wasm/$(1) ofa
 endef
 
