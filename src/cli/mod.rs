@@ -11,6 +11,7 @@ mod export;
 #[cfg(feature = "train")]
 mod finetune;
 mod init;
+#[cfg(feature = "parity")]
 mod parity;
 mod predict;
 #[cfg(feature = "train")]
@@ -62,6 +63,7 @@ enum Command {
     Init(init::Args),
     /// Run the goldens of the original implementation
     #[command(hide = true)]
+    #[cfg(feature = "parity")]
     Parity(parity::Args),
 }
 
@@ -84,6 +86,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "train")]
         Command::Evaluate(args) => evaluate::run(args),
         Command::Init(args) => init::run(args),
+        #[cfg(feature = "parity")]
         Command::Parity(args) => parity::run(args),
     };
     match result {
