@@ -6,7 +6,7 @@ use crate::config::{OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
 use crate::kernels::indices;
 use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData, activation};
 use std::sync::Arc;
 
 /// What another rectangle costs, in positions of padding: about the time of launching a pass's operations again.
@@ -51,6 +51,8 @@ struct Images {
     index: Vec<Option<usize>>,
     /// Patches kept of each sample, in this order.
     order: Option<Vec<Vec<usize>>>,
+    /// For each image the tokens that name what lies in each patch, where that is known.
+    names: Vec<Option<Arc<Vec<Vec<u32>>>>>,
 }
 
 impl Batch {
@@ -96,7 +98,14 @@ impl Batch {
         let count = objectives.len();
         assert!([source.batch, previous.batch, target.batch].iter().all(|batch| *batch == count));
         assert_eq!(values.len(), count * 3 * height * width);
-        let images = Some(Images { values, height, width, index: (0..count).map(Some).collect(), order: None });
+        let images = Some(Images {
+            values,
+            height,
+            width,
+            index: (0..count).map(Some).collect(),
+            order: None,
+            names: Vec::new(),
+        });
         let tokens = target_tokens(&target, pad);
         let whole = Rectangle { samples: (0..count).collect(), source, previous, tokens, codes: vec![false; count] };
         Self::of(vec![whole], vec![1.0; count], objectives, images)
@@ -150,17 +159,54 @@ impl Batch {
         self.rectangles.iter().map(of).sum()
     }
 
+    /// What the stem sees of the images; `None` without any.
+    pub fn features(&self, model: &OfaModel) -> Option<ImageFeatures> {
+        self.images.as_ref().map(|images| {
+            let Images { values, height, width, .. } = images;
+            let data = TensorData::new(values.clone(), [images.count(), 3, *height, *width]);
+            model.encode_image(Tensor::from_data(data, &model.device()))
+        })
+    }
+
+    /// How well patches say what lies in them: the mean negative log-likelihood of their names' tokens when the tied
+    /// output projection reads the projected patches, `[1]`; `None` where no names are known.
+    ///
+    /// The original starts from a stem that was trained to classify photos; a stem that starts from nothing learns what
+    /// things look like far sooner from this than from answers alone, and it needs no further parameters.
+    pub fn patch_nll(&self, model: &OfaModel, features: &ImageFeatures) -> Option<Tensor<1>> {
+        let images = self.images.as_ref()?;
+        let named = images.names.iter().enumerate().filter_map(|(image, names)| Some((image, names.as_ref()?)));
+        let [_, patches, width] = features.patches.dims();
+        let (mut rows, mut picks, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+        for (image, names) in named {
+            for (patch, tokens) in names.iter().enumerate().filter(|(_, tokens)| !tokens.is_empty()) {
+                picks.extend(tokens.iter().map(|token| (rows.len(), *token as usize)));
+                shares.extend(tokens.iter().map(|_| 1.0 / tokens.len() as f32));
+                rows.push(image * patches + patch);
+            }
+        }
+        let (count, of_picks) = (rows.len(), picks.len());
+        if count == 0 {
+            return None;
+        }
+        let device = model.device();
+        let [images, _, _] = features.patches.dims();
+        let chosen = features.patches.clone().reshape([images * patches, width]);
+        let chosen = chosen.select(0, indices(rows.into_iter(), &device));
+        let lprobs = activation::log_softmax(model.logits(chosen.unsqueeze()), 2);
+        let [_, _, vocabulary] = lprobs.dims();
+        let at = indices(picks.into_iter().map(|(row, token)| row * vocabulary + token), &device);
+        let shares = Tensor::<1>::from_data(TensorData::new(shares, [of_picks]), &device);
+        let said = lprobs.reshape([count * vocabulary]).select(0, at) * shares;
+        Some(said.sum().neg() / count as f64)
+    }
+
     /// The model's logits where it is judged, in the order of [`tokens`](Self::tokens).
     ///
     /// # Shapes
     /// `[n, V]`
-    pub fn logits(&self, model: &OfaModel) -> Tensor<2> {
-        let features = self.images.as_ref().map(|images| {
-            let Images { values, height, width, .. } = images;
-            let data = TensorData::new(values.clone(), [images.count(), 3, *height, *width]);
-            model.encode_image(Tensor::from_data(data, &model.device()))
-        });
-        let hidden = self.rectangles.iter().map(|rectangle| self.hidden(rectangle, features.as_ref(), model)).collect();
+    pub fn logits(&self, model: &OfaModel, features: Option<&ImageFeatures>) -> Tensor<2> {
+        let hidden = self.rectangles.iter().map(|rectangle| self.hidden(rectangle, features, model)).collect();
         let logits = model.logits(Tensor::cat(hidden, 0).unsqueeze());
         let [_, count, vocabulary] = logits.dims();
         logits.reshape([count, vocabulary])
@@ -258,7 +304,7 @@ impl Images {
                 images.len() - 1
             })
         };
-        let index = samples.iter().map(|sample| sample.image.as_ref().map(&mut number)).collect();
+        let index: Vec<Option<usize>> = samples.iter().map(|sample| sample.image.as_ref().map(&mut number)).collect();
         let Some(first) = images.first() else { return Ok(None) };
         let (width, height) = (first.width, first.height);
         if let Some(other) = images.iter().find(|image| (image.width, image.height) != (width, height)) {
@@ -277,7 +323,13 @@ impl Images {
             samples.iter().map(|_| drawn()).collect()
         });
         let values = images.iter().flat_map(|image| image.values.iter().copied()).collect();
-        Ok(Some(Self { values, height, width, index, order }))
+        let mut names = vec![None; images.len()];
+        for (sample, image) in samples.iter().zip(&index) {
+            if let (Some(image), Some(known)) = (*image, &sample.patch_names) {
+                names[image] = Some(known.clone());
+            }
+        }
+        Ok(Some(Self { values, height, width, index, order, names }))
     }
 
     /// Different images.

@@ -58,14 +58,16 @@ pub struct Sample {
     pub answers: Option<Arc<Trie>>,
     /// What the decoder reads in place of the target, of the same length: noise makes it rely on the source.
     pub misread: Option<Vec<u32>>,
+    /// For each patch of the image the tokens that name what lies in it, where the source of the samples knows.
+    pub patch_names: Option<Arc<Vec<Vec<u32>>>>,
 }
 
 impl Sample {
     /// A text, and what is to be written of it.
     pub fn new(objective: &'static str, source: Vec<u32>, target: Vec<u32>) -> Self {
-        let (image, answers, misread) = (None, None, None);
+        let (image, answers, misread, patch_names) = (None, None, None, None);
         let (prefix, unjudged, codes, conf) = (Vec::new(), 0, false, 1.0);
-        Self { objective, image, source, prefix, target, unjudged, codes, conf, answers, misread }
+        Self { objective, image, source, prefix, target, unjudged, codes, conf, answers, misread, patch_names }
     }
 
     /// Positions that the decoder runs over.

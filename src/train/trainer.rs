@@ -8,13 +8,16 @@ use super::ranks::Ranks;
 use super::seed::seed_of;
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
-use crate::model::{OfaModel, Parameters};
+use crate::model::{ImageFeatures, OfaModel, Parameters};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
+
+/// What the names of patches are reported as, among the objectives.
+const PATCHES: &str = "patches";
 
 /// How updates are made; names and defaults of the original where it has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,10 +32,21 @@ pub struct UpdateOptions {
     /// The decay of the weights' moving average; without it there is none.
     pub ema_decay: Option<f64>,
     pub loss: LossOptions,
+    pub patches: PatchOptions,
     /// Parameters whose names begin with one of these are not trained.
     pub freeze: Vec<String>,
     /// Updates in a row whose gradient may be no number before training gives up.
     pub max_bad_updates: u32,
+}
+
+/// How patches learn to say what lies in them, where the data know it ([`Batch::patch_nll`]).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PatchOptions {
+    /// What their mean loss is multiplied by, beside that of the answers; 0 leaves it out.
+    pub weight: f64,
+    /// Up to this update they are all that is trained: the layers do not run, and an update takes a fraction of the time.
+    pub alone_until: u64,
 }
 
 impl Default for UpdateOptions {
@@ -44,6 +58,7 @@ impl Default for UpdateOptions {
             clip_norm: 5.0,
             ema_decay: None,
             loss: LossOptions::default(),
+            patches: PatchOptions::default(),
             freeze: Vec::new(),
             max_bad_updates: 10,
         }
@@ -213,6 +228,8 @@ impl Trainer {
         let statistics = self.values(Section::Statistics);
         let mut totals = Totals::default();
         let mut gradient: Option<Gradient> = None;
+        // Both groups show the same pictures.
+        let groups = if self.patches_alone() { &groups[..groups.len().min(1)] } else { groups };
         for batches in groups {
             let own = self.group(batches, &mut totals).await?;
             // Ranks on which nothing of the group fell add up with the others all the same.
@@ -230,8 +247,7 @@ impl Trainer {
             });
         }
         totals.share(ranks)?;
-        let Gradient { values, reached } =
-            gradient.ok_or_else(|| Error::option("data", "samples for an update", "none that can be read"))?;
+        let Gradient { values, reached } = gradient.ok_or_else(|| self.nothing_judged())?;
         let gradient = Gradient { values: ranks.sum(values).await?, reached: ranks.any(reached)? };
         let norm = gradient.norm().await?;
         ranks.agree("gradient", u64::from(norm.to_bits()))?;
@@ -262,14 +278,26 @@ impl Trainer {
         let mut sum: Option<(Gradient, usize, f64)> = None;
         for batch in batches.iter().filter(|batch| !batch.is_empty()) {
             let began = Instant::now();
-            let Loss { loss, sample_size, token_nll, samples, .. } = self.judge(batch).await?;
+            let Some((answers, patches)) = self.judge(batch).await? else { continue };
             let judged = Instant::now();
+            let sample_size = answers.as_ref().map_or(batch.len(), |answers| answers.sample_size);
+            let weighted = patches.clone().map(|nll| nll * (self.options.patches.weight * sample_size as f64));
+            let loss = match (answers.as_ref().map(|answers| answers.loss.clone()), weighted) {
+                (Some(answers), Some(patches)) => answers + patches,
+                (answers, patches) => answers.or(patches).expect("one of the two is judged"),
+            };
             let mut gradients = loss.backward();
             let gradient = self.map.gradient(&self.model, &mut gradients);
-            let loss = f64::from(floats(loss).await?.first().copied().unwrap_or(f32::NAN));
+            let loss = f64::from(first(loss).await?);
             totals.forward += (judged - began).as_secs_f64();
             totals.backward += judged.elapsed().as_secs_f64();
-            totals.note(batch, &samples, &floats(token_nll).await?);
+            totals.samples += batch.len();
+            if let Some(Loss { token_nll, samples, .. }) = answers {
+                totals.note(batch, &samples, &floats(token_nll).await?);
+            }
+            if let Some(nll) = patches {
+                totals.add(PATCHES, f64::from(first(nll).await?));
+            }
             sum = Some(match sum {
                 Some((past, size, sum)) => (past.plus(gradient), size + sample_size, sum + loss),
                 None => (gradient, sample_size, loss),
@@ -278,13 +306,37 @@ impl Trainer {
         Ok(sum)
     }
 
-    async fn judge(&self, batch: &Batch) -> Result<Loss> {
+    fn nothing_judged(&self) -> Error {
+        if self.patches_alone() {
+            let expected = "data that know names of patches, as scenes do; 0 for others";
+            return Error::option("update.patches.alone_until", expected, self.options.patches.alone_until);
+        }
+        Error::option("data", "samples for an update", "none that can be read")
+    }
+
+    fn patches_alone(&self) -> bool {
+        let PatchOptions { weight, alone_until } = self.options.patches;
+        weight > 0.0 && self.state.updates < alone_until
+    }
+
+    /// What answers and patches are judged to be worth; `None` where neither is.
+    async fn judge(&self, batch: &Batch) -> Result<Option<(Option<Loss>, Option<Tensor<1>>)>> {
+        let features = batch.features(&self.model);
+        let asked = features.as_ref().filter(|_| self.options.patches.weight > 0.0);
+        let patches = asked.and_then(|features| batch.patch_nll(&self.model, features));
+        if self.patches_alone() {
+            return Ok(patches.map(|patches| (None, Some(patches))));
+        }
+        Ok(Some((Some(self.judge_answers(batch, features.as_ref()).await?), patches)))
+    }
+
+    async fn judge_answers(&self, batch: &Batch, features: Option<&ImageFeatures>) -> Result<Loss> {
         let (options, update) = (&self.options.loss, self.state.updates as usize);
-        let logits = batch.logits(&self.model);
+        let logits = batch.logits(&self.model, features);
         let masks = batch.constraint_masks(self.config.vocab_size);
         let judged = Judged { constraint_masks: masks.as_deref(), ..batch.judge(logits, &self.config, update) };
         if options.reg_alpha > 0.0 {
-            let again = batch.logits(&self.model);
+            let again = batch.logits(&self.model, batch.features(&self.model).as_ref());
             return cross_entropy_twice(judged, again, options).await;
         }
         cross_entropy(judged, options).await
@@ -321,13 +373,16 @@ struct Totals {
 
 impl Totals {
     fn note(&mut self, batch: &Batch, samples: &[usize], token_nll: &[f32]) {
-        self.samples += batch.len();
         self.tokens += samples.len();
         for (sample, nll) in samples.iter().zip(token_nll) {
-            let (sum, count) = self.objectives.entry(batch.objectives[*sample]).or_default();
-            *sum += f64::from(*nll);
-            *count += 1;
+            self.add(batch.objectives[*sample], f64::from(*nll));
         }
+    }
+
+    fn add(&mut self, objective: &'static str, nll: f64) {
+        let (sum, count) = self.objectives.entry(objective).or_default();
+        *sum += nll;
+        *count += 1;
     }
 
     /// Adds what the other ranks counted. Likelihoods stay those of this rank's samples.
@@ -342,6 +397,10 @@ impl Totals {
         let nll = objectives.into_iter().map(|(name, (sum, count))| (name, sum / count as f64)).collect();
         Updated { update, lr, loss, gradient_norm, stepped, samples, tokens, nll, forward, backward }
     }
+}
+
+async fn first(value: Tensor<1>) -> Result<f32> {
+    Ok(floats(value).await?.first().copied().unwrap_or(f32::NAN))
 }
 
 pub(super) async fn floats(values: Tensor<1>) -> Result<Vec<f32>> {

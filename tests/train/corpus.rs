@@ -486,3 +486,23 @@ fn micro_config(changes: &str) -> OfaConfig {
     }
     OfaConfig::from_json(&config.to_string()).unwrap()
 }
+
+#[test]
+fn a_patch_is_named_by_what_is_centred_in_it_or_fills_most_of_it() {
+    let shape = |centre: [f32; 2], radius: f32| Object {
+        kind: Kind::Shape { shape: Shape::Circle, colour: Colour::Red, pattern: Pattern::Plain },
+        size: Size::Small,
+        centre,
+        radius,
+        rotation: 0.0,
+        shade: 1.0,
+        region: [centre[0] - radius, centre[1] - radius, centre[0] + radius, centre[1] + radius],
+    };
+    let (mut scene, _) = WORLD.scene(0, 0).unwrap();
+    let ground = scene.ground.word();
+    // A small thing in the corner of its patch, and a large one around the middle of four.
+    scene.objects = vec![shape([0.45, 0.05], 0.04), shape([0.75, 0.75], 0.2)];
+    let named: Vec<usize> = (0..16).filter(|&at| scene.patches(4)[at] == "red circle").collect();
+    assert_eq!(named, [1, 10, 11, 14, 15]);
+    assert!(scene.patches(4).iter().all(|name| name == "red circle" || name == ground));
+}

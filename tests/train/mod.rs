@@ -70,6 +70,8 @@ struct Toy {
     corrupt: Option<u64>,
     /// Draws from here on have images that are no numbers.
     infinite_from: Option<u64>,
+    /// Whether patches are named, as the answers begin.
+    named: bool,
 }
 
 impl Draws for Toy {
@@ -90,8 +92,11 @@ impl Draws for Toy {
         }
         let image = Arc::new(PatchImage { width: 32, height: 32, values });
         let answer = if bright { vec![40, 41] } else { vec![50] };
-        let sample =
-            |objective, source: Vec<u32>, image| Sample { image, ..Sample::new(objective, source, answer.clone()) };
+        let names = self.named.then(|| Arc::new(vec![vec![answer[0]]; 4]));
+        let sample = |objective, source: Vec<u32>, image: Option<Arc<PatchImage>>| {
+            let patch_names = names.clone().filter(|_| image.is_some());
+            Sample { image, patch_names, ..Sample::new(objective, source, answer.clone()) }
+        };
         Ok(Draw {
             main: vec![
                 sample("caption", vec![0, 10, 11, 2], Some(image.clone())),

@@ -72,3 +72,42 @@ fn what_is_frozen_stays() {
     }
     assert!(before != after);
 }
+
+#[test]
+fn patches_learn_their_names_first_alone_and_then_beside_the_answers() {
+    let _drawing = only_drawer();
+    let sets = ["update.updates=80", "update.patches.weight=1.0", "update.patches.alone_until=40"];
+    let (_parent, run) = directory();
+    let mut session = session(&recipe(&sets), &run, false).unwrap();
+    let toy = Toy { named: true, ..Toy::default() };
+    let groups = batch(&session, &toy, 0);
+    let layers = |session: &ofa::train::Session| -> Vec<f32> {
+        let values: Vec<f32> = session.trainer.values(Section::Parameters).into_data().try_into_vec().unwrap();
+        let entries =
+            session.trainer.map().entries(Section::Parameters).filter(|entry| entry.name.contains(".layers."));
+        entries.flat_map(|entry| values[entry.range.clone()].to_vec()).collect()
+    };
+    let before = layers(&session);
+    let alone: Vec<Updated> = (0..40).map(|_| update(&mut session, &groups).unwrap()).collect();
+    assert_eq!(alone[0].nll.keys().copied().collect::<Vec<_>>(), ["patches"]);
+    let (first, last) = (alone[0].nll["patches"], alone[39].nll["patches"]);
+    assert!(last < 0.2 * first, "from {first} to {last}");
+    assert!(before == layers(&session), "the layers did not run");
+    let beside = update(&mut session, &groups).unwrap();
+    assert_eq!(beside.nll.keys().copied().collect::<Vec<_>>(), ["caption", "patches", "vqa"]);
+    assert!(before != layers(&session));
+    // Samples without names are judged by their answers alone.
+    let unnamed = batch(&session, &Toy::default(), 0);
+    assert!(!update(&mut session, &unnamed).unwrap().nll.contains_key("patches"));
+}
+
+#[test]
+fn a_run_that_trains_patches_alone_needs_their_names() {
+    let _drawing = only_drawer();
+    let sets = ["update.patches.weight=1.0", "update.patches.alone_until=40"];
+    let (_parent, run) = directory();
+    let mut session = session(&recipe(&sets), &run, false).unwrap();
+    let unnamed = batch(&session, &Toy::default(), 0);
+    let error = update(&mut session, &unnamed).unwrap_err().to_string();
+    assert!(error.contains("update.patches.alone_until") && error.contains("names"), "{error}");
+}

@@ -71,7 +71,7 @@ impl World {
         let mut shard = tar::Builder::new(create(&path)?);
         for index in 0..count {
             let (scene, _) = self.scene(0, index)?;
-            let Told { main, extra } = self.told(0, index, None)?;
+            let Told { main, extra, .. } = self.told(0, index, None)?;
             let told: Vec<_> = main.iter().chain(&extra).map(told_json).collect();
             let caption = main.iter().chain(&extra).find_map(|example| match &example.target {
                 Target::Text(text) if example.task.name == "caption" => Some(text.as_str()),

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 const CLEAR: f32 = 0.09;
 /// Centres this near to a border between thirds have no place.
 const BORDER: f32 = 0.025;
+/// A patch that an object fills less than this shows the background.
+const LEAST_SHARE: f32 = 0.25;
 
 /// A picture. Lengths are shares of its side, from the top left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,6 +110,27 @@ impl Scene {
         let mut objects: Vec<_> = self.objects.iter().collect();
         objects.sort_by(|a, b| a.region[1].total_cmp(&b.region[1]).then(a.region[0].total_cmp(&b.region[0])));
         objects
+    }
+
+    /// What lies in each patch of a grid of so many a side, row by row: the object whose centre does, else the one that
+    /// fills most of it and at least a quarter, else the background.
+    pub fn patches(&self, side: usize) -> Vec<String> {
+        let share = |object: &Object, patch: [f32; 4]| {
+            let centred = (0..2).all(|axis| (patch[axis]..patch[axis + 2]).contains(&object.centre[axis]));
+            let [width, height] = [0, 1].map(|axis| {
+                (object.region[axis + 2].min(patch[axis + 2]) - object.region[axis].max(patch[axis])).max(0.0)
+            });
+            if centred { 1.0 } else { width * height * (side * side) as f32 }
+        };
+        let name = |at: usize| {
+            let [left, top] = [at % side, at / side].map(|step| step as f32 / side as f32);
+            let patch = [left, top, left + 1.0 / side as f32, top + 1.0 / side as f32];
+            // Of equals the last, which is in front.
+            let most = self.objects.iter().max_by(|a, b| share(a, patch).total_cmp(&share(b, patch)));
+            let most = most.filter(|object| share(object, patch) >= LEAST_SHARE);
+            most.map_or_else(|| self.ground.word().to_owned(), Object::label)
+        };
+        (0..side * side).map(name).collect()
     }
 
     /// The word on its sign.

@@ -3,8 +3,9 @@
 use super::tell::{Codes, Told};
 use super::world::World;
 use crate::error::Result;
-use crate::train::sample::{Draw, Draws, samples};
+use crate::train::sample::{Draw, Draws, Sample, samples};
 use crate::vocab::Vocab;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Samples about scenes, in ids.
@@ -31,9 +32,22 @@ impl Draws for Scenes {
     }
 
     fn draw(&self, epoch: u64, index: u64) -> Result<Draw> {
-        let Told { main, extra } = self.world.told(epoch, index, self.codes.as_ref())?;
+        let Told { main, extra, patches } = self.world.told(epoch, index, self.codes.as_ref())?;
         let side = self.world.options().side;
         let (main, extra) = (samples(&main, &self.vocab, side)?, samples(&extra, &self.vocab, side)?);
+        let mut named: HashMap<&str, Vec<u32>> = HashMap::new();
+        for name in &patches {
+            if !named.contains_key(name.as_str()) {
+                named.insert(name, self.vocab.encode(&format!(" {name}"))?);
+            }
+        }
+        let names = Arc::new(patches.iter().map(|name| named[name.as_str()].clone()).collect::<Vec<_>>());
+        let with_names = |sample: Sample| {
+            // A picture that is coded is another cut of the scene.
+            let shown = sample.image.is_some() && !sample.codes;
+            Sample { patch_names: shown.then(|| names.clone()), ..sample }
+        };
+        let [main, extra] = [main, extra].map(|samples| samples.into_iter().map(with_names).collect());
         Ok(Draw { main, extra, ..Draw::default() })
     }
 }

@@ -6,6 +6,7 @@ use super::nouns::Noun;
 use super::options::{ScenesOptions, TaskWeights};
 use super::scene::{Object, Scene};
 use super::statement::Statement;
+use crate::config::STEM_STRIDE;
 use crate::error::Result;
 use crate::image::{Pixels, crop};
 use crate::task::{self, Inputs, Task};
@@ -42,6 +43,8 @@ pub struct Coder<'a> {
 pub struct Told {
     pub main: Vec<Example>,
     pub extra: Vec<Example>,
+    /// What lies in each patch of the picture.
+    pub patches: Vec<String>,
 }
 
 /// Who tells.
@@ -102,7 +105,8 @@ impl Teller<'_> {
         let whole = options.extra_samples.trunc();
         let number = whole as usize + usize::from(rng.f32() < options.extra_samples - whole);
         let extra = self.several(&options.tasks.extra(self.coder.is_some()), number, rng)?;
-        Ok(Told { main, extra })
+        let patches = self.scene.patches(options.side.div_ceil(STEM_STRIDE as u32) as usize);
+        Ok(Told { main, extra, patches })
     }
 
     fn several(&self, tasks: &[(&'static str, f32)], number: usize, rng: &mut Rng) -> Result<Vec<Example>> {
