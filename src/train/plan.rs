@@ -39,6 +39,10 @@ pub struct Plan {
 /// # Errors
 /// Everything that would stop the run from beginning.
 pub fn plan(recipe: &Recipe, device: &Device, measured: usize) -> Result<Plan> {
+    // The updates of patches alone take a fraction of those that follow, which are the ones to know of.
+    let mut recipe = recipe.clone();
+    recipe.update.patches.alone_until = 0;
+    let recipe = &recipe;
     let (files, mut trainer) = prepare(recipe, device)?;
     let parts = open(recipe, &files, &trainer.device())?;
     let map = trainer.map();

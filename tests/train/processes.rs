@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 /// `recipes/scenes-cpu.toml` with the smallest of models.
-pub const SMALL: [&str; 14] = [
+pub const SMALL: [&str; 15] = [
     "model.image_size=32",
     "model.config.d_model=16",
     "model.config.encoder_layers=1",
@@ -19,6 +19,7 @@ pub const SMALL: [&str; 14] = [
     "data.nouns=3",
     "batch.draws=2",
     "update.updates=20",
+    "update.patches.alone_until=4",
     "run.checkpoint_every=1",
     "run.evaluate_every=0",
     "run.log_every=1",
