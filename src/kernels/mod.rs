@@ -19,6 +19,7 @@ mod packed;
 mod pairs;
 mod past;
 mod products;
+mod readback;
 mod top_k;
 mod weight;
 
@@ -34,5 +35,6 @@ pub use norm::{GroupNorm, LayerNorm, Stream, normalise};
 pub use packed::{PackedWeight, Words};
 pub use pairs::{Pairs, RelativeRow};
 pub use past::{ApartProjections, Past, SelfProjections};
+pub use readback::floats;
 pub use top_k::{Best, entries};
 pub use weight::Weight;

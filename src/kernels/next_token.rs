@@ -4,7 +4,8 @@ use super::arguments::Found;
 use super::attention::MASKED;
 use super::gpu;
 use super::host;
-use super::top_k::{Best, floats, padded, top_entries};
+use super::readback::floats;
+use super::top_k::{Best, padded, top_entries};
 use crate::error::Result;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 

@@ -2,7 +2,8 @@
 
 use super::embedding::indices;
 use super::host::in_host_memory;
-use crate::error::{Error, Result};
+use super::readback::floats;
+use crate::error::Result;
 use burn::tensor::Tensor;
 
 /// One row's best entries: column and value.
@@ -65,11 +66,6 @@ pub async fn entries(values: Tensor<2>, columns: &[Vec<u32>]) -> Result<Vec<Vec<
     let widest = columns.iter().map(Vec::len).max().unwrap_or(0);
     let found = floats(picked(values, columns, widest)).await?;
     Ok(columns.iter().zip(found.chunks(widest)).map(|(row, found)| found[..row.len()].to_vec()).collect())
-}
-
-pub(super) async fn floats(values: Tensor<2>) -> Result<Vec<f32>> {
-    let data = values.into_data_async().await.map_err(Error::device)?;
-    data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))
 }
 
 /// On the CPU a sort of the whole row costs more than the rest of the step: a heap of k entries does not.

@@ -1,6 +1,7 @@
 //! One case's tensors, and how they are compared.
 
 use crate::error::{Error, Result};
+pub use crate::kernels::floats as read;
 use crate::model::TokenBatch;
 use crate::weights::{Dtype, RawTensor, read_shard};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -134,10 +135,4 @@ impl Differences {
         }
         Ok(())
     }
-}
-
-/// Reads a tensor back.
-pub async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    let data = tensor.into_data_async().await.map_err(Error::device)?;
-    data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))
 }

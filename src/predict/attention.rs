@@ -3,6 +3,7 @@
 use super::{EncodedImage, Predictor};
 use crate::config::AnswerOptions;
 use crate::error::{Error, Result};
+use crate::kernels::floats;
 use crate::model::TokenBatch;
 use crate::task::{Constraint, Inputs, Task};
 use serde::Serialize;
@@ -50,8 +51,7 @@ impl Predictor {
         let weights = self.model.cross_attention(&TokenBatch::new(1, read.len(), read), cache);
         let [_, patches, _] = image.features.patches.dims();
         let weights = weights.slice([0..1, 0..tokens.len(), 0..patches]);
-        let weights = weights.into_data_async().await.map_err(Error::device)?;
-        let weights: Vec<f32> = weights.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))?;
+        let weights = floats(weights).await?;
 
         let eos = self.config.eos_token_id;
         let answer = tokens.iter().copied().zip(weights.chunks(patches)).skip(prompt.prefix.len());

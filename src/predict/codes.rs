@@ -3,6 +3,7 @@
 use crate::config::VqganConfig;
 use crate::error::{Error, Result};
 use crate::image::{Filter, Normalization, Pixels, crop, from_planes, normalize, resize, resize_aspect};
+use crate::kernels::floats;
 use crate::model::Vqgan;
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -76,9 +77,7 @@ impl ImageCodes {
         let codes = Tensor::<3, Int>::from_data(TensorData::new(codes, [1, rows, columns]), &self.model.device());
         let image = self.model.decode(codes);
         let [_, _, height, width] = image.dims();
-        let data = image.into_data_async().await.map_err(Error::device)?;
-        let planes: Vec<f32> = data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))?;
-        from_planes(&planes, width as u32, height as u32)
+        from_planes(&floats(image).await?, width as u32, height as u32)
     }
 }
 

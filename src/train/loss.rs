@@ -3,8 +3,8 @@
 //! Plain tensor functions, so that they are differentiated like the model. Choosing tokens to drop reads their losses
 //! back, which no gradient passes through.
 
-use crate::error::{Error, Result};
-use crate::kernels::{MASKED, allowed_range, indices};
+use crate::error::Result;
+use crate::kernels::{MASKED, allowed_range, floats, indices};
 use crate::model::TokenBatch;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use serde::{Deserialize, Serialize};
@@ -293,8 +293,7 @@ impl Tokens {
     /// The rows with the smallest losses, in their order of size.
     async fn best(&self, options: &LossOptions) -> Result<Vec<usize>> {
         let (losses, _) = self.losses(options.label_smoothing);
-        let data = losses.into_data_async().await.map_err(Error::device)?;
-        let losses: Vec<f32> = data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))?;
+        let losses = floats(losses).await?;
         let mut order: Vec<usize> = (0..losses.len()).collect();
         order.sort_by(|a, b| losses[*a].total_cmp(&losses[*b]));
         order.truncate((losses.len() as f64 * (1.0 - options.drop_worst_ratio)) as usize);

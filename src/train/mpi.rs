@@ -56,8 +56,7 @@ impl Ranks for World {
     fn sum<'a>(&'a self, values: Tensor<1>) -> Summed<'a> {
         Box::pin(async move {
             let device = values.device();
-            let data = values.into_data_async().await.map_err(Error::device)?;
-            let own: Vec<f32> = data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))?;
+            let own = crate::kernels::floats(values).await?;
             let mut sum = vec![0.0f32; own.len()];
             self.communicator.all_reduce_into(&own[..], &mut sum[..], SystemOperation::sum());
             let count = sum.len();

@@ -2,8 +2,8 @@
 //! work on. Names and order are those of checkpoints.
 
 use crate::config::OfaConfig;
-use crate::error::{Error, Result};
-use crate::kernels::PackedWeight;
+use crate::error::Result;
+use crate::kernels::{PackedWeight, floats};
 use crate::model::{OfaModel, Parameters, Stored};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Gradients, Tensor};
@@ -168,9 +168,7 @@ impl Gradient {
     /// # Errors
     /// The device's, when the number cannot be read back.
     pub async fn norm(&self) -> Result<f32> {
-        let squares = self.values.clone().square().sum();
-        let data = squares.into_data_async().await.map_err(Error::device)?;
-        let sum: Vec<f32> = data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))?;
+        let sum = floats(self.values.clone().square().sum()).await?;
         Ok(sum.first().copied().unwrap_or(0.0).sqrt())
     }
 }

@@ -8,6 +8,7 @@ use super::ranks::Ranks;
 use super::seed::seed_of;
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
+use crate::kernels::floats;
 use crate::model::{ImageFeatures, OfaModel, Parameters};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -401,9 +402,4 @@ impl Totals {
 
 async fn first(value: Tensor<1>) -> Result<f32> {
     Ok(floats(value).await?.first().copied().unwrap_or(f32::NAN))
-}
-
-pub(super) async fn floats(values: Tensor<1>) -> Result<Vec<f32>> {
-    let data = values.into_data_async().await.map_err(Error::device)?;
-    data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))
 }

@@ -5,7 +5,8 @@
 //! ones incomparable.
 
 use crate::config::OfaConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::kernels::floats;
 use crate::model::{OfaModel, Source, TokenBatch};
 use burn::tensor::{Tensor, TensorData};
 use serde::Serialize;
@@ -60,13 +61,13 @@ pub async fn drift(config: &OfaConfig, reference: &OfaModel, other: &OfaModel) -
         let mut expected = Vec::new();
         while answer.len() <= steps {
             let newest = TokenBatch::new(1, 1, answer[answer.len() - 1..].to_vec());
-            let logits = read(reference.logits(reference.decode(&newest, &mut cache))).await?;
+            let logits = floats(reference.logits(reference.decode(&newest, &mut cache))).await?;
             answer.push(best(&logits));
             expected.push(logits);
         }
         answer.pop();
         let mut cache = other.begin(&inputs(other), &[], steps);
-        let found = read(other.logits(other.decode(&TokenBatch::new(1, steps, answer), &mut cache))).await?;
+        let found = floats(other.logits(other.decode(&TokenBatch::new(1, steps, answer), &mut cache))).await?;
         for (expected, found) in expected.iter().zip(found.chunks_exact(config.vocab_size)) {
             drift.positions += 1;
             drift.agreeing += usize::from(best(expected) == best(found));
@@ -85,11 +86,6 @@ pub async fn drift(config: &OfaConfig, reference: &OfaModel, other: &OfaModel) -
     drift.mean /= count;
     drift.spread = (squares / count - (sum / count).powi(2)).max(0.0).sqrt();
     Ok(drift)
-}
-
-async fn read(tensor: Tensor<3>) -> Result<Vec<f32>> {
-    let data = tensor.into_data_async().await.map_err(Error::device)?;
-    data.try_into_vec().map_err(|error| Error::device(format!("{error:?}")))
 }
 
 /// The preferred token; the first of equals.
