@@ -17,6 +17,7 @@ const TOLERANCE: f32 = 1e-4;
 const R_DROP: LossOptions = LossOptions {
     label_smoothing: 0.1,
     sentence_avg: false,
+    even_answers: 0.0,
     drop_worst_ratio: 0.0,
     drop_worst_after: 0,
     ignore_prefix_size: 0,

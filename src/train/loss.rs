@@ -23,6 +23,9 @@ pub struct LossOptions {
     pub label_smoothing: f64,
     /// Divide by sentences instead of tokens.
     pub sentence_avg: bool,
+    /// 0 weighs every token of a batch alike, as the original does; 1 every answer, however long. Between them an
+    /// answer of n tokens weighs n to the power of one minus this. The weights' mean stays 1.
+    pub even_answers: f64,
     /// The share of tokens with the largest losses that is left out.
     pub drop_worst_ratio: f64,
     /// Updates before that begins.
@@ -109,7 +112,7 @@ pub async fn cross_entropy(judged: Judged<'_>, options: &LossOptions) -> Result<
     let tokens = Tokens::new(judged, options);
     let tokens = if options.drops_worst(update) { tokens.without_worst(options).await? } else { tokens };
     let (losses, nlls) = tokens.losses(options.label_smoothing);
-    let mut loss = losses.sum();
+    let mut loss = tokens.evened(losses, options.even_answers).sum();
     if let Some(log_end) = options.log_end {
         loss = loss + tokens.encouragement(options.label_smoothing, log_end);
     }
@@ -152,9 +155,9 @@ async fn regularised_dropout(mut passes: [Tokens; 2], options: &LossOptions, dro
         (first.losses(options.label_smoothing), second.losses(options.label_smoothing));
     let difference = first.lprobs.clone() - second.lprobs.clone();
     // KL(p ‖ q) + KL(q ‖ p) = Σ (p - q)(ln p - ln q).
-    let divergence = ((first.lprobs.exp() - second.lprobs.exp()) * difference).sum() * 0.5;
+    let divergence = ((first.lprobs.clone().exp() - second.lprobs.clone().exp()) * difference).sum() * 0.5;
     Ok(Loss {
-        loss: losses_a.sum() + losses_b.sum() + divergence * options.reg_alpha,
+        loss: first.evened(losses_a + losses_b, options.even_answers).sum() + divergence * options.reg_alpha,
         nll: nlls_a.clone().sum() + nlls_b.clone().sum(),
         sample_size: 2 * first.ids.len(),
         token_nll: (nlls_a + nlls_b) * 0.5,
@@ -275,6 +278,20 @@ impl Tokens {
         (nll.clone() * rest + smooth * shares, nll)
     }
 
+    /// Losses of the tokens, `[n]`, weighed by the lengths of their answers ([`LossOptions::even_answers`]).
+    fn evened(&self, losses: Tensor<1>, even: f64) -> Tensor<1> {
+        if even == 0.0 {
+            return losses;
+        }
+        let mut lengths = vec![0usize; self.samples.iter().max().map_or(0, |last| last + 1)];
+        self.samples.iter().for_each(|sample| lengths[*sample] += 1);
+        let weights: Vec<f64> = self.samples.iter().map(|sample| (lengths[*sample] as f64).powf(-even)).collect();
+        let mean = weights.iter().sum::<f64>() / weights.len() as f64;
+        let weights: Vec<f32> = weights.iter().map(|weight| (weight / mean) as f32).collect();
+        let device = losses.device();
+        losses * Tensor::<1>::from_data(TensorData::new(weights, [self.samples.len()]), &device)
+    }
+
     /// The bonus of the encouraging loss, summed (reference §8.3).
     fn encouragement(&self, smoothing: f64, log_end: f64) -> Tensor<1> {
         let [_, vocabulary] = self.lprobs.dims();
@@ -326,6 +343,9 @@ fn picked(values: Tensor<2>, ids: &[u32]) -> Tensor<1> {
 mod tests {
     use super::*;
 
+    /// Sums of a few numbers near 10 in f32.
+    const ROUNDING: f32 = 1e-5;
+
     /// A token of each of some samples: 3, 2 which ends, 4, 5.
     fn tokens(count: usize) -> Vec<TargetToken> {
         let ids = [3, 2, 4, 5].into_iter().enumerate();
@@ -356,6 +376,23 @@ mod tests {
         let ignoring = |options: LossOptions| futures(values(judged(&tokens(4), None), &options)).2;
         assert_eq!(ignoring(LossOptions { ignore_prefix_size: 1, ..LossOptions::default() }), 2);
         assert_eq!(ignoring(LossOptions { ignore_eos: true, ..LossOptions::default() }), 3);
+    }
+
+    #[test]
+    fn answers_weigh_alike_however_long_they_are() {
+        // The first answer has two tokens, the second one.
+        let tokens = tokens(3);
+        let nll = |at: usize| {
+            let (one, options) = (judged(&tokens, None), LossOptions::default());
+            let loss = futures(cross_entropy(one, &options)).expect("a loss");
+            futures(floats(loss.token_nll)).expect("likelihoods")[at]
+        };
+        let even = LossOptions { even_answers: 1.0, ..LossOptions::default() };
+        let (loss, plain, size) = futures(values(judged(&tokens, None), &even));
+        // Half of the weight lies on each answer, and the weights add up to the tokens.
+        let expected = 3.0 * ((nll(0) + nll(1)) / 4.0 + nll(2) / 2.0);
+        assert!((loss - expected).abs() < ROUNDING, "{loss} where {expected} was expected");
+        assert!((plain - nll(0) - nll(1) - nll(2)).abs() < ROUNDING && size == 3);
     }
 
     #[test]

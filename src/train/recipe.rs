@@ -135,6 +135,13 @@ impl Recipe {
         if !(0.0..=1.0).contains(&self.batch.max_skipped) {
             return Err(Error::option("batch.max_skipped", "0 to 1", self.batch.max_skipped));
         }
+        let (even, extra) = (self.update.loss.even_answers, self.update.extra_weight);
+        if !(0.0..=1.0).contains(&even) {
+            return Err(Error::option("update.loss.even_answers", "0 to 1", even));
+        }
+        if !(0.0..f64::INFINITY).contains(&extra) {
+            return Err(Error::option("update.extra_weight", "at least 0", extra));
+        }
         if let Some(decay) = self.update.ema_decay.filter(|decay| !(0.0..1.0).contains(decay)) {
             return Err(Error::option("update.ema_decay", "0 to below 1", decay));
         }

@@ -33,6 +33,8 @@ pub struct UpdateOptions {
     /// The decay of the weights' moving average; without it there is none.
     pub ema_decay: Option<f64>,
     pub loss: LossOptions,
+    /// What the mean loss of the second group, pictures' other tasks and text, is multiplied by.
+    pub extra_weight: f64,
     pub patches: PatchOptions,
     /// Parameters whose names begin with one of these are not trained.
     pub freeze: Vec<String>,
@@ -59,6 +61,7 @@ impl Default for UpdateOptions {
             clip_norm: 5.0,
             ema_decay: None,
             loss: LossOptions::default(),
+            extra_weight: 1.0,
             patches: PatchOptions::default(),
             freeze: Vec::new(),
             max_bad_updates: 10,
@@ -231,7 +234,7 @@ impl Trainer {
         let mut gradient: Option<Gradient> = None;
         // Both groups show the same pictures.
         let groups = if self.patches_alone() { &groups[..groups.len().min(1)] } else { groups };
-        for batches in groups {
+        for (batches, weight) in groups.iter().zip([1.0, self.options.extra_weight]) {
             let own = self.group(batches, &mut totals).await?;
             // Ranks on which nothing of the group fell add up with the others all the same.
             let summed = own.as_ref().map_or([0.0; 2], |(_, size, loss)| [*size as f64, *loss]);
@@ -239,9 +242,9 @@ impl Trainer {
             if size == 0.0 {
                 continue;
             }
-            totals.loss += loss / size;
+            totals.loss += weight * loss / size;
             let sum = own.map_or_else(|| self.map.no_gradient(&self.model), |(sum, _, _)| sum);
-            let mean = Gradient { values: sum.values * (1.0 / size), reached: sum.reached };
+            let mean = Gradient { values: sum.values * (weight / size), reached: sum.reached };
             gradient = Some(match gradient {
                 Some(gradient) => gradient.plus(mean),
                 None => mean,

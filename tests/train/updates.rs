@@ -1,8 +1,11 @@
 //! Single updates: they learn, and what is no number does no harm.
 
-use super::{Toy, directory, recipe, session};
+use super::{RECIPE, Toy, directory, recipe, session};
 use crate::support::only_drawer;
-use ofa::train::{Alone, Batch, Draws, Section, Updated};
+use ofa::train::{Alone, Batch, Draws, Recipe, Section, Updated};
+
+/// Sums of two losses of about 8 in f32.
+const LOSS_ROUNDING: f64 = 1e-4;
 
 /// Some of the toy's draws as one group.
 fn batch(session: &ofa::train::Session, draws: &Toy, first: u64) -> Vec<Vec<Batch>> {
@@ -99,6 +102,27 @@ fn patches_learn_their_names_first_alone_and_then_beside_the_answers() {
     // Samples without names are judged by their answers alone.
     let unnamed = batch(&session, &Toy::default(), 0);
     assert!(!update(&mut session, &unnamed).unwrap().nll.contains_key("patches"));
+}
+
+#[test]
+fn the_second_group_weighs_what_the_recipe_says() {
+    let _drawing = only_drawer();
+    let losses = |weight: &str, groups: usize| {
+        let (_parent, run) = directory();
+        let mut session = session(&recipe(&[weight]), &run, false).unwrap();
+        let drawn: Vec<_> = [0, 8].into_iter().flat_map(|first| batch(&session, &Toy::default(), first)).collect();
+        update(&mut session, &drawn[..groups]).unwrap().loss
+    };
+    let (main, both) = (losses("update.extra_weight=1.0", 1), losses("update.extra_weight=1.0", 2));
+    assert!(both > main);
+    assert_eq!(losses("update.extra_weight=0.0", 2), main);
+    let half = losses("update.extra_weight=0.5", 2);
+    assert!((half - (main + both) / 2.0).abs() < LOSS_ROUNDING, "{half} is not between {main} and {both}");
+    let refused = |set: &str| Recipe::parse("recipe", RECIPE, &[set.to_owned()]).expect_err("refused").to_string();
+    let error = refused("update.extra_weight=-1.0");
+    assert!(error.contains("update.extra_weight") && error.contains("at least 0") && error.contains("-1"), "{error}");
+    let error = refused("update.loss.even_answers=1.5");
+    assert!(error.contains("update.loss.even_answers") && error.contains("0 to 1"), "{error}");
 }
 
 #[test]
