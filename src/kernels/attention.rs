@@ -172,6 +172,23 @@ pub fn plain_attention(q: &Columns, k: Tensor<4>, v: Tensor<4>, bias: &Bias, hea
     context.swap_dims(1, 2).reshape([rows, length, width])
 }
 
+/// scale · q kᵀ + mask, head by head.
+///
+/// # Shapes
+/// q `[1 or B, T, C]`, k `[1 or B, L, C]`, mask `[1 or B, 1, 1 or T, L]` → `[1 or B, H, T, L]`
+pub fn scores(q: Tensor<3>, k: Tensor<3>, heads: usize, scale: f64, mask: Option<Tensor<4>>) -> Tensor<4> {
+    if gpu::serves(&q.device())
+        && let Some(scores) = gpu::scores(q.clone(), k.clone(), heads, scale, mask.clone())
+    {
+        return scores;
+    }
+    let scores = split_heads(q * scale, heads).matmul(split_heads(k, heads).swap_dims(2, 3));
+    match mask {
+        Some(mask) => scores + mask,
+        None => scores,
+    }
+}
+
 /// # Shapes
 /// `[B, T, C]` → `[B, H, T, D]`
 pub fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {

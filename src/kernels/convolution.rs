@@ -196,5 +196,8 @@ impl Convolution {
 /// # Shapes
 /// `[B, C, h, w]` → `[B, C, ceil(h / 2), ceil(w / 2)]`
 pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
+    if gpu::serves(&x.device()) {
+        return gpu::max_pool(x);
+    }
     max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
 }

@@ -16,29 +16,29 @@ pub enum RelativeRow {
     None,
 }
 
-/// The rows for all pairs of a sequence's positions.
+/// The rows for all pairs of a query and a key.
 #[cfg_attr(not(feature = "gpu"), allow(dead_code))]
 #[derive(Debug, Clone)]
 pub struct Pairs {
-    /// `[samples · L · L]`
+    /// `[samples · T · L]`
     pub(super) rows: Tensor<1, Int>,
     pub(super) samples: usize,
 }
 
 impl Pairs {
-    /// `row(sample, query, key)` for `[samples, L, L]`; `None` on a device without the kernel.
+    /// `row(sample, query, key)` for `[samples, T, L]`; `None` on a device without the kernel.
     pub fn new(
-        [samples, length]: [usize; 2],
+        [samples, queries, keys]: [usize; 3],
         device: &Device,
         row: impl Fn(usize, usize, usize) -> RelativeRow,
     ) -> Option<Self> {
         if !gpu::serves(device) {
             return None;
         }
-        let mut rows = Vec::with_capacity(samples * length * length);
+        let mut rows = Vec::with_capacity(samples * queries * keys);
         for sample in 0..samples {
-            for query in 0..length {
-                rows.extend((0..length).map(|key| match row(sample, query, key) {
+            for query in 0..queries {
+                rows.extend((0..keys).map(|key| match row(sample, query, key) {
                     RelativeRow::Image(row) => row as u32,
                     RelativeRow::Token(row) => TOKEN + row as u32,
                     RelativeRow::None => NONE,
@@ -53,7 +53,7 @@ impl Pairs {
     /// `absolute` and what a layer's tables of images and of tokens have for every pair.
     ///
     /// # Shapes
-    /// `[1 or B, H, L, L]`, tables `[.., H]` → `[1 or B, H, L, L]`
+    /// `[1 or B, H, T, L]`, tables `[.., H]` → `[1 or B, H, T, L]`
     pub fn add(&self, absolute: Tensor<4>, tables: [Tensor<2>; 2]) -> Tensor<4> {
         gpu::add_relative(absolute, self, tables)
     }

@@ -5,9 +5,10 @@ use super::encoder::EncoderOutput;
 use super::layer::{DecoderLayer, LayerOptions};
 use super::parameters::Path;
 use super::position::{
-    Buckets, PositionProjection, PositionTables, RelativeTables, code_position_ids, image_buckets, token_bucket,
+    PositionProjection, PositionTables, RelativeTables, code_position_ids, image_buckets, token_bucket,
 };
 use super::regularize::{drop_path_rate, dropout};
+use super::relative::TargetBias;
 use super::tokens::TokenBatch;
 use crate::config::OfaConfig;
 use crate::error::Result;
@@ -18,6 +19,7 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 /// Position biases are made for this many steps at a time: few enough to cost no memory for long rasters of codes,
 /// many enough that an ordinary answer needs them once.
 const BIAS_BLOCK: usize = 32;
+const PREPARED: &str = "a kind that some row has is prepared";
 
 #[derive(Module, Debug)]
 pub struct Decoder {
@@ -175,23 +177,24 @@ impl Decoder {
     /// Biases for target positions `start..end`.
     fn biases(&self, start: usize, end: usize, row_masks: &[bool], cache: &DecoderCache) -> BiasBlock {
         let device = cache.encoder_positions.device();
-        let normalised = |codes: bool| {
+        let positions = by_kind(row_masks, |codes| {
             let positions = self.target_positions(end, codes);
             let norm = if codes { &self.positions.image_pos_ln } else { &self.positions.pos_ln };
             norm.forward(positions)
-        };
-        let block_of = |positions: &Tensor<3>| {
+        });
+        let positions = |codes: bool| positions[usize::from(codes)].clone().expect(PREPARED);
+        let block = |codes: bool| {
+            let positions = positions(codes);
             let [_, _, width] = positions.dims();
-            positions.clone().slice([0..1, start..end, 0..width])
+            positions.slice([0..1, start..end, 0..width])
         };
         let causal = causal_mask(start, end, &device);
         let absolute = by_kind(row_masks, |codes| {
-            let positions = normalised(codes);
-            self.self_pos_projection.bias(block_of(&positions), positions) + causal.clone()
+            self.self_pos_projection.bias(block(codes), positions(codes), Some(causal.clone()))
         });
-        let buckets = by_kind(row_masks, |codes| {
+        let relative = by_kind(row_masks, |codes| {
             let ids = if codes { self.code_ids(end) } else { Vec::new() };
-            Buckets::new([1, end - start, end], &device, |_, query, key| match ids.as_slice() {
+            TargetBias::new(codes, [end - start, end], &device, |query, key| match ids.as_slice() {
                 [] => token_bucket(start + query, key, self.options.token_bucket_size),
                 ids => image_buckets(ids[start + query], ids[key], self.options.image_bucket_size),
             })
@@ -199,19 +202,13 @@ impl Decoder {
         let own = self.relative.iter().map(|tables| {
             by_row(row_masks, |codes| {
                 let kind = usize::from(codes);
-                let (absolute, buckets) = (absolute[kind].clone(), buckets[kind].as_ref());
-                let (absolute, buckets) = absolute.zip(buckets).expect("a kind that a row has is prepared");
-                absolute + if codes { tables.image(buckets) } else { tables.token(buckets) }
+                relative[kind].as_ref().expect(PREPARED).add(absolute[kind].clone().expect(PREPARED), tables)
             })
         });
         let own: Vec<Tensor<4>> = own.collect();
         let cross = by_row(&cache.code_masks, |codes| {
-            self.cross_pos_projection.bias(block_of(&normalised(codes)), cache.encoder_positions.clone())
+            self.cross_pos_projection.bias(block(codes), cache.encoder_positions.clone(), cache.key_mask.clone())
         });
-        let cross = match &cache.key_mask {
-            Some(mask) => cross + mask.clone(),
-            None => cross,
-        };
         let rows = own.first().map_or(1, |bias| bias.dims()[0]);
         BiasBlock { start, end, own, cross, rows }
     }

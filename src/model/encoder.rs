@@ -204,10 +204,8 @@ impl Encoder {
             hidden = hidden * Tensor::<3>::from_data(TensorData::new(keep, [batch, length, 1]), &device);
         }
 
-        let mut absolute = self.pos_projection.bias(positions.clone(), positions.clone());
-        if let Some(mask) = key_mask(&padding, batch, length, &device) {
-            absolute = absolute + mask;
-        }
+        let mask = key_mask(&padding, batch, length, &device);
+        let absolute = self.pos_projection.bias(positions.clone(), positions.clone(), mask);
         let relative = RelativeBias::new(image_buckets, text_len, self.options.token_bucket_size, &device);
         let mut stream = Stream::new(None, hidden, None, self.layers.first().and_then(EncoderLayer::pre_norm));
         for (index, (layer, tables)) in self.layers.iter().zip(&self.relative).enumerate() {

@@ -4,7 +4,7 @@
 use super::parameters::Path;
 use crate::config::OfaConfig;
 use crate::error::Result;
-use crate::kernels::{LayerNorm, Linear, indices, split_heads};
+use crate::kernels::{LayerNorm, Linear, indices, scores};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -75,12 +75,12 @@ impl PositionProjection {
         })
     }
 
+    /// The bias, with a mask added.
+    ///
     /// # Shapes
-    /// queries `[1 or B, T, C]`, keys `[1 or B, L, C]` → `[1 or B, H, T, L]`
-    pub fn bias(&self, queries: Tensor<3>, keys: Tensor<3>) -> Tensor<4> {
-        let q = split_heads(self.q.forward(queries), self.heads) * self.scale;
-        let k = split_heads(self.k.forward(keys), self.heads);
-        q.matmul(k.swap_dims(2, 3))
+    /// queries `[1 or B, T, C]`, keys `[1 or B, L, C]`, mask `[1 or B, 1, 1 or T, L]` → `[1 or B, H, T, L]`
+    pub fn bias(&self, queries: Tensor<3>, keys: Tensor<3>, mask: Option<Tensor<4>>) -> Tensor<4> {
+        scores(self.q.forward(queries), self.k.forward(keys), self.heads, self.scale, mask)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The encoder's relative bias: image-image and text-text pairs from their tables, nothing between image and text.
+//! Relative biases. The encoder's: image-image and text-text pairs from their tables, nothing between image and text.
+//! The decoder's: tokens or image codes.
 
 use super::position::{Buckets, RelativeTables, image_buckets, token_bucket};
 use crate::kernels::{Pairs, RelativeRow};
@@ -32,7 +33,8 @@ impl RelativeBias {
     pub fn new(image: Option<PatchBuckets>, text_len: usize, token_bucket_size: usize, device: &Device) -> Self {
         let samples = image.as_ref().map_or(1, |image| image.ids.len());
         let patches = image.as_ref().map_or(0, |image| image.ids[0].len());
-        let pairs = Pairs::new([samples, patches + text_len], device, |sample, query, key| match &image {
+        let length = patches + text_len;
+        let pairs = Pairs::new([samples, length, length], device, |sample, query, key| match &image {
             Some(image) if query < patches && key < patches => RelativeRow::Image(image.row(sample, query, key)),
             _ if query >= patches && key >= patches => {
                 RelativeRow::Token(token_bucket(query - patches, key - patches, token_bucket_size))
@@ -58,6 +60,46 @@ impl RelativeBias {
         match self {
             Self::Pairs(pairs) => pairs.add(absolute, tables.values()),
             Self::Blocks { image, text } => absolute + blocks(tables, image.as_ref(), text),
+        }
+    }
+}
+
+/// What a decoder's targets of one kind look up in every layer's tables.
+pub enum TargetBias {
+    /// One pass of a kernel.
+    Pairs(Pairs),
+    Codes(Buckets),
+    Tokens(Buckets),
+}
+
+impl TargetBias {
+    /// Of image codes, or of tokens: `bucket(query, key)` for `[T, L]`.
+    pub fn new(
+        codes: bool,
+        [queries, keys]: [usize; 2],
+        device: &Device,
+        bucket: impl Fn(usize, usize) -> usize,
+    ) -> Self {
+        let row = |_, query, key| match codes {
+            true => RelativeRow::Image(bucket(query, key)),
+            false => RelativeRow::Token(bucket(query, key)),
+        };
+        if let Some(pairs) = Pairs::new([1, queries, keys], device, row) {
+            return Self::Pairs(pairs);
+        }
+        let buckets = Buckets::new([1, queries, keys], device, |_, query, key| bucket(query, key));
+        if codes { Self::Codes(buckets) } else { Self::Tokens(buckets) }
+    }
+
+    /// `absolute` with a layer's relative bias.
+    ///
+    /// # Shapes
+    /// `[1, H, T, L]`
+    pub fn add(&self, absolute: Tensor<4>, tables: &RelativeTables) -> Tensor<4> {
+        match self {
+            Self::Pairs(pairs) => pairs.add(absolute, tables.values()),
+            Self::Codes(buckets) => absolute + tables.image(buckets),
+            Self::Tokens(buckets) => absolute + tables.token(buckets),
         }
     }
 }

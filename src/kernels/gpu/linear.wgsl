@@ -8,7 +8,7 @@ fn locate(row: u32) -> Place {
 // Four columns of four rows.
 fn inputs(place: Place, quad: u32) -> mat4x4<f32> {
     let at = place.rows + quad;
-    return mat4x4<f32>(x[at.x], x[at.y], x[at.z], x[at.w]);
+    return transpose(mat4x4<f32>(x[at.x], x[at.y], x[at.z], x[at.w]));
 }
 
 fn keep(row: u32, output: u32, values: vec4<f32>) {

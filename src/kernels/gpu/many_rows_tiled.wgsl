@@ -25,7 +25,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var quad = 0u; quad < 8u; quad++) {
             let inner = input_tile[quad * 8u + down];
             for (var column = 0u; column < 4u; column++) {
-                sums[column] += weight_tile[quad * 32u + across * 4u + column] * inner;
+                sums[column] += inner * weight_tile[quad * 32u + across * 4u + column];
             }
         }
         workgroupBarrier();

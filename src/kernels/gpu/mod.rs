@@ -5,9 +5,11 @@ mod attention;
 mod best;
 mod launch;
 mod norm;
+mod pool;
 mod product;
 mod relative;
 mod rows;
+mod scores;
 mod weights;
 
 use burn::backend::DispatchDevice;
@@ -18,9 +20,11 @@ pub use adapter::set_software;
 pub use attention::{attention, attention_in_table, remembers};
 pub use best::best;
 pub use norm::residual_norm;
+pub use pool::max_pool;
 pub use product::{convolve, linear, linear_into};
 pub use relative::add_relative;
 pub use rows::packed_rows;
+pub use scores::scores;
 
 /// Whether the kernels of this room run on `device`: any adapter of WebGPU. Training keeps plain operations, which have
 /// gradients.

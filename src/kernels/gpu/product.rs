@@ -62,7 +62,7 @@ fn many_rows(team: Team, rows: usize, outputs: usize) -> (Launch, [usize; 3]) {
     match team {
         Team::Alone => {
             let launch = Launch::new("many_rows", include_str!("many_rows.wgsl"), [16, 1, 1]);
-            (launch, [rows.div_ceil(64), outputs.div_ceil(4), 1])
+            (launch, [rows.div_ceil(64), outputs.div_ceil(16), 1])
         }
         Team::Together => {
             let launch = Launch::new("many_rows_tiled", include_str!("many_rows_tiled.wgsl"), [64, 1, 1]);

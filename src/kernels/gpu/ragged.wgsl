@@ -1,9 +1,7 @@
 // Four weights of row `row`, from column 4 · quad on, where rows are no multiple of four long.
 fn weight4(row: u32, quad: u32) -> vec4<f32> {
-    var found = vec4<f32>();
-    for (var place = 0u; place < 4u; place++) {
-        let column = quad * 4u + place;
-        if column < numbers.inputs { found[place] = weights[row * numbers.inputs + column]; }
-    }
-    return found;
+    let column = vec4<u32>(quad * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
+    let outside = column >= vec4<u32>(numbers.inputs);
+    let at = row * numbers.inputs + select(column, vec4<u32>(), outside);
+    return select(vec4<f32>(weights[at.x], weights[at.y], weights[at.z], weights[at.w]), vec4<f32>(), outside);
 }

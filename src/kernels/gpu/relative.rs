@@ -6,11 +6,11 @@ use crate::kernels::pairs::{NONE, Pairs, TOKEN};
 use burn::tensor::Tensor;
 
 /// # Shapes
-/// absolute `[1 or B, H, L, L]`, tables `[.., H]` → `[1 or B, H, L, L]`
+/// absolute `[1 or B, H, T, L]`, tables `[.., H]` → `[1 or B, H, T, L]`
 pub fn add_relative(absolute: Tensor<4>, pairs: &Pairs, [image, token]: [Tensor<2>; 2]) -> Tensor<4> {
-    let [absolute_batch, heads, length, _] = absolute.dims();
+    let [absolute_batch, heads, queries, keys] = absolute.dims();
     let batch = absolute_batch.max(pairs.samples);
-    let count = batch * heads * length * length;
+    let count = batch * heads * queries * keys;
     Launch::new("relative", include_str!("relative.wgsl"), [64, 1, 1])
         .constant("HEADS", heads as u32)
         .constant("TOKEN", TOKEN)
@@ -20,8 +20,8 @@ pub fn add_relative(absolute: Tensor<4>, pairs: &Pairs, [image, token]: [Tensor<
         .reads("image", F32, image)
         .reads("token", F32, token)
         .number("batch", batch)
-        .number("pairs", length * length)
+        .number("pairs", queries * keys)
         .number("absolute_batch", absolute_batch)
         .number("rows_batch", pairs.samples)
-        .into_new("sum", F32, [batch, heads, length, length], grid(count, 64))
+        .into_new("sum", F32, [batch, heads, queries, keys], grid(count, 64))
 }

@@ -7,8 +7,9 @@ use super::norm::residual_norm_as;
 use super::product::{convolve_as, linear_as};
 use crate::config::Quantization;
 use crate::kernels::arguments::{Convolution, Finish, Slots};
-use crate::kernels::attention::{Bias, Columns, Heads, MASKED, plain_attention, split_heads};
-use crate::kernels::convolution::ConvNorm;
+use crate::kernels::attention::{Bias, Columns, Heads, MASKED, plain_attention, scores, split_heads};
+use crate::kernels::convolution::{ConvNorm, max_pool};
+use crate::kernels::gpu;
 use crate::kernels::linear::Activation;
 use crate::kernels::next_token::TokenScoring;
 use crate::kernels::norm::LayerNorm;
@@ -25,7 +26,7 @@ use std::sync::OnceLock;
 const TOLERANCE: f32 = 1e-4;
 const TEAMS: [Team; 2] = [Team::Alone, Team::Together];
 
-fn gpu() -> Device {
+fn gpu_device() -> Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();
     DEVICE.get_or_init(|| Device::wgpu_options().init().expect("an adapter, if only an emulated one")).clone()
 }
@@ -49,7 +50,7 @@ impl Draws {
 
     fn pair<const D: usize>(&mut self, shape: [usize; D]) -> [Tensor<D>; 2] {
         let data = TensorData::new(self.values(shape.iter().product()), shape);
-        [&Device::flex(), &gpu()].map(|device| Tensor::from_data(data.clone(), device))
+        [&Device::flex(), &gpu_device()].map(|device| Tensor::from_data(data.clone(), device))
     }
 
     /// A matrix on both devices: plain for no bits, else packed.
@@ -63,7 +64,7 @@ impl Draws {
         let groups = rows * columns / group_size;
         let side = |draws: &mut Self| draws.values(groups).iter().map(|value| f16::from_f32(value / 100.0)).collect();
         let (scales, biases): (Vec<f16>, Vec<f16>) = (side(self), side(self));
-        [&Device::flex(), &gpu()].map(|device| {
+        [&Device::flex(), &gpu_device()].map(|device| {
             let quantization = Quantization { bits, group_size };
             let codes = Words::new(words.clone(), device);
             Weight::Packed(PackedWeight::new([rows, columns], quantization, codes, [&scales, &biases], device))
@@ -204,7 +205,7 @@ fn attentions() {
             let (q, [k, v], bias, heads) = side(q, kv, scales, &Device::flex());
             let [k, v] = [k, v].map(|columns| split_heads(columns.values(), count));
             let expected = plain_attention(&q, k, v, &bias, &heads);
-            let (q, [k, v], bias, heads) = side(gpu_q, gpu_kv, gpu_scales, &gpu());
+            let (q, [k, v], bias, heads) = side(gpu_q, gpu_kv, gpu_scales, &gpu_device());
             let found = attention_as(team, [&q, &k, &v], None, &bias, &heads).expect("heads in fours");
             assert_same(&format!("{team:?}, {rows} rows of {length}, {keys} keys"), expected, found);
         }
@@ -232,7 +233,7 @@ fn attention_over_scattered_rows() {
         let [k, v] = [k, v].map(|values| split_heads(chosen(values, slots.clone(), keys), count));
         let expected = plain_attention(&Columns::all(chosen(q, queries, length)), k, v, &bias, &heads);
         let [q, k, v] = Columns::parts(&gpu_table);
-        let on_gpu = Tensor::from_data(TensorData::new(slots, [rows * keys]), (&gpu(), DType::U32));
+        let on_gpu = Tensor::from_data(TensorData::new(slots, [rows * keys]), (&gpu_device(), DType::U32));
         let slots = Slots { rows: &on_gpu, keys, first_query: first, queries: [rows, length] };
         let found = attention_as(team, [&q, &k, &v], Some(slots), &gpu_bias, &heads).expect("heads in fours");
         assert_same(&format!("{team:?}"), expected, found);
@@ -261,10 +262,10 @@ fn best_entries_of_logits() {
                 let device = Device::flex();
                 let on_cpu = Tensor::from_data(logits.clone(), &device);
                 let (best, probed) = pollster::block_on(scoring(&device).best(on_cpu, k, &probes)).expect("a CPU");
-                let on_gpu = Tensor::<2>::from_data(logits.clone(), &gpu());
+                let on_gpu = Tensor::<2>::from_data(logits.clone(), &gpu_device());
                 let widest = probes.iter().map(Vec::len).max().unwrap_or(0);
                 let named: Vec<u32> = probes.iter().flat_map(|row| padded(row, widest)).collect();
-                let found = best_as(team, on_gpu, &scoring(&gpu()), k, &named, widest).expect("a short list");
+                let found = best_as(team, on_gpu, &scoring(&gpu_device()), k, &named, widest).expect("a short list");
                 let width = widest + 2 * found.kept;
                 let values: Vec<f32> = found.values.into_data().try_into_vec().expect("floats");
                 for (row, found_row) in values.chunks(width).enumerate() {
@@ -290,9 +291,9 @@ fn best_entries_of_logits() {
 #[test]
 fn relative_biases() {
     let mut draws = Draws(8);
-    for (batch, samples, heads, length) in [(1, 1, 3, 7), (2, 1, 1, 5), (1, 3, 4, 6)] {
+    for (batch, samples, heads, queries, keys) in [(1, 1, 3, 7, 7), (2, 1, 1, 5, 8), (1, 3, 4, 6, 6), (1, 1, 2, 1, 9)] {
         let ([image, gpu_image], [token, gpu_token]) = (draws.pair([9, heads]), draws.pair([11, heads]));
-        let [absolute, gpu_absolute] = draws.pair([batch, heads, length, length]);
+        let [absolute, gpu_absolute] = draws.pair([batch, heads, queries, keys]);
         let row = |sample: usize, query: usize, key: usize| match (sample + query * 5 + key * 3) % 4 {
             0 => RelativeRow::None,
             1 => RelativeRow::Image((query + key) % 9),
@@ -300,18 +301,47 @@ fn relative_biases() {
         };
         let both: Vec<f32> = Tensor::cat(vec![image, token], 0).into_data().try_into_vec().expect("floats");
         let mut values = Vec::new();
-        for at in 0..samples * heads * length * length {
-            let (sample, head) = (at / (heads * length * length), at / (length * length) % heads);
-            let row = match row(sample, at / length % length, at % length) {
+        for at in 0..samples * heads * queries * keys {
+            let (sample, head) = (at / (heads * queries * keys), at / (queries * keys) % heads);
+            let row = match row(sample, at / keys % queries, at % keys) {
                 RelativeRow::Image(row) => Some(row),
                 RelativeRow::Token(row) => Some(9 + row),
                 RelativeRow::None => None,
             };
             values.push(row.map_or(0.0, |row| both[row * heads + head]));
         }
-        let relative = TensorData::new(values, [samples, heads, length, length]);
+        let relative = TensorData::new(values, [samples, heads, queries, keys]);
         let expected = absolute + Tensor::<4>::from_data(relative, &Device::flex());
-        let pairs = Pairs::new([samples, length], &gpu(), row).expect("a GPU");
+        let pairs = Pairs::new([samples, queries, keys], &gpu_device(), row).expect("a GPU");
         assert_same("relative bias", expected, pairs.add(gpu_absolute, [gpu_image, gpu_token]));
+    }
+}
+
+#[test]
+fn products_of_queries_and_keys() {
+    let mut draws = Draws(9);
+    for ([q_batch, k_batch], heads, head, queries, keys) in
+        [([1, 1], 3, 8, 5, 9), ([1, 2], 1, 4, 1, 7), ([2, 2], 2, 16, 3, 4), ([1, 3], 4, 64, 2, 33)]
+    {
+        let ([q, gpu_q], [k, gpu_k]) =
+            (draws.pair([q_batch, queries, heads * head]), draws.pair([k_batch, keys, heads * head]));
+        for mask in [None, Some([1, 1, queries, keys]), Some([k_batch, 1, 1, keys])] {
+            let [mask, gpu_mask] = match mask {
+                Some(shape) => draws.pair(shape).map(Some),
+                None => [None, None],
+            };
+            let expected = scores(q.clone(), k.clone(), heads, 0.3, mask);
+            let found = gpu::scores(gpu_q.clone(), gpu_k.clone(), heads, 0.3, gpu_mask).expect("heads in fours");
+            assert_same(&format!("{heads} heads of {head}, {queries} by {keys}"), expected, found);
+        }
+    }
+}
+
+#[test]
+fn pooling() {
+    let mut draws = Draws(10);
+    for [batch, channels, height, width] in [[1, 3, 8, 8], [2, 1, 5, 7], [1, 2, 1, 2], [1, 1, 6, 1]] {
+        let [x, gpu_x] = draws.pair([batch, channels, height, width]);
+        assert_same(&format!("{height} by {width}"), max_pool(x), gpu::max_pool(gpu_x));
     }
 }
