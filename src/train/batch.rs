@@ -1,11 +1,11 @@
 //! Samples side by side: what one pass of the model reads and what it is judged by.
 
 use super::loss::{Judged, TargetToken, at_tokens, target_tokens};
-use super::sample::{PatchImage, Sample};
+use super::sample::{PatchImage, Referred, Sample};
 use crate::config::{OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
 use crate::kernels::indices;
-use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
+use crate::model::{EncoderOutput, ImageFeatures, OfaModel, Source, TokenBatch};
 use burn::tensor::{Tensor, TensorData, activation};
 use std::sync::Arc;
 
@@ -39,6 +39,20 @@ struct Rectangle {
     /// What the model is judged by; `sample` counts within the rectangle.
     tokens: Vec<TargetToken>,
     codes: Vec<bool>,
+    /// For each sample the patches that its instruction refers to, where they are known.
+    referred: Vec<Option<Referred>>,
+}
+
+/// What a pass of the model gives.
+pub struct Pass {
+    /// Where the model is judged, in the order of [`Batch::tokens`]: `[n, V]`.
+    pub logits: Tensor<2>,
+    /// How well patches say whether the instruction refers to them: the mean negative log-likelihood of "yes" and "no"
+    /// when the tied output projection reads the encoder's output there, `[1]`; `None` where that is not known.
+    ///
+    /// An answer of one word says little about which of all the things in a picture led to it. This says it, patch by
+    /// patch, and it needs no further parameters.
+    pub referred: Option<Tensor<1>>,
 }
 
 #[derive(Debug, Clone)]
@@ -60,7 +74,8 @@ impl Batch {
     /// `seed` (reference §1.4, `sample_patch_num`).
     ///
     /// # Errors
-    /// [`Error::Image`] for images of more than one size, [`Error::Task`] for a text beyond the model's positions.
+    /// [`Error::Image`] for images of more than one size, [`Error::Task`] for a text beyond the model's positions and for
+    /// an instruction that refers to patches of another grid.
     pub fn new(samples: &[Sample], config: &OfaConfig, keep: Option<usize>, seed: u64) -> Result<Self> {
         let limit = config.max_position_embeddings;
         for sample in samples {
@@ -70,6 +85,14 @@ impl Batch {
             }
         }
         let images = Images::new(samples, keep, seed)?;
+        let all = images.as_ref().map_or(0, Images::all);
+        for sample in samples {
+            let referred = sample.referred.as_ref().map_or(all, |referred| referred.patches.len());
+            if referred != all {
+                let reason = format!("refers to an image of {referred} patches; it has {all}");
+                return Err(Error::task(sample.objective, reason));
+            }
+        }
         let patches = images.as_ref().map_or(0, Images::kept);
         let encoder_len = |sample: &Sample| sample.source.len() + if sample.image.is_some() { patches } else { 0 };
         let sizes: Vec<[usize; 2]> = samples.iter().map(|one| [encoder_len(one), one.decoder_len()]).collect();
@@ -107,7 +130,8 @@ impl Batch {
             names: Vec::new(),
         });
         let tokens = target_tokens(&target, pad);
-        let whole = Rectangle { samples: (0..count).collect(), source, previous, tokens, codes: vec![false; count] };
+        let (samples, codes, referred) = ((0..count).collect(), vec![false; count], vec![None; count]);
+        let whole = Rectangle { samples, source, previous, tokens, codes, referred };
         Self::of(vec![whole], vec![1.0; count], objectives, images)
     }
 
@@ -201,20 +225,47 @@ impl Batch {
         Some(said.sum().neg() / count as f64)
     }
 
-    /// The model's logits where it is judged, in the order of [`tokens`](Self::tokens).
-    ///
-    /// # Shapes
-    /// `[n, V]`
-    pub fn logits(&self, model: &OfaModel, features: Option<&ImageFeatures>) -> Tensor<2> {
-        let hidden = self.rectangles.iter().map(|rectangle| self.hidden(rectangle, features, model)).collect();
+    /// Runs the layers; `referred` asks for [`Pass::referred`].
+    pub fn pass(&self, model: &OfaModel, features: Option<&ImageFeatures>, referred: bool) -> Pass {
+        let (mut hidden, mut referrals) = (Vec::new(), Vec::new());
+        for rectangle in &self.rectangles {
+            let encoded = self.encode(rectangle, features, model);
+            referrals.extend(referred.then(|| self.referred_nll(rectangle, &encoded, model)).flatten());
+            let mut cache = model.begin(&encoded, &rectangle.codes, rectangle.previous.len);
+            hidden.push(at_tokens(model.decode(&rectangle.previous, &mut cache), &rectangle.tokens));
+        }
         let logits = model.logits(Tensor::cat(hidden, 0).unsqueeze());
         let [_, count, vocabulary] = logits.dims();
-        logits.reshape([count, vocabulary])
+        let referred = (!referrals.is_empty()).then(|| Tensor::cat(referrals, 0).mean());
+        Pass { logits: logits.reshape([count, vocabulary]), referred }
     }
 
-    /// The decoder's output at the judged positions of one rectangle, `[n, C]`.
-    fn hidden(&self, rectangle: &Rectangle, features: Option<&ImageFeatures>, model: &OfaModel) -> Tensor<2> {
-        let Rectangle { samples, source, previous, tokens, codes } = rectangle;
+    /// What each patch that is known to be referred to or not loses by saying so, `[m]`.
+    fn referred_nll(&self, rectangle: &Rectangle, encoded: &EncoderOutput, model: &OfaModel) -> Option<Tensor<1>> {
+        let images = self.images.as_ref()?;
+        let words = rectangle.referred.iter().flatten().next()?.words;
+        let [batch, length, width] = encoded.hidden.dims();
+        let (mut rows, mut said) = (Vec::new(), Vec::new());
+        for (row, referred) in rectangle.referred.iter().enumerate() {
+            let Some(Referred { patches, .. }) = referred else { continue };
+            let order = images.order.as_ref().map(|order| &order[rectangle.samples[row]]);
+            for place in 0..images.kept() {
+                let patch = order.map_or(place, |order| order[place]);
+                rows.push(row * length + place);
+                said.push(usize::from(patches[patch]));
+            }
+        }
+        let (count, device) = (rows.len(), model.device());
+        let hidden =
+            encoded.hidden.clone().reshape([batch * length, width]).select(0, indices(rows.into_iter(), &device));
+        let scores = hidden.matmul(model.embed_tokens.rows(&words).transpose());
+        let said = indices(said.into_iter(), &device).reshape([count, 1]);
+        Some(activation::log_softmax(scores, 1).gather(1, said).reshape([count]).neg())
+    }
+
+    /// The encoder's output over one rectangle.
+    fn encode(&self, rectangle: &Rectangle, features: Option<&ImageFeatures>, model: &OfaModel) -> EncoderOutput {
+        let Rectangle { samples, source, .. } = rectangle;
         let mut source = Source::text(source.clone());
         if let (Some(images), Some(features), true) = (&self.images, features, self.sees(rectangle)) {
             // The first image stands in where there is none.
@@ -228,9 +279,7 @@ impl Batch {
             let order = |order: &Vec<Vec<usize>>| samples.iter().map(|sample| order[*sample].clone()).collect();
             source.patch_order = images.order.as_ref().map(order);
         }
-        let encoded = model.encode(&source);
-        let mut cache = model.begin(&encoded, codes, previous.len);
-        at_tokens(model.decode(previous, &mut cache), tokens)
+        model.encode(&source)
     }
 
     /// What these logits are judged by after `update` updates.
@@ -263,7 +312,8 @@ impl Rectangle {
         let previous = padded(&|sample| sample.previous(bos));
         let target = padded(&|sample| sample.judged(eos, pad));
         let codes = chosen.iter().map(|sample| samples[*sample].codes).collect();
-        Self { samples: chosen, source, previous, tokens: target_tokens(&target, pad), codes }
+        let referred = chosen.iter().map(|sample| samples[*sample].referred.clone()).collect();
+        Self { samples: chosen, source, previous, tokens: target_tokens(&target, pad), codes, referred }
     }
 }
 
@@ -311,7 +361,7 @@ impl Images {
             let found = format!("images of {width} x {height} and {} x {}", other.width, other.height);
             return Err(Error::image(format!("one batch holds {found}")));
         }
-        let patches = width.div_ceil(STEM_STRIDE) * height.div_ceil(STEM_STRIDE);
+        let patches = patches(width, height);
         let order = keep.filter(|keep| *keep < patches).map(|keep| {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut drawn = || {
@@ -337,11 +387,19 @@ impl Images {
         self.values.len() / (3 * self.height * self.width)
     }
 
+    /// Patches of each.
+    fn all(&self) -> usize {
+        patches(self.width, self.height)
+    }
+
     /// Patches that the encoder reads of each.
     fn kept(&self) -> usize {
-        let all = self.width.div_ceil(STEM_STRIDE) * self.height.div_ceil(STEM_STRIDE);
-        self.order.as_ref().and_then(|order| order.first()).map_or(all, Vec::len)
+        self.order.as_ref().and_then(|order| order.first()).map_or(self.all(), Vec::len)
     }
+}
+
+fn patches(width: usize, height: usize) -> usize {
+    width.div_ceil(STEM_STRIDE) * height.div_ceil(STEM_STRIDE)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ mod tensorboard;
 mod trainer;
 mod vqvae;
 
-pub use batch::Batch;
+pub use batch::{Batch, Pass};
 pub use builtin::{FINETUNING, builtin};
 pub use checkpoint::{Checkpoints, Progress};
 pub use choice::{DataOptions, Files, FineTuningOptions, PretrainingOptions};
@@ -60,7 +60,7 @@ pub use question::{Question, Questions, Reference};
 pub use ranks::{Alone, Ranks, Summed};
 pub use recipe::{DataChoice, ModelChoice, Recipe, RunOptions};
 pub use run::{Answered, Ended, Evaluate, Evaluation, Event, Run, StepTime};
-pub use sample::{Draw, Draws, Example, PatchImage, Sample, Target, samples};
+pub use sample::{Draw, Draws, Example, PatchImage, Referred, Sample, Target, samples};
 pub use self_critical::{Criticised, Rewarded, SelfCritic};
 pub use session::{RECIPE, Session};
 pub use source::{resolved, world_of};

@@ -22,6 +22,8 @@ pub struct Example {
     pub target: Target,
     /// A factor of the sample's log-probabilities: how much the answer is to be trusted.
     pub conf: f32,
+    /// For each patch of the image whether it shows what the instruction refers to, where that is known.
+    pub referred: Option<Vec<bool>>,
 }
 
 /// What the model should answer.
@@ -60,14 +62,34 @@ pub struct Sample {
     pub misread: Option<Vec<u32>>,
     /// For each patch of the image the tokens that name what lies in it, where the source of the samples knows.
     pub patch_names: Option<Arc<Vec<Vec<u32>>>>,
+    pub referred: Option<Referred>,
+}
+
+/// Which patches of an image show what an instruction refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referred {
+    pub patches: Vec<bool>,
+    /// The tokens by which a patch says that it does not, and that it does.
+    pub words: [u32; 2],
 }
 
 impl Sample {
     /// A text, and what is to be written of it.
     pub fn new(objective: &'static str, source: Vec<u32>, target: Vec<u32>) -> Self {
-        let (image, answers, misread, patch_names) = (None, None, None, None);
-        let (prefix, unjudged, codes, conf) = (Vec::new(), 0, false, 1.0);
-        Self { objective, image, source, prefix, target, unjudged, codes, conf, answers, misread, patch_names }
+        Self {
+            objective,
+            image: None,
+            source,
+            prefix: Vec::new(),
+            target,
+            unjudged: 0,
+            codes: false,
+            conf: 1.0,
+            answers: None,
+            misread: None,
+            patch_names: None,
+            referred: None,
+        }
     }
 
     /// Positions that the decoder runs over.
@@ -152,14 +174,23 @@ pub fn samples(examples: &[Example], vocab: &Vocab, side: u32) -> Result<Vec<Sam
 impl Example {
     fn sample(&self, image: Option<Arc<PatchImage>>, vocab: &Vocab, side: u32) -> Result<Sample> {
         let prompt = self.task.seen_at(side).prompt(&self.inputs, vocab)?;
+        let referred = self.referred.clone().map(|patches| referred(patches, vocab)).transpose()?;
         Ok(Sample {
             image,
+            referred,
             prefix: prompt.prefix,
             codes: matches!(self.target, Target::Codes(_)),
             conf: self.conf,
             ..Sample::new(self.task.name, prompt.source, self.target.ids(vocab, side)?)
         })
     }
+}
+
+fn referred(patches: Vec<bool>, vocab: &Vocab) -> Result<Referred> {
+    let [no, yes] = [vocab.encode(" no")?, vocab.encode(" yes")?];
+    let words = no.into_iter().zip(yes).find(|(no, yes)| no != yes);
+    let (no, yes) = words.ok_or_else(|| Error::task("scenes", "the vocabulary does not tell yes from no"))?;
+    Ok(Referred { patches, words: [no, yes] })
 }
 
 impl Target {

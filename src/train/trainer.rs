@@ -1,6 +1,6 @@
 //! The update: passes over batches, one gradient, one step of the optimiser.
 
-use super::batch::Batch;
+use super::batch::{Batch, Pass};
 use super::loss::{Judged, Loss, LossOptions, cross_entropy, cross_entropy_twice};
 use super::optimizer::{Adam, AdamOptions, Average, Schedule, clip};
 use super::parameters::{Gradient, ParameterMap, Section};
@@ -9,7 +9,7 @@ use super::seed::seed_of;
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use crate::kernels::floats;
-use crate::model::{ImageFeatures, OfaModel, Parameters};
+use crate::model::{OfaModel, Parameters};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ use std::time::Instant;
 
 /// What the names of patches are reported as, among the objectives.
 const PATCHES: &str = "patches";
+/// What the patches that instructions refer to are reported as.
+const REFERRED: &str = "referred";
 
 /// How updates are made; names and defaults of the original where it has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,13 +44,16 @@ pub struct UpdateOptions {
     pub max_bad_updates: u32,
 }
 
-/// How patches learn to say what lies in them, where the data know it ([`Batch::patch_nll`]).
+/// What patches learn beside the answers, where the data know it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PatchOptions {
-    /// What their mean loss is multiplied by, beside that of the answers; 0 leaves it out.
+    /// What the mean loss of saying what lies in them ([`Batch::patch_nll`]) is multiplied by, beside that of the
+    /// answers; 0 leaves it out.
     pub weight: f64,
-    /// Up to this update they are all that is trained: the layers do not run, and an update takes a fraction of the time.
+    /// What the mean loss of saying whether the instruction refers to them ([`Pass::referred`]) is multiplied by.
+    pub referred: f64,
+    /// Up to this update their names are all that is trained: the layers do not run, and an update takes a fraction of the time.
     pub alone_until: u64,
 }
 
@@ -282,14 +287,14 @@ impl Trainer {
         let mut sum: Option<(Gradient, usize, f64)> = None;
         for batch in batches.iter().filter(|batch| !batch.is_empty()) {
             let began = Instant::now();
-            let Some((answers, patches)) = self.judge(batch).await? else { continue };
+            let Judgement { answers, named, referred } = self.judge(batch).await?;
             let judged = Instant::now();
             let sample_size = answers.as_ref().map_or(batch.len(), |answers| answers.sample_size);
-            let weighted = patches.clone().map(|nll| nll * (self.options.patches.weight * sample_size as f64));
-            let loss = match (answers.as_ref().map(|answers| answers.loss.clone()), weighted) {
-                (Some(answers), Some(patches)) => answers + patches,
-                (answers, patches) => answers.or(patches).expect("one of the two is judged"),
-            };
+            let PatchOptions { weight, referred: refers, .. } = self.options.patches;
+            let beside = [(&named, weight), (&referred, refers)].into_iter();
+            let beside = beside.filter_map(|(nll, weight)| Some(nll.clone()? * (weight * sample_size as f64)));
+            let losses = answers.iter().map(|answers| answers.loss.clone()).chain(beside);
+            let Some(loss) = losses.reduce(|sum, loss| sum + loss) else { continue };
             let mut gradients = loss.backward();
             let gradient = self.map.gradient(&self.model, &mut gradients);
             let loss = f64::from(first(loss).await?);
@@ -299,8 +304,10 @@ impl Trainer {
             if let Some(Loss { token_nll, samples, .. }) = answers {
                 totals.note(batch, &samples, &floats(token_nll).await?);
             }
-            if let Some(nll) = patches {
-                totals.add(PATCHES, f64::from(first(nll).await?));
+            for (objective, nll) in [(PATCHES, named), (REFERRED, referred)] {
+                if let Some(nll) = nll {
+                    totals.add(objective, f64::from(first(nll).await?));
+                }
             }
             sum = Some(match sum {
                 Some((past, size, sum)) => (past.plus(gradient), size + sample_size, sum + loss),
@@ -319,29 +326,30 @@ impl Trainer {
     }
 
     fn patches_alone(&self) -> bool {
-        let PatchOptions { weight, alone_until } = self.options.patches;
+        let PatchOptions { weight, alone_until, .. } = self.options.patches;
         weight > 0.0 && self.state.updates < alone_until
     }
 
-    /// What answers and patches are judged to be worth; `None` where neither is.
-    async fn judge(&self, batch: &Batch) -> Result<Option<(Option<Loss>, Option<Tensor<1>>)>> {
+    async fn judge(&self, batch: &Batch) -> Result<Judgement> {
         let features = batch.features(&self.model);
         let asked = features.as_ref().filter(|_| self.options.patches.weight > 0.0);
-        let patches = asked.and_then(|features| batch.patch_nll(&self.model, features));
+        let named = asked.and_then(|features| batch.patch_nll(&self.model, features));
         if self.patches_alone() {
-            return Ok(patches.map(|patches| (None, Some(patches))));
+            return Ok(Judgement { answers: None, named, referred: None });
         }
-        Ok(Some((Some(self.judge_answers(batch, features.as_ref()).await?), patches)))
+        let refers = self.options.patches.referred > 0.0;
+        let Pass { logits, referred } = batch.pass(&self.model, features.as_ref(), refers);
+        let answers = Some(self.judge_answers(batch, logits).await?);
+        Ok(Judgement { answers, named, referred })
     }
 
-    async fn judge_answers(&self, batch: &Batch, features: Option<&ImageFeatures>) -> Result<Loss> {
+    async fn judge_answers(&self, batch: &Batch, logits: Tensor<2>) -> Result<Loss> {
         let (options, update) = (&self.options.loss, self.state.updates as usize);
-        let logits = batch.logits(&self.model, features);
         let masks = batch.constraint_masks(self.config.vocab_size);
         let judged = Judged { constraint_masks: masks.as_deref(), ..batch.judge(logits, &self.config, update) };
         if options.reg_alpha > 0.0 {
-            let again = batch.logits(&self.model, batch.features(&self.model).as_ref());
-            return cross_entropy_twice(judged, again, options).await;
+            let again = batch.pass(&self.model, batch.features(&self.model).as_ref(), false);
+            return cross_entropy_twice(judged, again.logits, options).await;
         }
         cross_entropy(judged, options).await
     }
@@ -362,6 +370,14 @@ impl Trainer {
 fn is_batch_norm(part: &str) -> bool {
     // `downsample.1` is one too: the convolution before it is `downsample.0`.
     part == "1" || part.strip_prefix("bn").is_some_and(|number| number.parse::<u8>().is_ok())
+}
+
+/// What a batch is judged by, as far as it is.
+struct Judgement {
+    answers: Option<Loss>,
+    /// Mean losses of what patches say, `[1]`.
+    named: Option<Tensor<1>>,
+    referred: Option<Tensor<1>>,
 }
 
 #[derive(Default)]

@@ -502,7 +502,57 @@ fn a_patch_is_named_by_what_is_centred_in_it_or_fills_most_of_it() {
     let ground = scene.ground.word();
     // A small thing in the corner of its patch, and a large one around the middle of four.
     scene.objects = vec![shape([0.45, 0.05], 0.04), shape([0.75, 0.75], 0.2)];
-    let named: Vec<usize> = (0..16).filter(|&at| scene.patches(4)[at] == "red circle").collect();
-    assert_eq!(named, [1, 10, 11, 14, 15]);
-    assert!(scene.patches(4).iter().all(|name| name == "red circle" || name == ground));
+    let objects = scene.objects_in_patches(4);
+    let shown: Vec<usize> = (0..16).filter(|&at| objects[at].is_some()).collect();
+    assert_eq!(shown, [1, 10, 11, 14, 15]);
+    assert_eq!([objects[1], objects[10]].map(|object| scene.label(object)), ["red circle", "red circle"]);
+    assert_eq!(scene.label(objects[0]), ground);
+}
+
+#[test]
+fn examples_know_which_patches_they_are_about() {
+    let (mut regions, mut numbers, mut others) = (0, 0, 0);
+    for index in 0..SCENES {
+        let (scene, examples) = told(index);
+        for Example { task, inputs, target, referred, .. } in examples {
+            let Some(referred) = referred else {
+                assert!(
+                    !matches!(task.name, "grounding" | "region_caption" | "match"),
+                    "{} is about something",
+                    task.name
+                );
+                others += 1;
+                continue;
+            };
+            let shown = scene.objects_in_patches(referred.len().isqrt());
+            let region = match (&target, inputs.region) {
+                (Target::Region(region), _) => Some(*region),
+                (_, region) => region,
+            };
+            if let Some(region) = region {
+                let about = |object: usize| scene.objects[object].region == region;
+                assert!(referred.iter().zip(&shown).all(|(referred, object)| *referred == object.is_some_and(about)));
+                regions += 1;
+            }
+            if let (Some(question), Target::Text(answer), "vqa") = (inputs.text, target, task.name)
+                && ["how many", "what is the number"].iter().any(|asked| question.starts_with(asked))
+            {
+                let mut counted: Vec<usize> = shown
+                    .iter()
+                    .zip(&referred)
+                    .filter(|(_, referred)| **referred)
+                    .filter_map(|(object, _)| *object)
+                    .collect();
+                counted.sort_unstable();
+                counted.dedup();
+                // One may be hidden in every patch by others.
+                assert!(
+                    counted.len() <= answer.parse().unwrap(),
+                    "{question} {answer}, about {counted:?} of {scene:?}"
+                );
+                numbers += 1;
+            }
+        }
+    }
+    assert!(regions > 50 && numbers > 20 && others > 50, "{regions}, {numbers}, {others}");
 }

@@ -20,7 +20,7 @@ mod updates;
 mod vqvae;
 
 use ofa::error::{Error, Result};
-use ofa::train::{Draw, Draws, PatchImage, Recipe, Sample, Session};
+use ofa::train::{Draw, Draws, PatchImage, Recipe, Referred, Sample, Session};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,6 +72,8 @@ struct Toy {
     infinite_from: Option<u64>,
     /// Whether patches are named, as the answers begin.
     named: bool,
+    /// Whether questions are about the patches of bright images.
+    refers: bool,
 }
 
 impl Draws for Toy {
@@ -95,7 +97,9 @@ impl Draws for Toy {
         let names = self.named.then(|| Arc::new(vec![vec![answer[0]]; 4]));
         let sample = |objective, source: Vec<u32>, image: Option<Arc<PatchImage>>| {
             let patch_names = names.clone().filter(|_| image.is_some());
-            Sample { image, patch_names, ..Sample::new(objective, source, answer.clone()) }
+            let referred = || Referred { patches: vec![bright; 4], words: [60, 61] };
+            let referred = (self.refers && objective == "vqa").then(referred);
+            Sample { image, patch_names, referred, ..Sample::new(objective, source, answer.clone()) }
         };
         Ok(Draw {
             main: vec![

@@ -105,6 +105,25 @@ fn patches_learn_their_names_first_alone_and_then_beside_the_answers() {
 }
 
 #[test]
+fn patches_learn_whether_the_instruction_refers_to_them() {
+    let _drawing = only_drawer();
+    let (_parent, run) = directory();
+    let mut session = session(&recipe(&["update.updates=80", "update.patches.referred=1.0"]), &run, false).unwrap();
+    let groups = batch(&session, &Toy { refers: true, ..Toy::default() }, 0);
+    let updates: Vec<Updated> = (0..60).map(|_| update(&mut session, &groups).unwrap()).collect();
+    assert_eq!(updates[0].nll.keys().copied().collect::<Vec<_>>(), ["caption", "referred", "vqa"]);
+    let (first, last) = (updates[0].nll["referred"], updates[59].nll["referred"]);
+    assert!(last < 0.3 * first, "from {first} to {last}");
+    // Nothing is said where nothing is known.
+    let unknown = batch(&session, &Toy::default(), 0);
+    assert!(!update(&mut session, &unknown).unwrap().nll.contains_key("referred"));
+    let mut samples = Toy { refers: true, ..Toy::default() }.draw(0, 0).unwrap().main;
+    samples[1].referred.as_mut().unwrap().patches.pop();
+    let error = Batch::new(&samples, session.trainer.config(), None, 0).unwrap_err().to_string();
+    assert!(error.contains("3 patches") && error.contains("it has 4"), "{error}");
+}
+
+#[test]
 fn the_second_group_weighs_what_the_recipe_says() {
     let _drawing = only_drawer();
     let losses = |weight: &str, groups: usize| {

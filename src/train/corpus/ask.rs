@@ -76,6 +76,14 @@ pub struct Asked {
     pub question: String,
     pub answer: String,
     pub wrong: Vec<String>,
+    /// The objects that it asks about; `None` where it asks about none.
+    pub about: Option<Vec<usize>>,
+}
+
+impl Asked {
+    fn about(self, objects: impl Into<Vec<usize>>) -> Self {
+        Self { about: Some(objects.into()), ..self }
+    }
 }
 
 /// Who asks.
@@ -91,7 +99,7 @@ pub struct Asker<'a> {
 }
 
 fn asked(topic: Topic, question: String, answer: impl Into<String>, wrong: Vec<String>) -> Option<Asked> {
-    Some(Asked { topic, question, answer: answer.into(), wrong })
+    Some(Asked { topic, question, answer: answer.into(), wrong, about: None })
 }
 
 fn yes_no(topic: Topic, question: String, yes: bool) -> Option<Asked> {
@@ -170,13 +178,15 @@ impl Asker<'_> {
         let there = rng.bool();
         if rng.usize(..12) == 0 {
             let question = one_of(rng, ["is anything written in the picture?".into(), "is there a sign?".into()]);
-            return yes_no(Topic::Exist, question, self.scene.written().is_some());
+            let asked = yes_no(Topic::Exist, question, self.scene.written().is_some())?;
+            return Some(asked.about(Description::from(Head::Sign).among(self.scene)));
         }
         let description = self.description(there, rng)?;
         let (one, many) = (with_article(&description.singular()), description.plural());
         if rng.usize(..5) == 0 {
             let forms = [format!("is there no {}?", description.singular()), format!("is the picture without {many}?")];
-            return yes_no(Topic::Exist, one_of(rng, forms), !there);
+            let asked = yes_no(Topic::Exist, one_of(rng, forms), !there)?;
+            return Some(asked.about(description.among(self.scene)));
         }
         let forms = [
             format!("is there {one}?"),
@@ -185,7 +195,7 @@ impl Asker<'_> {
             format!("does the picture show {one}?"),
             format!("are there any {many}?"),
         ];
-        yes_no(Topic::Exist, one_of(rng, forms), there)
+        Some(yes_no(Topic::Exist, one_of(rng, forms), there)?.about(description.among(self.scene)))
     }
 
     fn colour(&self, rng: &mut Rng) -> Option<Asked> {
@@ -200,14 +210,16 @@ impl Asker<'_> {
             }
             let denied = rng.usize(..4) == 0;
             let not = if denied { "not " } else { "" };
-            return yes_no(Topic::Colour, format!("is the {what} {not}{}?", said.word()), (said == colour) != denied);
+            let question = format!("is the {what} {not}{}?", said.word());
+            return Some(yes_no(Topic::Colour, question, (said == colour) != denied)?.about([target]));
         }
         let forms = [
             format!("what colour is the {what}?"),
             format!("what is the colour of the {what}?"),
             format!("which colour does the {what} have?"),
         ];
-        asked(Topic::Colour, one_of(rng, forms), colour.word(), others(Colour::ALL, colour, Colour::word))
+        let wrong = others(Colour::ALL, colour, Colour::word);
+        Some(asked(Topic::Colour, one_of(rng, forms), colour.word(), wrong)?.about([target]))
     }
 
     fn shape(&self, rng: &mut Rng) -> Option<Asked> {
@@ -224,7 +236,8 @@ impl Asker<'_> {
             format!("what kind of shape is the {what}?"),
             format!("what is the form of the {what}?"),
         ];
-        asked(Topic::Shape, one_of(rng, forms), shape.word(), others(Shape::ALL, shape, Shape::word))
+        let wrong = others(Shape::ALL, shape, Shape::word);
+        Some(asked(Topic::Shape, one_of(rng, forms), shape.word(), wrong)?.about([target]))
     }
 
     fn size(&self, rng: &mut Rng) -> Option<Asked> {
@@ -232,7 +245,8 @@ impl Asker<'_> {
         let size = self.object(target).size;
         let what = self.refer(target, Hidden::Size, rng)?;
         let forms = [format!("how big is the {what}?"), format!("what size is the {what}?")];
-        asked(Topic::Size, one_of(rng, forms), size.word(), others(Size::ALL, size, Size::word))
+        let wrong = others(Size::ALL, size, Size::word);
+        Some(asked(Topic::Size, one_of(rng, forms), size.word(), wrong)?.about([target]))
     }
 
     fn pattern(&self, rng: &mut Rng) -> Option<Asked> {
@@ -240,7 +254,8 @@ impl Asker<'_> {
         let Kind::Shape { pattern, .. } = self.object(target).kind else { return None };
         let what = self.refer(target, Hidden::Pattern, rng)?;
         let forms = [format!("what pattern does the {what} have?"), format!("how is the {what} filled?")];
-        asked(Topic::Pattern, one_of(rng, forms), pattern.word(), others(Pattern::ALL, pattern, Pattern::word))
+        let wrong = others(Pattern::ALL, pattern, Pattern::word);
+        Some(asked(Topic::Pattern, one_of(rng, forms), pattern.word(), wrong)?.about([target]))
     }
 
     fn name(&self, rng: &mut Rng) -> Option<Asked> {
@@ -262,7 +277,7 @@ impl Asker<'_> {
         let noun = rng.choice(self.nouns.iter().copied());
         wrong.extend(noun.map(|noun| noun.word().to_owned()));
         wrong.retain(|other| *other != object.label());
-        asked(topic, question, object.label(), wrong)
+        Some(asked(topic, question, object.label(), wrong)?.about([target]))
     }
 
     fn category(&self, rng: &mut Rng) -> Option<Asked> {
@@ -275,7 +290,8 @@ impl Asker<'_> {
         if rng.usize(..3) == 0 {
             let what = self.refer(target, Hidden::Nothing, rng).filter(|what| !what.contains(category.word()))?;
             let wrong = others(Category::ALL, category, Category::word);
-            return asked(Topic::Category, format!("what kind of thing is the {what}?"), category.word(), wrong);
+            let question = format!("what kind of thing is the {what}?");
+            return Some(asked(Topic::Category, question, category.word(), wrong)?.about([target]));
         }
         let of_category =
             |object: &&Object| matches!(object.kind, Kind::Sticker { noun, .. } if noun.category() == category);
@@ -290,7 +306,9 @@ impl Asker<'_> {
             format!("which {word} is this?"),
         ];
         let wrong = self.nouns.iter().filter(|other| other.category() == category && **other != noun);
-        asked(Topic::Category, one_of(rng, forms), noun.word(), wrong.map(|noun| noun.word().to_owned()).collect())
+        let wrong = wrong.map(|noun| noun.word().to_owned()).collect();
+        let about = Description::from(Head::Category(category)).among(self.scene);
+        Some(asked(Topic::Category, one_of(rng, forms), noun.word(), wrong)?.about(about))
     }
 
     fn count(&self, rng: &mut Rng) -> Option<Asked> {
@@ -320,7 +338,9 @@ impl Asker<'_> {
         ];
         let near = [count.checked_sub(1), Some(count + 1)].into_iter().flatten();
         let near = near.filter(|&other| self.held_out || !description.is_held_out_count(other));
-        asked(Topic::Count, one_of(rng, forms), count.to_string(), near.map(|other| other.to_string()).collect())
+        let near = near.map(|other| other.to_string()).collect();
+        let asked = asked(Topic::Count, one_of(rng, forms), count.to_string(), near)?;
+        Some(asked.about(description.among(self.scene)))
     }
 
     fn compare(&self, rng: &mut Rng) -> Option<Asked> {
@@ -330,15 +350,17 @@ impl Asker<'_> {
         if overlapping || a.plural() == a.singular() || b.plural() == b.singular() {
             return None;
         }
+        let about = [a.among(self.scene), b.among(self.scene)].concat();
         let (more, less) = (a.count(self.scene), b.count(self.scene));
         let (a, b) = (a.plural(), b.plural());
-        if rng.usize(..3) == 0 {
-            return yes_no(Topic::Compare, format!("are there as many {a} as {b}?"), more == less);
-        }
-        if rng.bool() {
-            return yes_no(Topic::Compare, format!("are there fewer {a} than {b}?"), more < less);
-        }
-        yes_no(Topic::Compare, format!("are there more {a} than {b}?"), more > less)
+        let (question, holds) = if rng.usize(..3) == 0 {
+            (format!("are there as many {a} as {b}?"), more == less)
+        } else if rng.bool() {
+            (format!("are there fewer {a} than {b}?"), more < less)
+        } else {
+            (format!("are there more {a} than {b}?"), more > less)
+        };
+        Some(yes_no(Topic::Compare, question, holds)?.about(about))
     }
 
     fn relation(&self, rng: &mut Rng) -> Option<Asked> {
@@ -365,7 +387,7 @@ impl Asker<'_> {
         let what = describe(self.scene, subject, Hidden::Nothing, self.held_out, rng)?.singular();
         let forms =
             [format!("is the {what} {side} the {the}?"), format!("is there {} {side} the {the}?", with_article(&what))];
-        yes_no(Topic::Relation, one_of(rng, forms), holds)
+        Some(yes_no(Topic::Relation, one_of(rng, forms), holds)?.about([subject, anchor]))
     }
 
     fn place(&self, rng: &mut Rng) -> Option<Asked> {
@@ -380,7 +402,7 @@ impl Asker<'_> {
         // What is in the top left is not wrongly said to be at the top.
         let mut wrong = others(Place::ALL, place, Place::word);
         wrong.retain(|other| !place.word().contains(other));
-        asked(Topic::Where, one_of(rng, forms), place.word(), wrong)
+        Some(asked(Topic::Where, one_of(rng, forms), place.word(), wrong)?.about([target]))
     }
 
     fn written(&self, rng: &mut Rng) -> Option<Asked> {
@@ -390,7 +412,8 @@ impl Asker<'_> {
             "what does the sign say?".into(),
             "which word is on the sign?".into(),
         ];
-        asked(Topic::Written, one_of(rng, forms), word.word(), others(Written::ALL, word, Written::word))
+        let asked = asked(Topic::Written, one_of(rng, forms), word.word(), others(Written::ALL, word, Written::word))?;
+        Some(asked.about(Description::from(Head::Sign).among(self.scene)))
     }
 
     fn background(&self, rng: &mut Rng) -> Option<Asked> {

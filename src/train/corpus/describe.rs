@@ -111,9 +111,14 @@ impl Description {
             && (self.colour.is_none() || self.colour == full.colour)
     }
 
-    /// How many objects of a scene it fits.
+    /// The objects of a scene that it fits.
+    pub fn among(&self, scene: &Scene) -> Vec<usize> {
+        (0..scene.objects.len()).filter(|object| self.fits(&scene.objects[*object])).collect()
+    }
+
+    /// How many they are.
     pub fn count(&self, scene: &Scene) -> usize {
-        scene.objects.iter().filter(|object| self.fits(object)).count()
+        self.among(scene).len()
     }
 
     /// Whether training never says it.

@@ -112,9 +112,9 @@ impl Scene {
         objects
     }
 
-    /// What lies in each patch of a grid of so many a side, row by row: the object whose centre does, else the one that
-    /// fills most of it and at least a quarter, else the background.
-    pub fn patches(&self, side: usize) -> Vec<String> {
+    /// The object in each patch of a grid of so many a side, row by row: the one whose centre lies there, else the one
+    /// that fills most of it and at least a quarter.
+    pub fn objects_in_patches(&self, side: usize) -> Vec<Option<usize>> {
         let share = |object: &Object, patch: [f32; 4]| {
             let centred = (0..2).all(|axis| (patch[axis]..patch[axis + 2]).contains(&object.centre[axis]));
             let [width, height] = [0, 1].map(|axis| {
@@ -122,15 +122,20 @@ impl Scene {
             });
             if centred { 1.0 } else { width * height * (side * side) as f32 }
         };
-        let name = |at: usize| {
+        let object = |at: usize| {
             let [left, top] = [at % side, at / side].map(|step| step as f32 / side as f32);
             let patch = [left, top, left + 1.0 / side as f32, top + 1.0 / side as f32];
             // Of equals the last, which is in front.
-            let most = self.objects.iter().max_by(|a, b| share(a, patch).total_cmp(&share(b, patch)));
-            let most = most.filter(|object| share(object, patch) >= LEAST_SHARE);
-            most.map_or_else(|| self.ground.word().to_owned(), Object::label)
+            let shares = self.objects.iter().map(|object| share(object, patch)).enumerate();
+            let most = shares.max_by(|(_, a), (_, b)| a.total_cmp(b));
+            most.filter(|(_, share)| *share >= LEAST_SHARE).map(|(object, _)| object)
         };
-        (0..side * side).map(name).collect()
+        (0..side * side).map(object).collect()
+    }
+
+    /// What lies in a patch that shows this object, or none: the background.
+    pub fn label(&self, object: Option<usize>) -> String {
+        object.map_or_else(|| self.ground.word().to_owned(), |object| self.objects[object].label())
     }
 
     /// The word on its sign.

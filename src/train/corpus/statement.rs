@@ -102,6 +102,12 @@ impl Statement {
         statement
     }
 
+    /// The objects that some group of it fits.
+    pub fn about(&self, scene: &Scene) -> Vec<usize> {
+        let said = |object: &usize| self.groups.iter().any(|group| group.fits(&scene.objects[*object]));
+        (0..scene.objects.len()).filter(said).collect()
+    }
+
     /// Counts above one must be those of the whole scene.
     fn sharpen(&mut self, scene: &Scene) {
         for group in &mut self.groups {

@@ -4,7 +4,7 @@ use super::ask::{Asked, Asker, Topic};
 use super::describe::{Description, Hidden, refer};
 use super::nouns::Noun;
 use super::options::{ScenesOptions, TaskWeights};
-use super::scene::{Object, Scene};
+use super::scene::Scene;
 use super::statement::Statement;
 use crate::config::STEM_STRIDE;
 use crate::error::Result;
@@ -45,6 +45,29 @@ pub struct Told {
     pub extra: Vec<Example>,
     /// What lies in each patch of the picture.
     pub patches: Vec<String>,
+}
+
+/// What is asked, what is right, and the objects it is about where it is about some.
+struct Posed {
+    inputs: Inputs,
+    target: Target,
+    objects: Option<Vec<usize>>,
+}
+
+/// An example, and the objects its instruction is about.
+struct About {
+    example: Example,
+    objects: Option<Vec<usize>>,
+}
+
+impl About {
+    /// The example with what its instruction refers to, given the object in each patch.
+    fn example(self, in_patches: &[Option<usize>]) -> Example {
+        let shows = |objects: Vec<usize>| {
+            in_patches.iter().map(|object| object.is_some_and(|object| objects.contains(&object))).collect()
+        };
+        Example { referred: self.objects.map(shows), ..self.example }
+    }
 }
 
 /// Who tells.
@@ -101,25 +124,28 @@ impl Teller<'_> {
     /// # Errors
     /// Those of the codes.
     pub fn told(&self, options: &ScenesOptions, rng: &mut Rng) -> Result<Told> {
+        let in_patches = self.scene.objects_in_patches(options.side.div_ceil(STEM_STRIDE as u32) as usize);
         let main = self.several(&options.tasks.main(), options.samples, rng)?;
         let whole = options.extra_samples.trunc();
         let number = whole as usize + usize::from(rng.f32() < options.extra_samples - whole);
         let extra = self.several(&options.tasks.extra(self.coder.is_some()), number, rng)?;
-        let patches = self.scene.patches(options.side.div_ceil(STEM_STRIDE as u32) as usize);
+        let patches = in_patches.iter().map(|object| self.scene.label(*object)).collect();
+        let [main, extra] = [main, extra].map(|told| told.into_iter().map(|told| told.example(&in_patches)).collect());
         Ok(Told { main, extra, patches })
     }
 
-    fn several(&self, tasks: &[(&'static str, f32)], number: usize, rng: &mut Rng) -> Result<Vec<Example>> {
-        let mut told: Vec<Example> = Vec::new();
+    fn several(&self, tasks: &[(&'static str, f32)], number: usize, rng: &mut Rng) -> Result<Vec<About>> {
+        let mut told: Vec<About> = Vec::new();
         for _ in 0..number * TRIES {
             if told.len() == number {
                 break;
             }
             let Some(name) = weighted(tasks, rng) else { break };
-            if let Some(example) = self.example(name, rng)? {
-                let same = |other: &Example| other.task.name == name && other.inputs == example.inputs;
+            if let Some(about) = self.about(name, rng)? {
+                let same =
+                    |other: &About| other.example.task.name == name && other.example.inputs == about.example.inputs;
                 if !told.iter().any(same) {
-                    told.push(example);
+                    told.push(about);
                 }
             }
         }
@@ -131,36 +157,47 @@ impl Teller<'_> {
     /// # Errors
     /// Those of the codes, and of a task that is not in the table.
     pub fn example(&self, name: &str, rng: &mut Rng) -> Result<Option<Example>> {
-        let task = task::find(name)?;
-        if task.image.is_some_and(|rule| rule.hide_middle) {
-            return self.coder.map(|coder| coder.infilling(task)).transpose();
-        }
-        let Some((inputs, target)) = self.posed(name, rng)? else { return Ok(None) };
-        let image = self.image.filter(|_| task.image.is_some()).cloned();
-        Ok(Some(Example { task, inputs, image, target, conf: 1.0 }))
+        Ok(self.about(name, rng)?.map(|about| about.example))
     }
 
-    fn posed(&self, name: &str, rng: &mut Rng) -> Result<Option<(Inputs, Target)>> {
+    fn about(&self, name: &str, rng: &mut Rng) -> Result<Option<About>> {
+        let task = task::find(name)?;
+        if task.image.is_some_and(|rule| rule.hide_middle) {
+            let example = self.coder.map(|coder| coder.infilling(task)).transpose()?;
+            return Ok(example.map(|example| About { example, objects: None }));
+        }
+        let Some(Posed { inputs, target, objects }) = self.posed(name, rng)? else { return Ok(None) };
+        let image = self.image.filter(|_| task.image.is_some()).cloned();
+        let example = Example { task, inputs, image, target, conf: 1.0, referred: None };
+        Ok(Some(About { example, objects }))
+    }
+
+    fn posed(&self, name: &str, rng: &mut Rng) -> Result<Option<Posed>> {
+        let plain = |inputs, target| Some(Posed { inputs, target, objects: None });
         Ok(match name {
-            "caption" => Some((Inputs::default(), Target::Text(self.caption(rng)))),
-            "vqa" => self.asked(rng).map(|asked| (text(asked.question), Target::Text(asked.answer))),
+            "caption" => plain(Inputs::default(), Target::Text(self.caption(rng))),
+            "vqa" => self.asked(rng).map(|Asked { question, answer, about, .. }| Posed {
+                inputs: text(question),
+                target: Target::Text(answer),
+                objects: about,
+            }),
             "vqa_match" => self.asked(rng).and_then(|asked| judged(asked, rng)),
             "match" => self.matching(rng),
-            "grounding" => self.phrase(rng).map(|(object, phrase)| (text(phrase), Target::Region(object.region))),
+            "grounding" => self.phrase(rng),
             "region_caption" => self.region(rng),
             "detect" => {
                 let objects = self.scene.in_reading_order().into_iter();
                 let objects = objects.map(|object| (object.region, object.label())).collect();
-                Some((Inputs::default(), Target::Objects(objects)))
+                plain(Inputs::default(), Target::Objects(objects))
             }
             "infill_text" => {
                 let whole = self.caption(rng);
-                Some((text(masked(&whole, rng)), Target::Text(whole)))
+                plain(text(masked(&whole, rng)), Target::Text(whole))
             }
             "image_gen" => match self.coder {
                 Some(Coder { codes, draw }) => {
                     let picture = draw(codes.side)?;
-                    Some((text(self.caption(rng)), Target::Codes((codes.encode)(&picture)?)))
+                    plain(text(self.caption(rng)), Target::Codes((codes.encode)(&picture)?))
                 }
                 None => None,
             },
@@ -179,26 +216,30 @@ impl Teller<'_> {
         (0..TRIES).find_map(|_| asker.ask(weighted(&Topic::WEIGHTS, rng)?, rng))
     }
 
-    fn matching(&self, rng: &mut Rng) -> Option<(Inputs, Target)> {
+    fn matching(&self, rng: &mut Rng) -> Option<Posed> {
         let mut statement = Statement::of(self.scene, self.held_out, rng);
         let matches = rng.bool();
         if !matches {
             statement = statement.falsified(self.scene, self.nouns, self.held_out, rng)?;
         }
-        Some((text(statement.text(rng)), yes(matches)))
+        let objects = Some(statement.about(self.scene));
+        Some(Posed { inputs: text(statement.text(rng)), target: yes(matches), objects })
     }
 
-    fn phrase(&self, rng: &mut Rng) -> Option<(&Object, String)> {
+    fn phrase(&self, rng: &mut Rng) -> Option<Posed> {
         let index = rng.usize(..self.scene.objects.len());
         let phrase = refer(self.scene, index, Hidden::Nothing, self.held_out, rng)?.text();
         let phrase = if rng.bool() { format!("the {phrase}") } else { phrase };
-        Some((&self.scene.objects[index], phrase))
+        let target = Target::Region(self.scene.objects[index].region);
+        Some(Posed { inputs: text(phrase), target, objects: Some(vec![index]) })
     }
 
-    fn region(&self, rng: &mut Rng) -> Option<(Inputs, Target)> {
-        let object = rng.choice(&self.scene.objects)?;
+    fn region(&self, rng: &mut Rng) -> Option<Posed> {
+        let index = rng.choice(0..self.scene.objects.len())?;
+        let object = &self.scene.objects[index];
         let inputs = Inputs { region: Some(object.region), ..Inputs::default() };
-        Some((inputs, Target::Text(Description::natural(object, rng).counted(1))))
+        let target = Target::Text(Description::natural(object, rng).counted(1));
+        Some(Posed { inputs, target, objects: Some(vec![index]) })
     }
 }
 
@@ -209,7 +250,8 @@ impl Coder<'_> {
         let whole = (self.draw)(2 * side)?;
         let middle = crop(&whole, (side / 2, side / 2), side, side)?;
         let target = Target::Codes((self.codes.encode)(&middle)?);
-        Ok(Example { task, inputs: Inputs::default(), image: Some(Arc::new(whole)), target, conf: 1.0 })
+        let image = Some(Arc::new(whole));
+        Ok(Example { task, inputs: Inputs::default(), image, target, conf: 1.0, referred: None })
     }
 }
 
@@ -218,10 +260,11 @@ fn yes(is: bool) -> Target {
 }
 
 /// Whether an answer is right; half of them are not.
-fn judged(asked: Asked, rng: &mut Rng) -> Option<(Inputs, Target)> {
+fn judged(asked: Asked, rng: &mut Rng) -> Option<Posed> {
     let right = rng.bool();
     let answer = if right { asked.answer } else { rng.choice(asked.wrong)? };
-    Some((Inputs { text2: Some(answer), ..text(asked.question) }, yes(right)))
+    let inputs = Inputs { text2: Some(answer), ..text(asked.question) };
+    Some(Posed { inputs, target: yes(right), objects: asked.about })
 }
 
 /// The text with a span of its words in place of which one mask stands.
