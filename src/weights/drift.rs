@@ -41,7 +41,7 @@ const SQUARES: usize = 8;
 /// Compares two models of one architecture; their configurations may differ in how weights are stored.
 ///
 /// # Errors
-/// [`Error::Device`](crate::Error::Device) when a result cannot be read back.
+/// [`Error::Device`](crate::error::Error::Device) when a result cannot be read back.
 pub async fn drift(config: &OfaConfig, reference: &OfaModel, other: &OfaModel) -> Result<Drift> {
     let mut random = Random(SEED);
     let mut drift = Drift { max: 0.0, mean: 0.0, spread: 0.0, positions: 0, agreeing: 0 };
