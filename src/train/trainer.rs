@@ -15,6 +15,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::iter::repeat;
 use std::time::Instant;
 
 /// What the names of patches are reported as, among the objectives.
@@ -239,7 +240,9 @@ impl Trainer {
         let mut gradient: Option<Gradient> = None;
         // Both groups show the same pictures.
         let groups = if self.patches_alone() { &groups[..groups.len().min(1)] } else { groups };
-        for (batches, weight) in groups.iter().zip([1.0, self.options.extra_weight]) {
+        // The third group, where there is one, are the model's own answers.
+        let weights = [1.0, self.options.extra_weight].into_iter().chain(repeat(1.0));
+        for (batches, weight) in groups.iter().zip(weights) {
             let own = self.group(batches, &mut totals).await?;
             // Ranks on which nothing of the group fell add up with the others all the same.
             let summed = own.as_ref().map_or([0.0; 2], |(_, size, loss)| [*size as f64, *loss]);
