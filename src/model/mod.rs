@@ -29,7 +29,7 @@ pub use cache::DecoderCache;
 pub use decoder::Decoder;
 pub use encoder::{Encoder, EncoderOutput, ImageFeatures, Source};
 pub use parameters::{Parameters, Path, Random, Stored, parameter_shapes};
-pub use position::{code_position_ids, image_buckets, image_position_ids, interpolate_grid, token_bucket};
+pub use position::{code_position_ids, image_buckets, image_position_ids, interpolate_grid, score_scale, token_bucket};
 pub use tokens::TokenBatch;
 pub use vqgan::{Quantizer, Vqgan, vqgan_parameter_shapes};
 

@@ -1,7 +1,7 @@
 //! Training: data become samples, samples batches, batches losses, losses updates.
 //!
 //! Read `sample` (what training consumes), `batch`, `loss`, `parameters` (the model as one row of numbers), `optimizer`
-//! and `trainer` (one update), `self_critical` (answers of the model's own), `ranks` (several processes), `loader`,
+//! and `trainer` (one update), `fresh` (weights to begin with), `self_critical` (answers of the model's own), `ranks` (several processes), `loader`,
 //! `recipe`, `checkpoint`, `session` and `run` (all updates), `plan` (before them), `journal`, `tensorboard` and `report`
 //! (what is written about them), `question` (what evaluation asks), `evaluate`, `metrics` and `results` (how good the
 //! answers are, and what other tools read of them). Samples come from `data` (files), `objectives` (what rows teach),
@@ -19,6 +19,7 @@ mod codes;
 pub mod corpus;
 pub mod data;
 mod evaluate;
+mod fresh;
 mod journal;
 mod loader;
 pub mod loss;

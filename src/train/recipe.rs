@@ -42,6 +42,10 @@ pub struct ModelChoice {
     /// A directory with the vocabulary, in any form that `ofa convert` reads; not needed with `from`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,
+    /// The first so many layers of a fresh encoder begin with heads that attend to what is alike
+    /// ([`AlikeHeads`](super::fresh::AlikeHeads)).
+    #[serde(default)]
+    pub alike_layers: usize,
     /// The side that images are shown at; recorded for answering, too.
     pub image_size: u32,
 }
@@ -148,6 +152,10 @@ impl Recipe {
         let (from, tokenizer) = (self.model.from.is_some(), self.model.tokenizer.is_some());
         if !from && !tokenizer {
             return Err(Error::option("model.tokenizer", "a directory, or a bundle in model.from", "neither"));
+        }
+        if from && self.model.alike_layers > 0 {
+            let expected = "0 where model.from has the weights";
+            return Err(Error::option("model.alike_layers", expected, self.model.alike_layers));
         }
         Ok(())
     }

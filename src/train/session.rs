@@ -1,6 +1,7 @@
 //! A run's directory, and everything that a run needs made from its recipe: begun, or resumed where it stopped.
 
 use super::checkpoint::{Checkpoints, Progress, named, restore};
+use super::fresh::AlikeHeads;
 use super::parameters::Section;
 use super::recipe::Recipe;
 use super::trainer::{Averages, Trainer};
@@ -188,8 +189,13 @@ pub(super) fn prepare(recipe: &Recipe, device: &Device) -> Result<(BundleFiles, 
             let tokenizer_json = vocabulary.tokenizer_json(config.num_codes, config.num_bins)?;
             Vocab::from_tokenizer_json(&tokenizer_json, &config)?;
             device.seed(recipe.seed);
-            let mut random = Random { device, pad_token_id: config.pad_token_id, gain: 1.0 };
-            let trainer = trainer(&config, &mut random)?;
+            if recipe.model.alike_layers > config.encoder_layers {
+                let expected = format!("at most {} layers, as the encoder has", config.encoder_layers);
+                return Err(Error::option("model.alike_layers", expected, recipe.model.alike_layers));
+            }
+            let random = Random { device, pad_token_id: config.pad_token_id, gain: 1.0 };
+            let mut fresh = AlikeHeads::new(random, &config, recipe.model.alike_layers, recipe.seed);
+            let trainer = trainer(&config, &mut fresh)?;
             (BundleFiles { config, tokenizer_json, generation_config }, trainer)
         }
     };
