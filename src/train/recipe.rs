@@ -43,7 +43,7 @@ pub struct ModelChoice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,
     /// The first so many layers of a fresh encoder begin with heads that attend to what is alike
-    /// ([`AlikeHeads`](super::fresh::AlikeHeads)).
+    /// (`src/train/fresh.rs`).
     #[serde(default)]
     pub alike_layers: usize,
     /// The side that images are shown at; recorded for answering, too.
