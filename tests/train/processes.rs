@@ -7,10 +7,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 /// `recipes/scenes-cpu.toml` with the smallest of models.
-pub const SMALL: [&str; 15] = [
+pub const SMALL: [&str; 16] = [
     "model.image_size=32",
     "model.config.d_model=16",
     "model.config.encoder_layers=1",
+    "model.alike_layers=1",
     "model.config.decoder_layers=1",
     "model.config.encoder_ffn_dim=32",
     "model.config.decoder_ffn_dim=32",
