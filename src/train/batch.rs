@@ -47,8 +47,9 @@ struct Rectangle {
 pub struct Pass {
     /// Where the model is judged, in the order of [`Batch::tokens`]: `[n, V]`.
     pub logits: Tensor<2>,
-    /// How well patches say whether the instruction refers to them: the mean negative log-likelihood of "yes" and "no"
-    /// when the tied output projection reads the encoder's output there, `[1]`; `None` where that is not known.
+    /// How well patches say what they are to the instruction: the mean negative log-likelihood of the words for their
+    /// [roles](super::Role) when the tied output projection reads the encoder's output there, `[1]`; `None` where that is
+    /// not known.
     ///
     /// An answer of one word says little about which of all the things in a picture led to it. This says it, patch by
     /// patch, and it needs no further parameters.
@@ -240,7 +241,7 @@ impl Batch {
         Pass { logits: logits.reshape([count, vocabulary]), referred }
     }
 
-    /// What each patch that is known to be referred to or not loses by saying so, `[m]`.
+    /// What each patch whose role is known loses by saying it, `[m]`.
     fn referred_nll(&self, rectangle: &Rectangle, encoded: &EncoderOutput, model: &OfaModel) -> Option<Tensor<1>> {
         let images = self.images.as_ref()?;
         let words = rectangle.referred.iter().flatten().next()?.words;
@@ -252,7 +253,7 @@ impl Batch {
             for place in 0..images.kept() {
                 let patch = order.map_or(place, |order| order[place]);
                 rows.push(row * length + place);
-                said.push(usize::from(patches[patch]));
+                said.push(patches[patch] as usize);
             }
         }
         let (count, device) = (rows.len(), model.device());

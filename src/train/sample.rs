@@ -22,8 +22,8 @@ pub struct Example {
     pub target: Target,
     /// A factor of the sample's log-probabilities: how much the answer is to be trusted.
     pub conf: f32,
-    /// For each patch of the image whether it shows what the instruction refers to, where that is known.
-    pub referred: Option<Vec<bool>>,
+    /// What each patch of the image shows to the instruction, where that is known.
+    pub referred: Option<Vec<Role>>,
 }
 
 /// What the model should answer.
@@ -65,12 +65,24 @@ pub struct Sample {
     pub referred: Option<Referred>,
 }
 
+/// What an object is to an instruction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Not referred to.
+    #[default]
+    Other,
+    /// What is asked about.
+    Target,
+    /// What the target is compared with.
+    Anchor,
+}
+
 /// Which patches of an image show what an instruction refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Referred {
-    pub patches: Vec<bool>,
-    /// The tokens by which a patch says that it does not, and that it does.
-    pub words: [u32; 2],
+    pub patches: Vec<Role>,
+    /// The tokens by which a patch says which of the [roles](Role) it has, in their order.
+    pub words: [u32; 3],
 }
 
 impl Sample {
@@ -186,11 +198,12 @@ impl Example {
     }
 }
 
-fn referred(patches: Vec<bool>, vocab: &Vocab) -> Result<Referred> {
-    let [no, yes] = [vocab.encode(" no")?, vocab.encode(" yes")?];
-    let words = no.into_iter().zip(yes).find(|(no, yes)| no != yes);
-    let (no, yes) = words.ok_or_else(|| Error::task("scenes", "the vocabulary does not tell yes from no"))?;
-    Ok(Referred { patches, words: [no, yes] })
+fn referred(patches: Vec<Role>, vocab: &Vocab) -> Result<Referred> {
+    let [no, yes, than] = [vocab.encode(" no")?, vocab.encode(" yes")?, vocab.encode(" than")?];
+    let mut words = no.into_iter().zip(yes).zip(than).map(|((no, yes), than)| [no, yes, than]);
+    let words = words.find(|[no, yes, than]| no != yes && yes != than && than != no);
+    let words = words.ok_or_else(|| Error::task("scenes", "the vocabulary does not tell no, yes and than apart"))?;
+    Ok(Referred { patches, words })
 }
 
 impl Target {

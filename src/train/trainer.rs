@@ -52,7 +52,8 @@ pub struct PatchOptions {
     /// What the mean loss of saying what lies in them ([`Batch::patch_nll`]) is multiplied by, beside that of the
     /// answers; 0 leaves it out.
     pub weight: f64,
-    /// What the mean loss of saying whether the instruction refers to them ([`Pass::referred`]) is multiplied by.
+    /// What the mean loss of saying what they are to the instruction ([`Pass::referred`]) is multiplied by: nothing, what it
+    /// asks about, or what that is compared with.
     pub referred: f64,
     /// Up to this update their names are all that is trained: the layers do not run, and an update takes a fraction of the time.
     pub alone_until: u64,

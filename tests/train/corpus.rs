@@ -9,7 +9,7 @@ use ofa::train::corpus::{
     held_out_relation, is_held_out_pair, mentions, names,
 };
 use ofa::train::metrics::mentions::mentioned;
-use ofa::train::{BatchOptions, Draws, Example, Loader, Recipe, Reference, Target, world_of};
+use ofa::train::{BatchOptions, Draws, Example, Loader, Recipe, Reference, Role, Target, world_of};
 use ofa::vocab::Vocab;
 use std::sync::{Arc, LazyLock};
 
@@ -511,7 +511,7 @@ fn a_patch_is_named_by_what_is_centred_in_it_or_fills_most_of_it() {
 
 #[test]
 fn examples_know_which_patches_they_are_about() {
-    let (mut regions, mut numbers, mut others) = (0, 0, 0);
+    let (mut regions, mut numbers, mut anchors, mut others) = (0, 0, 0, 0);
     for index in 0..SCENES {
         let (scene, examples) = told(index);
         for Example { task, inputs, target, referred, .. } in examples {
@@ -531,8 +531,19 @@ fn examples_know_which_patches_they_are_about() {
             };
             if let Some(region) = region {
                 let about = |object: usize| scene.objects[object].region == region;
-                assert!(referred.iter().zip(&shown).all(|(referred, object)| *referred == object.is_some_and(about)));
+                assert!(
+                    referred
+                        .iter()
+                        .zip(&shown)
+                        .all(|(referred, object)| (*referred == Role::Target) == object.is_some_and(about))
+                );
                 regions += 1;
+            }
+            if referred.contains(&Role::Anchor) {
+                let said = inputs.text.as_deref().unwrap_or_default();
+                let sides = Relation::ALL.iter().map(|relation| relation.word());
+                assert!(sides.chain([" than ", " as many "]).any(|words| said.contains(words)), "{said} compares");
+                anchors += 1;
             }
             if let (Some(question), Target::Text(answer), "vqa") = (inputs.text, target, task.name)
                 && ["how many", "what is the number"].iter().any(|asked| question.starts_with(asked))
@@ -540,7 +551,7 @@ fn examples_know_which_patches_they_are_about() {
                 let mut counted: Vec<usize> = shown
                     .iter()
                     .zip(&referred)
-                    .filter(|(_, referred)| **referred)
+                    .filter(|(_, role)| **role == Role::Target)
                     .filter_map(|(object, _)| *object)
                     .collect();
                 counted.sort_unstable();
@@ -554,5 +565,5 @@ fn examples_know_which_patches_they_are_about() {
             }
         }
     }
-    assert!(regions > 50 && numbers > 20 && others > 50, "{regions}, {numbers}, {others}");
+    assert!(regions > 50 && numbers > 20 && anchors > 20 && others > 50, "{regions}, {numbers}, {anchors}, {others}");
 }

@@ -20,7 +20,7 @@ mod updates;
 mod vqvae;
 
 use ofa::error::{Error, Result};
-use ofa::train::{Draw, Draws, PatchImage, Recipe, Referred, Sample, Session};
+use ofa::train::{Draw, Draws, PatchImage, Recipe, Referred, Role, Sample, Session};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -97,7 +97,8 @@ impl Draws for Toy {
         let names = self.named.then(|| Arc::new(vec![vec![answer[0]]; 4]));
         let sample = |objective, source: Vec<u32>, image: Option<Arc<PatchImage>>| {
             let patch_names = names.clone().filter(|_| image.is_some());
-            let referred = || Referred { patches: vec![bright; 4], words: [60, 61] };
+            let referred =
+                || Referred { patches: vec![if bright { Role::Target } else { Role::Other }; 4], words: [60, 61, 62] };
             let referred = (self.refers && objective == "vqa").then(referred);
             Sample { image, patch_names, referred, ..Sample::new(objective, source, answer.clone()) }
         };

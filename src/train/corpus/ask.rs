@@ -1,6 +1,6 @@
 //! Questions about a scene, each with the one right answer.
 
-use super::describe::{Description, Head, Hidden, describe, in_place, only_beside, only_in, refer};
+use super::describe::{Description, Head, Hidden, Mentioned, describe, in_place, only_beside, only_in, refer};
 use super::held_out;
 use super::nouns::Noun;
 use super::scene::{Kind, Object, Scene};
@@ -43,7 +43,7 @@ impl Topic {
         (Self::Category, 1.0),
         (Self::Count, 2.0),
         (Self::Compare, 0.4),
-        (Self::Relation, 2.5),
+        (Self::Relation, 3.5),
         (Self::Where, 1.0),
         (Self::Written, 0.7),
         (Self::Background, 0.4),
@@ -77,11 +77,11 @@ pub struct Asked {
     pub answer: String,
     pub wrong: Vec<String>,
     /// The objects that it asks about; `None` where it asks about none.
-    pub about: Option<Vec<usize>>,
+    pub about: Option<Mentioned>,
 }
 
 impl Asked {
-    fn about(self, objects: impl Into<Vec<usize>>) -> Self {
+    fn about(self, objects: impl Into<Mentioned>) -> Self {
         Self { about: Some(objects.into()), ..self }
     }
 }
@@ -146,8 +146,9 @@ impl Asker<'_> {
         &self.scene.objects[index]
     }
 
-    fn refer(&self, target: usize, hidden: Hidden, rng: &mut Rng) -> Option<String> {
-        Some(refer(self.scene, target, hidden, self.held_out, rng)?.text())
+    fn refer(&self, target: usize, hidden: Hidden, rng: &mut Rng) -> Option<(String, Mentioned)> {
+        let phrase = refer(self.scene, target, hidden, self.held_out, rng)?;
+        Some((phrase.text(), phrase.mentions(target, self.scene)))
     }
 
     fn may_say(&self, description: &Description) -> bool {
@@ -201,7 +202,7 @@ impl Asker<'_> {
     fn colour(&self, rng: &mut Rng) -> Option<Asked> {
         let target = self.target(|object| matches!(object.kind, Kind::Shape { .. }), rng)?;
         let Kind::Shape { shape, colour, .. } = self.object(target).kind else { return None };
-        let what = self.refer(target, Hidden::Colour, rng)?;
+        let (what, about) = self.refer(target, Hidden::Colour, rng)?;
         if rng.usize(..4) == 0 {
             let said = if rng.bool() { colour } else { another(Colour::ALL, colour, rng)? };
             let claimed = Description { colour: Some(said), ..Head::Shape(shape).into() };
@@ -211,7 +212,7 @@ impl Asker<'_> {
             let denied = rng.usize(..4) == 0;
             let not = if denied { "not " } else { "" };
             let question = format!("is the {what} {not}{}?", said.word());
-            return Some(yes_no(Topic::Colour, question, (said == colour) != denied)?.about([target]));
+            return Some(yes_no(Topic::Colour, question, (said == colour) != denied)?.about(about));
         }
         let forms = [
             format!("what colour is the {what}?"),
@@ -219,7 +220,7 @@ impl Asker<'_> {
             format!("which colour does the {what} have?"),
         ];
         let wrong = others(Colour::ALL, colour, Colour::word);
-        Some(asked(Topic::Colour, one_of(rng, forms), colour.word(), wrong)?.about([target]))
+        Some(asked(Topic::Colour, one_of(rng, forms), colour.word(), wrong)?.about(about))
     }
 
     fn shape(&self, rng: &mut Rng) -> Option<Asked> {
@@ -237,25 +238,25 @@ impl Asker<'_> {
             format!("what is the form of the {what}?"),
         ];
         let wrong = others(Shape::ALL, shape, Shape::word);
-        Some(asked(Topic::Shape, one_of(rng, forms), shape.word(), wrong)?.about([target]))
+        Some(asked(Topic::Shape, one_of(rng, forms), shape.word(), wrong)?.about(target))
     }
 
     fn size(&self, rng: &mut Rng) -> Option<Asked> {
         let target = self.target(|object| !matches!(object.kind, Kind::Sign { .. }), rng)?;
         let size = self.object(target).size;
-        let what = self.refer(target, Hidden::Size, rng)?;
+        let (what, about) = self.refer(target, Hidden::Size, rng)?;
         let forms = [format!("how big is the {what}?"), format!("what size is the {what}?")];
         let wrong = others(Size::ALL, size, Size::word);
-        Some(asked(Topic::Size, one_of(rng, forms), size.word(), wrong)?.about([target]))
+        Some(asked(Topic::Size, one_of(rng, forms), size.word(), wrong)?.about(about))
     }
 
     fn pattern(&self, rng: &mut Rng) -> Option<Asked> {
         let target = self.target(|object| matches!(object.kind, Kind::Shape { .. }), rng)?;
         let Kind::Shape { pattern, .. } = self.object(target).kind else { return None };
-        let what = self.refer(target, Hidden::Pattern, rng)?;
+        let (what, about) = self.refer(target, Hidden::Pattern, rng)?;
         let forms = [format!("what pattern does the {what} have?"), format!("how is the {what} filled?")];
         let wrong = others(Pattern::ALL, pattern, Pattern::word);
-        Some(asked(Topic::Pattern, one_of(rng, forms), pattern.word(), wrong)?.about([target]))
+        Some(asked(Topic::Pattern, one_of(rng, forms), pattern.word(), wrong)?.about(about))
     }
 
     fn name(&self, rng: &mut Rng) -> Option<Asked> {
@@ -277,7 +278,7 @@ impl Asker<'_> {
         let noun = rng.choice(self.nouns.iter().copied());
         wrong.extend(noun.map(|noun| noun.word().to_owned()));
         wrong.retain(|other| *other != object.label());
-        Some(asked(topic, question, object.label(), wrong)?.about([target]))
+        Some(asked(topic, question, object.label(), wrong)?.about(target))
     }
 
     fn category(&self, rng: &mut Rng) -> Option<Asked> {
@@ -288,10 +289,11 @@ impl Asker<'_> {
             return None;
         }
         if rng.usize(..3) == 0 {
-            let what = self.refer(target, Hidden::Nothing, rng).filter(|what| !what.contains(category.word()))?;
+            let refer = self.refer(target, Hidden::Nothing, rng);
+            let (what, about) = refer.filter(|(what, _)| !what.contains(category.word()))?;
             let wrong = others(Category::ALL, category, Category::word);
             let question = format!("what kind of thing is the {what}?");
-            return Some(asked(Topic::Category, question, category.word(), wrong)?.about([target]));
+            return Some(asked(Topic::Category, question, category.word(), wrong)?.about(about));
         }
         let of_category =
             |object: &&Object| matches!(object.kind, Kind::Sticker { noun, .. } if noun.category() == category);
@@ -350,7 +352,7 @@ impl Asker<'_> {
         if overlapping || a.plural() == a.singular() || b.plural() == b.singular() {
             return None;
         }
-        let about = [a.among(self.scene), b.among(self.scene)].concat();
+        let about = Mentioned { targets: a.among(self.scene), anchors: b.among(self.scene) };
         let (more, less) = (a.count(self.scene), b.count(self.scene));
         let (a, b) = (a.plural(), b.plural());
         let (question, holds) = if rng.usize(..3) == 0 {
@@ -375,19 +377,21 @@ impl Asker<'_> {
             return None;
         }
         let the = describe(self.scene, anchor, Hidden::Nothing, self.held_out, rng)?.singular();
+        let about = Mentioned { targets: vec![subject], anchors: vec![anchor] };
         let side = relation.word();
         if rng.usize(..5) < 2 {
             if only_beside(self.scene, relation, anchor)? != subject {
                 return None;
             }
             let forms = [format!("what is {side} the {the}?"), format!("what do you see {side} the {the}?")];
-            return self.named(Topic::Relation, one_of(rng, forms), subject, rng);
+            let asked = self.named(Topic::Relation, one_of(rng, forms), subject, rng)?;
+            return Some(asked.about(about));
         }
         let holds = relation.holds(self.object(subject), self.object(anchor))?;
         let what = describe(self.scene, subject, Hidden::Nothing, self.held_out, rng)?.singular();
         let forms =
             [format!("is the {what} {side} the {the}?"), format!("is there {} {side} the {the}?", with_article(&what))];
-        Some(yes_no(Topic::Relation, one_of(rng, forms), holds)?.about([subject, anchor]))
+        Some(yes_no(Topic::Relation, one_of(rng, forms), holds)?.about(about))
     }
 
     fn place(&self, rng: &mut Rng) -> Option<Asked> {
@@ -402,7 +406,7 @@ impl Asker<'_> {
         // What is in the top left is not wrongly said to be at the top.
         let mut wrong = others(Place::ALL, place, Place::word);
         wrong.retain(|other| !place.word().contains(other));
-        Some(asked(Topic::Where, one_of(rng, forms), place.word(), wrong)?.about([target]))
+        Some(asked(Topic::Where, one_of(rng, forms), place.word(), wrong)?.about(target))
     }
 
     fn written(&self, rng: &mut Rng) -> Option<Asked> {

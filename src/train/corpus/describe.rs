@@ -4,6 +4,7 @@ use super::held_out;
 use super::nouns::Noun;
 use super::scene::{Kind, Object, Scene};
 use super::words::{Category, Colour, Pattern, Place, Relation, Shape, Size, number, with_article};
+use crate::train::sample::Role;
 use fastrand::Rng;
 
 /// The noun of a phrase.
@@ -188,6 +189,39 @@ pub enum Qualifier {
     Most(Relation),
 }
 
+/// The objects that an instruction refers to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mentioned {
+    /// Those asked about.
+    pub targets: Vec<usize>,
+    /// Those that the targets are compared with.
+    pub anchors: Vec<usize>,
+}
+
+impl Mentioned {
+    pub fn role(&self, object: usize) -> Role {
+        if self.targets.contains(&object) {
+            Role::Target
+        } else if self.anchors.contains(&object) {
+            Role::Anchor
+        } else {
+            Role::Other
+        }
+    }
+}
+
+impl From<Vec<usize>> for Mentioned {
+    fn from(targets: Vec<usize>) -> Self {
+        Self { targets, anchors: Vec::new() }
+    }
+}
+
+impl From<usize> for Mentioned {
+    fn from(target: usize) -> Self {
+        vec![target].into()
+    }
+}
+
 /// A phrase that fits one object of its scene.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Phrase {
@@ -207,6 +241,15 @@ impl Phrase {
             Qualifier::In(place) => format!("{description} {}", in_place(place)),
             Qualifier::Most(relation) => format!("{} {description}", relation.superlative()),
         }
+    }
+
+    /// The object that it fits, and what that is beside.
+    pub fn mentions(&self, target: usize, scene: &Scene) -> Mentioned {
+        let anchors = match self.qualifier {
+            Qualifier::Beside(_, anchor) => anchor.among(scene),
+            _ => Vec::new(),
+        };
+        Mentioned { targets: vec![target], anchors }
     }
 }
 

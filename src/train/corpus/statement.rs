@@ -1,6 +1,6 @@
 //! Captions: what a sentence claims of a scene, how it is said, and how it is made false by one change.
 
-use super::describe::{Description, Head, in_place, may_be_in};
+use super::describe::{Description, Head, Mentioned, in_place, may_be_in};
 use super::held_out;
 use super::nouns::Noun;
 use super::scene::{Kind, Object, Scene};
@@ -102,10 +102,15 @@ impl Statement {
         statement
     }
 
-    /// The objects that some group of it fits.
-    pub fn about(&self, scene: &Scene) -> Vec<usize> {
-        let said = |object: &usize| self.groups.iter().any(|group| group.fits(&scene.objects[*object]));
-        (0..scene.objects.len()).filter(said).collect()
+    /// The objects that some group of it fits; the second of those that a relation joins is what the first is beside.
+    pub fn about(&self, scene: &Scene) -> Mentioned {
+        let anchor = self.relation.map(|_| 1);
+        let said = |anchors: bool| {
+            let groups = self.groups.iter().enumerate().filter(move |(at, _)| (Some(*at) == anchor) == anchors);
+            let groups: Vec<&Group> = groups.map(|(_, group)| group).collect();
+            (0..scene.objects.len()).filter(|at| groups.iter().any(|group| group.fits(&scene.objects[*at]))).collect()
+        };
+        Mentioned { targets: said(false), anchors: said(true) }
     }
 
     /// Counts above one must be those of the whole scene.

@@ -1,7 +1,7 @@
 //! Examples of every pre-training task about a scene.
 
 use super::ask::{Asked, Asker, Topic};
-use super::describe::{Description, Hidden, refer};
+use super::describe::{Description, Hidden, Mentioned, refer};
 use super::nouns::Noun;
 use super::options::{ScenesOptions, TaskWeights};
 use super::scene::Scene;
@@ -10,7 +10,7 @@ use crate::config::STEM_STRIDE;
 use crate::error::Result;
 use crate::image::{Pixels, crop};
 use crate::task::{self, Inputs, Task};
-use crate::train::sample::{Example, Target};
+use crate::train::sample::{Example, Role, Target};
 use fastrand::Rng;
 use std::sync::Arc;
 
@@ -51,20 +51,20 @@ pub struct Told {
 struct Posed {
     inputs: Inputs,
     target: Target,
-    objects: Option<Vec<usize>>,
+    objects: Option<Mentioned>,
 }
 
 /// An example, and the objects its instruction is about.
 struct About {
     example: Example,
-    objects: Option<Vec<usize>>,
+    objects: Option<Mentioned>,
 }
 
 impl About {
     /// The example with what its instruction refers to, given the object in each patch.
     fn example(self, in_patches: &[Option<usize>]) -> Example {
-        let shows = |objects: Vec<usize>| {
-            in_patches.iter().map(|object| object.is_some_and(|object| objects.contains(&object))).collect()
+        let shows = |objects: Mentioned| {
+            in_patches.iter().map(|object| object.map_or(Role::Other, |object| objects.role(object))).collect()
         };
         Example { referred: self.objects.map(shows), ..self.example }
     }
@@ -228,10 +228,12 @@ impl Teller<'_> {
 
     fn phrase(&self, rng: &mut Rng) -> Option<Posed> {
         let index = rng.usize(..self.scene.objects.len());
-        let phrase = refer(self.scene, index, Hidden::Nothing, self.held_out, rng)?.text();
+        let phrase = refer(self.scene, index, Hidden::Nothing, self.held_out, rng)?;
+        let objects = Some(phrase.mentions(index, self.scene));
+        let phrase = phrase.text();
         let phrase = if rng.bool() { format!("the {phrase}") } else { phrase };
         let target = Target::Region(self.scene.objects[index].region);
-        Some(Posed { inputs: text(phrase), target, objects: Some(vec![index]) })
+        Some(Posed { inputs: text(phrase), target, objects })
     }
 
     fn region(&self, rng: &mut Rng) -> Option<Posed> {
@@ -239,7 +241,7 @@ impl Teller<'_> {
         let object = &self.scene.objects[index];
         let inputs = Inputs { region: Some(object.region), ..Inputs::default() };
         let target = Target::Text(Description::natural(object, rng).counted(1));
-        Some(Posed { inputs, target, objects: Some(vec![index]) })
+        Some(Posed { inputs, target, objects: Some(index.into()) })
     }
 }
 
