@@ -134,13 +134,12 @@ pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Te
 /// # Shapes
 /// q `[B, T, C]` → `[B, H, T, L]`
 pub fn attention_weights(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Tensor<4> {
-    let k = match kv {
-        KeysValues::Split { k, .. } => k.clone(),
-        KeysValues::Rows { k, .. } => k.split(heads.count),
+    let scores = match kv {
+        KeysValues::Split { k, .. } => products(q.split(heads.count) * heads.scale, k.clone()),
+        KeysValues::Rows { k, .. } => gpu::scores(q.values(), k.values(), heads.count, heads.scale, None),
     };
-    let ([_, length, _], [_, _, keys, _]) = (q.tensor.dims(), k.dims());
-    let q = q.split(heads.count) * heads.scale;
-    activation::softmax(q.matmul(k.swap_dims(2, 3)) + bias.rows(length, keys), 3)
+    let [_, _, length, keys] = scores.dims();
+    activation::softmax(scores + bias.rows(length, keys), 3)
 }
 
 /// As [`attention`], of plain tensors.
@@ -163,8 +162,8 @@ pub fn plain_attention(q: &Columns, k: Tensor<4>, v: Tensor<4>, bias: &Bias, hea
         bias
     };
     let mut context = host::attention(&q, &k, &v, &bias).unwrap_or_else(|| {
-        let scores = q.matmul(k.swap_dims(2, 3)) + bias;
-        activation::softmax(scores, 3).matmul(v)
+        let scores = products(q, k) + bias;
+        products(activation::softmax(scores, 3), v.swap_dims(2, 3))
     });
     if let Some(scales) = &heads.scales {
         context = context * scales.clone().reshape([1, heads.count, 1, 1]);
@@ -177,16 +176,27 @@ pub fn plain_attention(q: &Columns, k: Tensor<4>, v: Tensor<4>, bias: &Bias, hea
 /// # Shapes
 /// q `[1 or B, T, C]`, k `[1 or B, L, C]`, mask `[1 or B, 1, 1 or T, L]` → `[1 or B, H, T, L]`
 pub fn scores(q: Tensor<3>, k: Tensor<3>, heads: usize, scale: f64, mask: Option<Tensor<4>>) -> Tensor<4> {
-    if gpu::serves(&q.device())
-        && let Some(scores) = gpu::scores(q.clone(), k.clone(), heads, scale, mask.clone())
-    {
-        return scores;
+    if gpu::serves(&q.device()) {
+        return gpu::scores(q, k, heads, scale, mask);
     }
     let scores = split_heads(q * scale, heads).matmul(split_heads(k, heads).swap_dims(2, 3));
     match mask {
         Some(mask) => scores + mask,
         None => scores,
     }
+}
+
+/// a bᵀ, matrix by matrix.
+///
+/// # Shapes
+/// `[B, H, n, k]`, `[B, H, m, k]` → `[B, H, n, m]`
+pub fn products(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+    if gpu::serves(&a.device()) {
+        let ([batch, heads, n, inner], [_, _, m, _]) = (a.dims(), b.dims());
+        let [a, b] = [(a, n), (b, m)].map(|(x, rows)| x.reshape([batch * heads, rows, inner]));
+        return gpu::scores(a, b, 1, 1.0, None).reshape([batch, heads, n, m]);
+    }
+    a.matmul(b.swap_dims(2, 3))
 }
 
 /// # Shapes

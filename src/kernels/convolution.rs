@@ -44,20 +44,21 @@ impl ConvNorm {
     /// `[B, in, h, w]` → `[B, out, ceil(h / stride), ceil(w / stride)]`
     pub fn forward(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
         let device = x.device();
-        if device.is_autodiff() && in_host_memory(&device.without_autodiff()) {
+        if device.is_autodiff() && in_host_memory(&device.clone().without_autodiff()) {
             return self.forward_by_products(x, residual, relu);
         }
-        if gpu::serves(&x.device())
-            && self.norm.is_none()
-            && let Some(bias) = &self.bias
-        {
-            let (weight, bias) = (&self.weight, bias.val());
-            let (kernel, stride) = (self.kernel, self.stride);
-            return gpu::convolve(x, arguments::Convolution { weight, bias, kernel, stride, residual, relu });
-        }
-        let padding = self.kernel / 2;
         let bias = self.bias.as_ref().map(Param::val);
         let activation = if relu { Activation::Relu } else { Activation::None };
+        if gpu::serves(&device) {
+            let (weight, kernel, stride) = (&self.weight, self.kernel, self.stride);
+            let bias = bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[0]], &device));
+            let convolution = arguments::Convolution { weight, bias, kernel, stride, residual: None, relu: false };
+            return match &self.norm {
+                None => gpu::convolve(x, arguments::Convolution { residual, relu, ..convolution }),
+                Some(norm) => end(norm.forward(gpu::convolve(x, convolution)), residual, activation),
+            };
+        }
+        let padding = self.kernel / 2;
         if self.norm.is_none() {
             let ending = Ending { bias: bias.as_ref(), residual: residual.as_ref(), activation };
             let window = [self.kernel, self.stride, padding];
@@ -69,14 +70,12 @@ impl ConvNorm {
         let [_, channels, _, _] = x.dims();
         let weight = self.window(channels);
         let options = ConvOptions::new([self.stride; 2], [padding; 2], [1, 1], 1);
-        let mut y = conv2d(x, weight, bias, options);
-        if let Some(norm) = &self.norm {
-            y = norm.forward(y);
-        }
-        if let Some(residual) = residual {
-            y = y + residual;
-        }
-        activation.apply(y)
+        let y = conv2d(x, weight, bias, options);
+        let y = match &self.norm {
+            Some(norm) => norm.forward(y),
+            None => y,
+        };
+        end(y, residual, activation)
     }
 
     /// The weight `[out, in, k, k]`.
@@ -104,6 +103,13 @@ impl ConvNorm {
         let y = if relu { Activation::Relu.apply(y) } else { y };
         y.reshape([channels, batch, height, width]).swap_dims(0, 1)
     }
+}
+
+fn end(y: Tensor<4>, residual: Option<Tensor<4>>, activation: Activation) -> Tensor<4> {
+    activation.apply(match residual {
+        Some(residual) => y + residual,
+        None => y,
+    })
 }
 
 impl BatchNorm {
@@ -172,6 +178,9 @@ impl Convolution {
         let weight = self.weight.val();
         let [_, _, kernel, _] = weight.dims();
         let bias = self.bias.val();
+        if gpu::serves(&x.device()) {
+            return self.convolved(x, 1);
+        }
         let ending = Ending { bias: Some(&bias), ..Ending::default() };
         let matrix = host::Matrix::plain(&weight);
         if let Some(y) = matrix.and_then(|matrix| host::convolution(&x, &matrix, [kernel, 1, kernel / 2], ending)) {
@@ -186,8 +195,23 @@ impl Convolution {
     /// # Shapes
     /// `[B, in, h, w]` → `[B, out, h / 2, w / 2]`
     pub fn downsample(&self, x: Tensor<4>) -> Tensor<4> {
+        if gpu::serves(&x.device()) {
+            // The kernel pads all sides by one. With another zero on top the second of its windows is the first wanted.
+            let y = self.convolved(x.pad([(1, 1), (1, 1)], 0.0), 2);
+            let [batch, out, height, width] = y.dims();
+            return y.slice([0..batch, 0..out, 1..height, 1..width]);
+        }
         let padded = x.pad([(0, 1), (0, 1)], 0.0);
         conv2d(padded, self.weight.val(), Some(self.bias.val()), ConvOptions::new([2, 2], [0, 0], [1, 1], 1))
+    }
+
+    /// By the kernel of GPUs, whose padding keeps the size at stride 1.
+    fn convolved(&self, x: Tensor<4>, stride: usize) -> Tensor<4> {
+        let weight = self.weight.val();
+        let [out, channels, kernel, _] = weight.dims();
+        let weight = &Weight::Plain(Param::from_tensor(weight.reshape([out, channels * kernel * kernel])));
+        let bias = self.bias.val();
+        gpu::convolve(x, arguments::Convolution { weight, bias, kernel, stride, residual: None, relu: false })
     }
 }
 

@@ -23,7 +23,9 @@ mod readback;
 mod top_k;
 mod weight;
 
-pub use attention::{Bias, Columns, Heads, KeysValues, MASKED, attention, attention_weights, scores, split_heads};
+pub use attention::{
+    Bias, Columns, Heads, KeysValues, MASKED, attention, attention_weights, products, scores, split_heads,
+};
 pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
 pub use embedding::{Table, indices};
 #[cfg(feature = "gpu")]

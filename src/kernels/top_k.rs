@@ -1,7 +1,6 @@
 //! The best entries of each row: chosen where the logits lie, so that a step reads back a few numbers.
 
 use super::embedding::indices;
-use super::host::in_host_memory;
 use super::readback::floats;
 use crate::error::Result;
 use burn::tensor::Tensor;
@@ -9,8 +8,9 @@ use burn::tensor::Tensor;
 /// One row's best entries: column and value.
 pub type Best = Vec<(u32, f32)>;
 
-/// The `k` greatest entries of every row, best first, and of each row the entries that `probes` names. This is a
-/// decoding step's one readback.
+/// The `k` greatest entries of every row, best first, and of each row the entries that `probes` names; for devices and
+/// lengths without a kernel. Whole rows are read back: a sort costs more than the rest of a step, a list of k entries
+/// does not.
 ///
 /// # Shapes
 /// `[n, V]`, 0 or n lists of columns → n lists of `min(k, V)` entries, lists of values as long as those of columns
@@ -19,28 +19,10 @@ pub type Best = Vec<(u32, f32)>;
 /// The device's own, when the values cannot be read back.
 pub async fn top_entries(scores: Tensor<2>, k: usize, probes: &[Vec<u32>]) -> Result<(Vec<Best>, Vec<Vec<f32>>)> {
     let [_, width] = scores.dims();
-    let k = k.min(width);
-    if in_host_memory(&scores.device()) {
-        return select_on_host(scores, k, probes).await;
-    }
-    let widest = probes.iter().map(Vec::len).max().unwrap_or(0);
-    let mut parts = Vec::new();
-    if widest > 0 {
-        parts.push(picked(scores.clone(), probes, widest));
-    }
-    if k > 0 {
-        let (values, ids) = scores.topk_with_indices(k, 1);
-        // As floats, which hold every id of a vocabulary exactly, so that one buffer is read and not two.
-        parts.extend([values, ids.float()]);
-    }
-    let found = floats(Tensor::cat(parts, 1)).await?;
-    let found = found.chunks(widest + 2 * k);
-    let entries = |row: &[f32]| {
-        let (values, ids) = row[widest..].split_at(k);
-        ids.iter().zip(values).map(|(id, value)| (*id as u32, *value)).collect()
-    };
-    let probed = probes.iter().zip(found.clone()).map(|(columns, row)| row[..columns.len()].to_vec()).collect();
-    Ok((found.map(entries).collect(), probed))
+    let values = floats(scores).await?;
+    let of_row = |(ids, row): (&Vec<u32>, &[f32])| ids.iter().map(|id| row[*id as usize]).collect();
+    let probed = probes.iter().zip(values.chunks(width)).map(of_row).collect();
+    Ok((values.chunks(width).map(|row| best(row, k)).collect(), probed))
 }
 
 /// Columns, and as many of the first one as are missing to `widest`.
@@ -66,15 +48,6 @@ pub async fn entries(values: Tensor<2>, columns: &[Vec<u32>]) -> Result<Vec<Vec<
     let widest = columns.iter().map(Vec::len).max().unwrap_or(0);
     let found = floats(picked(values, columns, widest)).await?;
     Ok(columns.iter().zip(found.chunks(widest)).map(|(row, found)| found[..row.len()].to_vec()).collect())
-}
-
-/// On the CPU a sort of the whole row costs more than the rest of the step: a heap of k entries does not.
-async fn select_on_host(scores: Tensor<2>, k: usize, probes: &[Vec<u32>]) -> Result<(Vec<Best>, Vec<Vec<f32>>)> {
-    let [_, width] = scores.dims();
-    let values = floats(scores).await?;
-    let of_row = |(ids, row): (&Vec<u32>, &[f32])| ids.iter().map(|id| row[*id as usize]).collect();
-    let probed = probes.iter().zip(values.chunks(width)).map(of_row).collect();
-    Ok((values.chunks(width).map(|row| best(row, k)).collect(), probed))
 }
 
 fn best(row: &[f32], k: usize) -> Best {

@@ -73,10 +73,7 @@ impl Weight {
     /// `[n, in]` → `[n, out]`
     pub fn linear(&self, x: Tensor<2>, bias: Option<Tensor<1>>, activation: Activation) -> Tensor<2> {
         if gpu::serves(&x.device()) {
-            let finish = Finish { bias: bias.clone(), activation };
-            if let Some(y) = gpu::linear(x.clone(), self, finish) {
-                return y;
-            }
+            return gpu::linear(x, self, Finish { bias, activation });
         }
         let ending = Ending { bias: bias.as_ref(), residual: None, activation };
         if let Some(y) = host::Matrix::of(self).and_then(|matrix| host::linear(&x, &matrix, ending)) {

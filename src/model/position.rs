@@ -200,26 +200,28 @@ pub fn code_position_ids(len: usize, grid: usize, bucket_size: usize) -> Vec<usi
 pub fn interpolate_grid(embeddings: Tensor<3>, rows: usize, columns: usize) -> Tensor<3> {
     let [_, count, width] = embeddings.dims();
     let side = count.isqrt();
-    let device = embeddings.device();
-    let vertical = bilinear(side, rows, &device).unsqueeze::<3>();
-    let horizontal = bilinear(side, columns, &device).unsqueeze::<3>();
-    // [rows, n] · [n, n·C], then [columns, n] · [rows, n, C]: two small products that every backend has.
-    let x = vertical.matmul(embeddings.reshape([1, side, side * width])).reshape([rows, side, width]);
-    horizontal.expand([rows, columns, side]).matmul(x).reshape([1, rows * columns, width])
+    // Across columns first, then across rows: each time what is stretched lies outermost.
+    let turned = |x: Tensor<2>, [outer, inner]: [usize; 2]| {
+        x.reshape([outer, inner, width]).swap_dims(0, 1).reshape([inner, outer * width])
+    };
+    let x = turned(embeddings.reshape([count, width]), [side; 2]);
+    let x = turned(stretched(x, columns), [columns, side]);
+    stretched(x, rows).reshape([1, rows * columns, width])
 }
 
-/// The weights of linear interpolation from `from` to `to` samples, `[to, from]`.
-fn bilinear(from: usize, to: usize, device: &Device) -> Tensor<2> {
-    let mut weights = vec![0.0f32; from * to];
-    for target in 0..to {
-        let source = ((target as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
-        let low = (source as usize).min(from - 1);
-        let high = (low + 1).min(from - 1);
-        let fraction = (source - low as f64) as f32;
-        weights[target * from + low] += 1.0 - fraction;
-        weights[target * from + high] += fraction;
-    }
-    Tensor::from_data(TensorData::new(weights, [to, from]), device)
+/// As many rows as `to`, each mixed of the two that lie next to its place.
+///
+/// # Shapes
+/// `[n, C]` → `[to, C]`
+fn stretched(x: Tensor<2>, to: usize) -> Tensor<2> {
+    let ([from, _], device) = (x.dims(), x.device());
+    let place = |target: usize| ((target as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
+    let low = |target: usize| (place(target) as usize).min(from - 1);
+    let high = |target: usize| (low(target) + 1).min(from - 1);
+    let shares: Vec<f32> = (0..to).map(|target| (place(target) - low(target) as f64) as f32).collect();
+    let shares = Tensor::<2>::from_data(TensorData::new(shares, [to, 1]), &device);
+    let lows = x.clone().select(0, indices((0..to).map(low), &device));
+    lows.clone() + (x.select(0, indices((0..to).map(high), &device)) - lows) * shares
 }
 
 #[cfg(test)]

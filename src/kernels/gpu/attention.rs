@@ -1,8 +1,8 @@
 //! Attention over rows as projections write them.
 
 use super::adapter::Team;
-use super::grid;
 use super::launch::{F32, F32X4, Launch, U32};
+use super::{grid, widened};
 use crate::kernels::arguments::Slots;
 use crate::kernels::attention::{Bias, Columns, Heads};
 use burn::tensor::{Device, Tensor};
@@ -19,12 +19,21 @@ pub fn remembers(device: &Device, [outputs, width]: [usize; 2], heads: usize, to
     super::serves(device) && fits && width.is_multiple_of(4)
 }
 
-/// softmax(scale · q kᵀ + bias) v, each head scaled; `None` for shapes that the kernels do not take.
+/// softmax(scale · q kᵀ + bias) v, each head scaled; `None` for heads wider and more keys than the kernels take.
 ///
 /// # Shapes
 /// q `[B · K, T, C]`, k and v `[B, L, C]` → `[B · K, T, C]`
 pub fn attention(q: &Columns, k: &Columns, v: &Columns, bias: &Bias, heads: &Heads) -> Option<Tensor<3>> {
-    attention_as(Team::of_adapter(), [q, k, v], None, bias, heads)
+    let aligned = |columns: &Columns| columns.column.is_multiple_of(4) && columns.stride().is_multiple_of(4);
+    let head = q.width / heads.count;
+    if head.is_multiple_of(4) && [q, k, v].into_iter().all(aligned) {
+        return attention_as(Team::of_adapter(), [q, k, v], None, bias, heads);
+    }
+    let [q, k, v] = [q, k, v].map(|columns| Columns::all(widened(columns.values(), heads.count)));
+    let y = attention_as(Team::of_adapter(), [&q, &k, &v], None, bias, heads)?;
+    let [rows, length, width] = y.dims();
+    let y = y.reshape([rows, length, heads.count, width / heads.count]).narrow(3, 0, head);
+    Some(y.reshape([rows, length, heads.count * head]))
 }
 
 /// As [`attention`], from a table that holds queries, keys and values.

@@ -13,7 +13,7 @@ mod scores;
 mod weights;
 
 use burn::backend::DispatchDevice;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use burn_cubecl::CubeDevice;
 
 pub use adapter::set_software;
@@ -27,9 +27,22 @@ pub use rows::packed_rows;
 pub use scores::scores;
 
 /// Whether the kernels of this room run on `device`: any adapter of WebGPU. Training keeps plain operations, which have
-/// gradients.
+/// gradients. Where GPUs are all there is, as in a browser's build, the compiler leaves out what they do not need.
 pub fn serves(device: &Device) -> bool {
-    matches!(device.as_dispatch(), DispatchDevice::Cube(CubeDevice::Wgpu(_)))
+    const ALONE: bool = !cfg!(any(feature = "cpu", feature = "train"));
+    ALONE || matches!(device.as_dispatch(), DispatchDevice::Cube(CubeDevice::Wgpu(_)))
+}
+
+/// Zeros behind each head's columns, up to a multiple of four of them.
+fn widened(x: Tensor<3>, heads: usize) -> Tensor<3> {
+    let [batch, length, width] = x.dims();
+    let head = width / heads;
+    let missing = head.next_multiple_of(4) - head;
+    if missing == 0 {
+        return x;
+    }
+    let x = x.reshape([batch, length, heads, head]).pad([(0, 0), (0, missing)], 0.0);
+    x.reshape([batch, length, heads * (head + missing)])
 }
 
 /// Workgroups along one line for `invocations`, folded where a dimension would be too long.

@@ -5,22 +5,26 @@ use super::launch::{F32, F32X4, Launch};
 use super::weights::with_weight;
 use crate::kernels::arguments::{Convolution, Finish};
 use crate::kernels::weight::Weight;
+use burn::module::Param;
 use burn::tensor::Tensor;
 
-/// `activation(x Wᵀ + bias)`; `None` for a width that is no multiple of four.
+/// `activation(x Wᵀ + bias)`.
 ///
 /// # Shapes
 /// `[n, in]` → `[n, out]`
-pub fn linear(x: Tensor<2>, weight: &Weight, finish: Finish) -> Option<Tensor<2>> {
+pub fn linear(x: Tensor<2>, weight: &Weight, finish: Finish) -> Tensor<2> {
     linear_as(Team::of_adapter(), x, weight, finish)
 }
 
-pub fn linear_as(team: Team, x: Tensor<2>, weight: &Weight, finish: Finish) -> Option<Tensor<2>> {
+pub fn linear_as(team: Team, x: Tensor<2>, weight: &Weight, finish: Finish) -> Tensor<2> {
     let ([rows, width], [outputs, _]) = (x.dims(), weight.dims());
-    width.is_multiple_of(4).then(|| {
-        let (launch, groups) = prepared(team, x, weight, finish, 0);
-        launch.into_new("y", F32, [rows, outputs], groups)
-    })
+    let missing = width.next_multiple_of(4) - width;
+    if missing > 0 {
+        let wide = |x: Tensor<2>| x.pad([(0, 0), (0, missing)], 0.0);
+        return linear_as(team, wide(x), &Weight::Plain(Param::from_tensor(wide(weight.unpacked()))), finish);
+    }
+    let (launch, groups) = prepared(team, x, weight, finish, 0);
+    launch.into_new("y", F32, [rows, outputs], groups)
 }
 
 /// As [`linear`], into the rows of `table` from `first` on.

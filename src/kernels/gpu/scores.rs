@@ -1,18 +1,16 @@
 //! Products of queries and keys, for biases that are made once.
 
-use super::grid;
 use super::launch::{F32, F32X4, Launch};
+use super::{grid, widened};
 use burn::tensor::Tensor;
 
-/// scale · q kᵀ + mask; `None` for heads that are no multiple of four wide.
+/// scale · q kᵀ + mask.
 ///
 /// # Shapes
 /// q `[1 or B, T, C]`, k `[1 or B, L, C]`, mask `[1 or B, 1, 1 or T, L]` → `[1 or B, H, T, L]`
-pub fn scores(q: Tensor<3>, k: Tensor<3>, heads: usize, scale: f64, mask: Option<Tensor<4>>) -> Option<Tensor<4>> {
+pub fn scores(q: Tensor<3>, k: Tensor<3>, heads: usize, scale: f64, mask: Option<Tensor<4>>) -> Tensor<4> {
+    let [q, k] = [q, k].map(|x| widened(x, heads));
     let ([q_batch, queries, width], [k_batch, keys, _]) = (q.dims(), k.dims());
-    if !width.is_multiple_of(4 * heads) {
-        return None;
-    }
     let [masks, _, mask_rows, _] = mask.as_ref().map_or([1; 4], Tensor::dims);
     let batch = q_batch.max(k_batch).max(masks);
     let launch = Launch::new("scores", include_str!("scores.wgsl"), [64, 1, 1])
@@ -34,7 +32,7 @@ pub fn scores(q: Tensor<3>, k: Tensor<3>, heads: usize, scale: f64, mask: Option
         .number("masks", masks)
         .number("mask_rows", mask_rows)
         .number("scale", (scale as f32).to_bits() as usize);
-    Some(launch.into_new("scores", F32, [batch, heads, queries, keys], grid(count, 64)))
+    launch.into_new("scores", F32, [batch, heads, queries, keys], grid(count, 64))
 }
 
 const MASKED: &str = "

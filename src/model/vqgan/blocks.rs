@@ -2,11 +2,9 @@
 
 use crate::config::AutoencoderConfig;
 use crate::error::Result;
-use crate::kernels::{Convolution, GroupNorm};
+use crate::kernels::{Bias, Columns, Convolution, GroupNorm, Heads, KeysValues, attention};
 use crate::model::Path;
 use burn::module::Module;
-use burn::tensor::module::interpolate;
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Tensor, activation};
 
 /// Twice norm → swish → convolution, added to the input.
@@ -65,10 +63,13 @@ impl AttnBlock {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let normed = self.norm.forward(x.clone());
-        let columns = |layer: &Convolution| layer.forward(normed.clone()).reshape([batch, channels, height * width]);
-        let (q, k, v) = (columns(&self.q), columns(&self.k), columns(&self.v));
-        let scores = q.swap_dims(1, 2).matmul(k) * (channels as f64).powf(-0.5);
-        let mixed = v.matmul(activation::softmax(scores, 2).swap_dims(1, 2));
+        let squares = height * width;
+        let rows =
+            |layer: &Convolution| layer.forward(normed.clone()).reshape([batch, channels, squares]).swap_dims(1, 2);
+        let [q, k, v] = [&self.q, &self.k, &self.v].map(|layer| Columns::all(rows(layer)));
+        let heads = Heads { count: 1, scale: (channels as f64).powf(-0.5), scales: None };
+        let bias = Bias::new(Tensor::zeros([1, 1, squares, squares], &x.device()));
+        let mixed = attention(&q, &KeysValues::new(k, v, heads.count), &bias, &heads).swap_dims(1, 2);
         x + self.proj_out.forward(mixed.reshape([batch, channels, height, width]))
     }
 }
@@ -147,8 +148,9 @@ impl Level {
 
 /// Every pixel four times.
 fn doubled(x: Tensor<4>) -> Tensor<4> {
-    let [_, _, height, width] = x.dims();
-    interpolate(x, InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([2 * height, 2 * width]))
+    let [batch, channels, height, width] = x.dims();
+    let x = x.reshape([batch, channels, height, 1, width, 1]).expand([batch, channels, height, 2, width, 2]);
+    x.reshape([batch, channels, 2 * height, 2 * width])
 }
 
 /// Block, attention, block, between the coarsest levels and the codes.

@@ -2,7 +2,7 @@
 
 use crate::config::{CodeChoice, VqganConfig};
 use crate::error::Result;
-use crate::kernels::Convolution;
+use crate::kernels::{Convolution, products};
 use crate::model::Path;
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
@@ -41,9 +41,9 @@ impl Quantizer {
         let codebook = self.codebook();
         let [rows, _] = codebook.dims();
         let norms = codebook.clone().square().sum_dim(1) * 0.5;
-        let vectors = features.reshape([batch, width, height * columns]);
-        let scores = codebook.unsqueeze::<3>().matmul(vectors) - norms.unsqueeze::<3>();
-        scores.reshape([batch, rows, height, columns])
+        let vectors = features.permute([0, 2, 3, 1]).reshape([1, 1, batch * height * columns, width]);
+        let scores = products(vectors, codebook.unsqueeze()) - norms.reshape([1, 1, 1, rows]);
+        scores.reshape([batch, height, columns, rows]).permute([0, 3, 1, 2])
     }
 
     /// # Shapes
