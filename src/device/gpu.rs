@@ -14,6 +14,8 @@ pub async fn open() -> Result<Adapter> {
             let info = setup.adapter.get_info();
             let software = info.device_type == wgpu::DeviceType::Cpu;
             crate::kernels::set_software_gpu(software);
+            #[cfg(target_family = "wasm")]
+            crate::kernels::set_gpu_line(setup.device, setup.queue);
             let opened = (device, info.name, software);
             OPENED.get_or_init(|| opened).clone()
         }

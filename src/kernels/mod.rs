@@ -28,6 +28,8 @@ pub use attention::{
 };
 pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
 pub use embedding::{Table, indices};
+#[cfg(all(feature = "gpu", target_family = "wasm"))]
+pub use gpu::set_line as set_gpu_line;
 #[cfg(feature = "gpu")]
 pub use gpu::set_software as set_software_gpu;
 pub use host::in_host_memory;

@@ -7,6 +7,8 @@ mod launch;
 mod norm;
 mod pool;
 mod product;
+#[cfg(target_family = "wasm")]
+mod read;
 mod relative;
 mod rows;
 mod scores;
@@ -22,6 +24,8 @@ pub use best::best;
 pub use norm::residual_norm;
 pub use pool::max_pool;
 pub use product::{convolve, linear, linear_into};
+#[cfg(target_family = "wasm")]
+pub use read::{few_floats, set_line};
 pub use relative::add_relative;
 pub use rows::packed_rows;
 pub use scores::scores;
