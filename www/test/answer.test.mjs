@@ -7,6 +7,8 @@ import { goldens, native, openBlank, startBrowser, startServer, testBundle, www 
 
 const PICTURE = "tiny/raw_1.png";
 const QUESTION = "what colour is it?";
+/** Bytes, on average: a step reads some tens of numbers, and the backend's own way of reading would map 16 KiB. */
+const MOST_READ_BACK = 1024;
 let browser, server, page;
 
 before(async () => {
@@ -47,6 +49,8 @@ for (const [device, options] of [["cpu", { worker: true }], ["cpu", { worker: fa
       const steps = found.caption.timings.steps + found.vqa.timings.steps;
       // One readback a step, and one each to time the stem and the encoder.
       assert.ok(found.counters.readbacks <= steps + 4, `${found.counters.readbacks} readbacks in ${steps} steps`);
+      const readback = found.counters.readbackBytes / found.counters.readbacks;
+      assert.ok(readback <= MOST_READ_BACK, `${readback} bytes a readback`);
       assert.ok(found.counters.dispatches > 0);
     }
   });

@@ -17,77 +17,87 @@ const CACHE_LINE: usize = 64;
 
 /// A matrix of weights `[count, depth]` whose rows a kernel reads from left to right.
 pub trait WeightRows: Sync {
+    /// The rows of `x` as the kernel reads them.
+    type Input<'x>: Sync;
+
+    fn input<'x>(&self, x: &'x [f32]) -> Self::Input<'x>;
+
     fn depth(&self) -> usize;
     fn count(&self) -> usize;
 
     /// The bytes of the rows from `first` on, and of all behind them.
     fn bytes_from(&self, first: usize) -> &[u8];
 
-    /// Inner products of `W` rows from `first` on with the `X` rows of `x`, which lie one behind the other.
+    /// Inner products of `W` rows from `first` on with `X` rows of the input from `row` on.
     ///
     /// # Safety
     /// The instructions behind `L` exist, and the rows do.
-    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(&self, x: &[f32], first: usize) -> [[f32; W]; X];
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
+        &self,
+        input: &Self::Input<'_>,
+        row: usize,
+        first: usize,
+    ) -> [[f32; W]; X];
 }
 
 /// `out = x Wᵀ`, `[rows, count]`.
 pub fn few_rows<R: WeightRows>(x: &[f32], weights: &R, out: &mut [f32]) {
-    struct Piece<'a, R> {
-        x: &'a [f32],
+    struct Piece<'a, 'x, R: WeightRows> {
+        input: &'a R::Input<'x>,
+        rows: usize,
         weights: &'a R,
         range: Range<usize>,
         out: Shared,
     }
-    impl<R: WeightRows> Work for Piece<'_, R> {
+    impl<R: WeightRows> Work for Piece<'_, '_, R> {
         type Output = ();
 
         #[inline(always)]
         unsafe fn run<L: Lanes>(self) {
-            let Self { x, weights, range, out } = self;
-            let (depth, count) = (weights.depth(), weights.count());
-            for (group, x) in x.chunks(TOGETHER * depth).enumerate() {
-                let place = |row: usize, column: usize| (group * TOGETHER + row) * count + column;
+            let Self { input, rows, weights, range, out } = self;
+            for row in (0..rows).step_by(TOGETHER) {
                 // SAFETY: each range of columns is handed out once.
                 unsafe {
-                    match x.len() / depth {
-                        1 => group_of::<L, R, 1, 4>(x, weights, range.clone(), out, place),
-                        2 => group_of::<L, R, 2, 2>(x, weights, range.clone(), out, place),
-                        3 => group_of::<L, R, 3, 2>(x, weights, range.clone(), out, place),
-                        4 => group_of::<L, R, 4, 2>(x, weights, range.clone(), out, place),
-                        _ => group_of::<L, R, 5, 2>(x, weights, range.clone(), out, place),
+                    match rows - row {
+                        1 => group_of::<L, R, 1, 4>(input, row, weights, range.clone(), out),
+                        2 => group_of::<L, R, 2, 2>(input, row, weights, range.clone(), out),
+                        3 => group_of::<L, R, 3, 2>(input, row, weights, range.clone(), out),
+                        4 => group_of::<L, R, 4, 2>(input, row, weights, range.clone(), out),
+                        _ => group_of::<L, R, 5, 2>(input, row, weights, range.clone(), out),
                     }
                 }
             }
         }
     }
     let out = Shared::new(out);
-    let work = x.len() * weights.count();
-    ranges(weights.count(), PIECE, work, |range| run(Piece { x, weights, range, out }));
+    let (work, rows, input) = (x.len() * weights.count(), x.len() / weights.depth(), weights.input(x));
+    ranges(weights.count(), PIECE, work, |range| run(Piece { input: &input, rows, weights, range, out }));
 }
 
 #[inline(always)]
 unsafe fn group_of<L: Lanes, R: WeightRows, const X: usize, const W: usize>(
-    x: &[f32],
+    input: &R::Input<'_>,
+    row: usize,
     weights: &R,
     range: Range<usize>,
     out: Shared,
-    place: impl Fn(usize, usize) -> usize,
 ) {
+    let place = |at: usize, column: usize| (row + at) * weights.count() + column;
     let whole = range.start + range.len() / W * W;
     let line = weights.bytes_from(0).len() / weights.count() * W;
     for first in (range.start..whole).step_by(W) {
         if let Some(ahead) = weights.bytes_from(first).get(AHEAD..AHEAD + line) {
             ahead.iter().step_by(CACHE_LINE).for_each(|byte| unsafe { L::prefetch(byte) });
         }
-        let dots: [[f32; W]; X] = unsafe { weights.dots::<L, X, W>(x, first) };
-        for (row, dots) in dots.iter().enumerate() {
-            unsafe { out.part(place(row, first), W) }.copy_from_slice(dots);
+        let dots: [[f32; W]; X] = unsafe { weights.dots::<L, X, W>(input, row, first) };
+        for (at, dots) in dots.iter().enumerate() {
+            unsafe { out.part(place(at, first), W) }.copy_from_slice(dots);
         }
     }
     for first in whole..range.end {
-        let dots: [[f32; 1]; X] = unsafe { weights.dots::<L, X, 1>(x, first) };
-        for (row, [dot]) in dots.into_iter().enumerate() {
-            unsafe { out.part(place(row, first), 1) }.fill(dot);
+        let dots: [[f32; 1]; X] = unsafe { weights.dots::<L, X, 1>(input, row, first) };
+        for (at, [dot]) in dots.into_iter().enumerate() {
+            unsafe { out.part(place(at, first), 1) }.fill(dot);
         }
     }
 }
@@ -106,6 +116,12 @@ pub struct PlainRows<'a> {
 }
 
 impl WeightRows for PlainRows<'_> {
+    type Input<'x> = &'x [f32];
+
+    fn input<'x>(&self, x: &'x [f32]) -> &'x [f32] {
+        x
+    }
+
     fn depth(&self) -> usize {
         self.depth
     }
@@ -121,8 +137,14 @@ impl WeightRows for PlainRows<'_> {
 
     #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
-    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(&self, x: &[f32], first: usize) -> [[f32; W]; X] {
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
+        &self,
+        input: &&[f32],
+        row: usize,
+        first: usize,
+    ) -> [[f32; W]; X] {
         let depth = self.depth;
+        let x = &input[row * depth..(row + X) * depth];
         let whole = depth - depth % L::COUNT;
         let stride = self.rows.stride;
         let weights = &self.rows.values[first * stride..(first + W - 1) * stride + depth];

@@ -7,6 +7,8 @@ use std::ops::Range;
 
 /// Codes that a register or two take at a time.
 const SIXTEEN: usize = 16;
+/// Codes of a group whose products with numbers of sixteen bits 32 bits can sum: 255 · 32,767 · 256 does not pass 2³¹.
+const LARGEST_GROUP: usize = 256;
 
 /// A matrix `[count, depth]`: `w = scale · u + bias` by groups along the rows.
 #[derive(Clone, Copy)]
@@ -24,7 +26,10 @@ pub struct PackedRows<'a> {
 impl PackedRows<'_> {
     /// Whether the kernels here read this packing.
     pub fn suits(bits: usize, group: usize) -> bool {
-        cfg!(target_endian = "little") && (bits == 8 || bits == 4) && group.is_multiple_of(SIXTEEN)
+        cfg!(target_endian = "little")
+            && (bits == 8 || bits == 4)
+            && group.is_multiple_of(SIXTEEN)
+            && group <= LARGEST_GROUP
     }
 
     /// Where the codes of a row lie, from the value `at` on.
@@ -74,7 +79,45 @@ fn half_to_float(bits: u32) -> f32 {
     f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
 }
 
+/// Rows to multiply with packed ones: by groups, whole numbers of sixteen bits and what to scale them by. They are half
+/// a 65,534th of a group's greatest value away from what they stand for at most, and a register multiplies twice as many
+/// of them, without unpacking the codes to floats.
+pub struct CountedRows {
+    /// `[rows, depth]`
+    numbers: Vec<i16>,
+    /// `[rows, depth / group]`
+    scales: Vec<f32>,
+    /// The sums of what the numbers stand for, `[rows, depth / group]`.
+    sums: Vec<f32>,
+}
+
+impl CountedRows {
+    fn new(x: &[f32], group: usize) -> Self {
+        let count = x.len() / group;
+        let (mut numbers, mut scales, mut sums) =
+            (Vec::with_capacity(x.len()), Vec::with_capacity(count), Vec::with_capacity(count));
+        for group in x.chunks_exact(group) {
+            let greatest = group.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+            let scale = greatest / f32::from(i16::MAX);
+            // Of zeros, and of what is too small to divide by.
+            let inverse = if scale > f32::MIN_POSITIVE { scale.recip() } else { 0.0 };
+            let first = numbers.len();
+            numbers.extend(group.iter().map(|value| (value * inverse).round_ties_even() as i16));
+            let sum: i32 = numbers[first..].iter().map(|number| i32::from(*number)).sum();
+            scales.push(scale);
+            sums.push(scale * sum as f32);
+        }
+        Self { numbers, scales, sums }
+    }
+}
+
 impl WeightRows for PackedRows<'_> {
+    type Input<'x> = CountedRows;
+
+    fn input<'x>(&self, x: &'x [f32]) -> CountedRows {
+        CountedRows::new(x, self.group)
+    }
+
     fn depth(&self) -> usize {
         self.depth
     }
@@ -89,10 +132,19 @@ impl WeightRows for PackedRows<'_> {
     }
 
     #[inline(always)]
-    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(&self, x: &[f32], first: usize) -> [[f32; W]; X] {
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
+        &self,
+        input: &CountedRows,
+        row: usize,
+        first: usize,
+    ) -> [[f32; W]; X] {
         unsafe {
             // The test of the width stands outside of the loops.
-            if self.bits == 8 { self.dots_of::<L, X, W, 8>(x, first) } else { self.dots_of::<L, X, W, 4>(x, first) }
+            if self.bits == 8 {
+                self.dots_of::<L, X, W, 8>(input, row, first)
+            } else {
+                self.dots_of::<L, X, W, 4>(input, row, first)
+            }
         }
     }
 }
@@ -102,31 +154,41 @@ impl PackedRows<'_> {
     #[inline(always)]
     unsafe fn dots_of<L: Lanes, const X: usize, const W: usize, const BITS: usize>(
         &self,
-        x: &[f32],
+        input: &CountedRows,
+        row: usize,
         first: usize,
     ) -> [[f32; W]; X] {
         let codes: [*const u8; W] = std::array::from_fn(|w| self.code(first + w, 0));
+        let groups = self.depth / self.group;
         unsafe {
+            let numbers = input.numbers.as_ptr().add(row * self.depth);
             let mut sums = [[L::splat(0.0); W]; X];
-            for group in 0..self.depth / self.group {
+            let mut biases = [[0.0f32; W]; X];
+            for group in 0..groups {
                 let pairs: [[f32; 2]; W] = std::array::from_fn(|w| self.scale_and_bias(first + w, group));
-                let pairs = pairs.map(|pair| pair.map(|value| L::splat(value)));
+                let mut counts = [[L::no_counts(); W]; X];
                 for at in (group * self.group..(group + 1) * self.group).step_by(SIXTEEN) {
-                    let values: [L::Sixteen; W] =
-                        std::array::from_fn(|w| sixteen::<L>(codes[w].add(at * BITS / 8), BITS));
-                    for part in 0..SIXTEEN / L::COUNT {
-                        let weights: [L; W] =
-                            std::array::from_fn(|w| pairs[w][1].add_mul(values[w].as_ref()[part], pairs[w][0]));
-                        for (row, sums) in sums.iter_mut().enumerate() {
-                            let x = L::load(x.as_ptr().add(row * self.depth + at + part * L::COUNT));
-                            for w in 0..W {
-                                sums[w] = sums[w].add_mul(x, weights[w]);
-                            }
+                    let codes: [L::Codes; W] = std::array::from_fn(|w| {
+                        let codes = codes[w].add(at * BITS / 8);
+                        if BITS == 8 { L::byte_codes(codes) } else { L::nibble_codes(codes) }
+                    });
+                    for x in 0..X {
+                        for w in 0..W {
+                            counts[x][w] = L::count(counts[x][w], codes[w], numbers.add(x * self.depth + at));
                         }
                     }
                 }
+                for x in 0..X {
+                    let of_x = (row + x) * groups + group;
+                    for w in 0..W {
+                        let [scale, bias] = pairs[w];
+                        let scale = L::splat(scale * input.scales[of_x]);
+                        sums[x][w] = sums[x][w].add_mul(L::counted(counts[x][w]), scale);
+                        biases[x][w] += bias * input.sums[of_x];
+                    }
+                }
             }
-            sums.map(|sums| sums.map(|sum| sum.sum()))
+            std::array::from_fn(|x| std::array::from_fn(|w| sums[x][w].sum() + biases[x][w]))
         }
     }
 }

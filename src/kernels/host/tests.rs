@@ -10,6 +10,9 @@ use half::f16;
 
 /// Sums of some hundred products of values around 1, in another order.
 const TOLERANCE: f32 = 2e-4;
+/// As much, of values that are rounded to a 65,534th of the greatest around them, which is 4 or so, and weights up to 4:
+/// √depth · 4 · 4 / 65,534 / √12, and six times that for the worst of thousands. It is a 200th of what 8 bits cost.
+const COUNTED_TOLERANCE: f32 = 8e-3;
 /// Log-probabilities of rows of some tens of thousands.
 const LOG_TOLERANCE: f32 = 2e-5;
 
@@ -137,7 +140,9 @@ fn packed_weights_of_odd_shapes() {
             let x = random([rows, depth]);
             let plain = x.clone().matmul(values.transpose());
             let what = format!("{bits} bits, {rows} x {depth} x {count}");
-            assert_close(linear(&x, &matrix, Ending::default()), plain, TOLERANCE, &what);
+            // A tiled product unpacks the weights, few rows are counted.
+            let tolerance = if rows < 16 { COUNTED_TOLERANCE } else { TOLERANCE };
+            assert_close(linear(&x, &matrix, Ending::default()), plain, tolerance, &what);
         }
         let (weight, values) = packed([7, 32 * 9], bits);
         let x = random([1, 32, 9, 11]);

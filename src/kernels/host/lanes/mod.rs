@@ -1,0 +1,100 @@
+//! Registers of several f32 values: one interface over AVX2, NEON, WebAssembly SIMD and plain Rust.
+//!
+//! A kernel is a [`Work`], written once for any [`Lanes`]; [`run`] chooses the widest that the machine has. The
+//! kernel and all it calls are inlined into a function that has the instructions switched on, so they must be
+//! `#[inline(always)]`.
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(not(any(target_arch = "aarch64", all(target_arch = "wasm32", target_feature = "simd128"))))]
+mod plain;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+/// A register of `COUNT` values. All methods may only be called where its instructions are known to exist, which
+/// [`run`] sees to; pointers must be valid for as many values as a method reads or writes.
+pub trait Lanes: Copy {
+    const COUNT: usize;
+    /// Rows of the tile of a matrix product whose sums fit the registers beside what they are made of.
+    const TILE_ROWS: usize;
+    /// Sixteen values in as many registers as that takes.
+    type Sixteen: AsRef<[Self]> + Copy;
+    /// Sixteen packed codes as whole numbers of sixteen bits.
+    type Codes: Copy;
+    /// `COUNT` sums of products of whole numbers, in 32 bits.
+    type Counts: Copy;
+
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    unsafe fn max(self, other: Self) -> Self;
+    unsafe fn min(self, other: Self) -> Self;
+    /// `self + a · b`, rounded once or twice.
+    unsafe fn add_mul(self, a: Self, b: Self) -> Self;
+    /// To the nearest whole number.
+    unsafe fn round(self) -> Self;
+    /// 2 to the power of whole numbers from -126 to 127.
+    unsafe fn pow2(self) -> Self;
+    /// Asks for the memory around a byte, which will soon be read.
+    unsafe fn prefetch(at: *const u8);
+    /// Sixteen unsigned bytes as values.
+    unsafe fn bytes(from: *const u8) -> Self::Sixteen;
+    /// Sixteen unsigned halves of eight bytes as values, the low half of each first.
+    unsafe fn nibbles(from: *const u8) -> Self::Sixteen;
+
+    /// Sixteen unsigned bytes as whole numbers.
+    unsafe fn byte_codes(from: *const u8) -> Self::Codes;
+    /// Sixteen unsigned halves of eight bytes as whole numbers, the low half of each first.
+    unsafe fn nibble_codes(from: *const u8) -> Self::Codes;
+    unsafe fn no_counts() -> Self::Counts;
+    /// Adds the products of sixteen codes and as many numbers to sums, in any order.
+    unsafe fn count(sums: Self::Counts, codes: Self::Codes, numbers: *const i16) -> Self::Counts;
+    /// The sums as values.
+    unsafe fn counted(sums: Self::Counts) -> Self;
+
+    unsafe fn sum(self) -> f32;
+
+    #[inline(always)]
+    unsafe fn greatest(self) -> f32 {
+        let mut values = [f32::NEG_INFINITY; 16];
+        unsafe { self.store(values.as_mut_ptr()) };
+        values[..Self::COUNT].iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+}
+
+/// A kernel for any registers.
+pub trait Work {
+    type Output;
+
+    /// Must be `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// The instructions behind `L` exist on this machine.
+    unsafe fn run<L: Lanes>(self) -> Self::Output;
+}
+
+/// Runs a kernel with the best registers of this machine.
+pub fn run<W: Work>(work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    if x86::available() {
+        // SAFETY: the instructions were just found.
+        return unsafe { x86::run(work) };
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: NEON is part of the architecture.
+    return unsafe { work.run::<neon::Neon>() };
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    // SAFETY: a module with these instructions does not load where they are missing.
+    return unsafe { work.run::<wasm::Simd128>() };
+    #[cfg(not(any(target_arch = "aarch64", all(target_arch = "wasm32", target_feature = "simd128"))))]
+    // SAFETY: plain Rust.
+    unsafe {
+        work.run::<plain::Plain>()
+    }
+}

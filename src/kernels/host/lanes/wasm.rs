@@ -1,0 +1,129 @@
+//! WebAssembly's SIMD.
+
+use super::Lanes;
+use std::arch::wasm32::*;
+
+#[derive(Clone, Copy)]
+pub struct Simd128(v128);
+
+impl Lanes for Simd128 {
+    const COUNT: usize = 4;
+    /// Without a fused multiply-add, and on machines with 16 registers, more rows spill.
+    const TILE_ROWS: usize = 4;
+    type Sixteen = [Self; 4];
+    type Codes = [v128; 2];
+    type Counts = v128;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self(f32x4_splat(value))
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        Self(unsafe { v128_load(from.cast()) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { v128_store(to.cast(), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Self(f32x4_add(self.0, other.0))
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Self(f32x4_sub(self.0, other.0))
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        Self(f32x4_mul(self.0, other.0))
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        Self(f32x4_div(self.0, other.0))
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        Self(f32x4_pmax(self.0, other.0))
+    }
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        Self(f32x4_pmin(self.0, other.0))
+    }
+    #[inline(always)]
+    unsafe fn add_mul(self, a: Self, b: Self) -> Self {
+        Self(f32x4_add(self.0, f32x4_mul(a.0, b.0)))
+    }
+    #[inline(always)]
+    unsafe fn round(self) -> Self {
+        Self(f32x4_nearest(self.0))
+    }
+    #[inline(always)]
+    unsafe fn pow2(self) -> Self {
+        Self(i32x4_shl(i32x4_add(i32x4_trunc_sat_f32x4(self.0), i32x4_splat(127)), 23))
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        let two = f32x4_add(self.0, i32x4_shuffle::<2, 3, 2, 3>(self.0, self.0));
+        f32x4_extract_lane::<0>(two) + f32x4_extract_lane::<1>(two)
+    }
+    #[inline(always)]
+    unsafe fn prefetch(at: *const u8) {
+        // There is no instruction for it; a read whose value nobody waits for does the same.
+        unsafe { at.read_volatile() };
+    }
+    #[inline(always)]
+    unsafe fn bytes(from: *const u8) -> [Self; 4] {
+        widened(unsafe { v128_load(from.cast()) })
+    }
+    #[inline(always)]
+    unsafe fn nibbles(from: *const u8) -> [Self; 4] {
+        widened(unsafe { halves(from) })
+    }
+    #[inline(always)]
+    unsafe fn byte_codes(from: *const u8) -> [v128; 2] {
+        whole(unsafe { v128_load(from.cast()) })
+    }
+    #[inline(always)]
+    unsafe fn nibble_codes(from: *const u8) -> [v128; 2] {
+        whole(unsafe { halves(from) })
+    }
+    #[inline(always)]
+    unsafe fn no_counts() -> v128 {
+        i32x4_splat(0)
+    }
+    #[inline(always)]
+    unsafe fn count(sums: v128, [low, high]: [v128; 2], numbers: *const i16) -> v128 {
+        let numbers: *const v128 = numbers.cast();
+        let (first, second) = unsafe { (v128_load(numbers), v128_load(numbers.add(1))) };
+        i32x4_add(i32x4_add(sums, i32x4_dot_i16x8(low, first)), i32x4_dot_i16x8(high, second))
+    }
+    #[inline(always)]
+    unsafe fn counted(sums: v128) -> Self {
+        Self(f32x4_convert_i32x4(sums))
+    }
+}
+
+/// The halves of eight bytes as sixteen, the low half of each first.
+#[inline(always)]
+unsafe fn halves(from: *const u8) -> v128 {
+    let packed = unsafe { v128_load64_zero(from.cast()) };
+    let (low, high) = (v128_and(packed, u8x16_splat(15)), u8x16_shr(packed, 4));
+    u8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(low, high)
+}
+
+#[inline(always)]
+fn whole(bytes: v128) -> [v128; 2] {
+    [u16x8_extend_low_u8x16(bytes), u16x8_extend_high_u8x16(bytes)]
+}
+
+#[inline(always)]
+fn widened(bytes: v128) -> [Simd128; 4] {
+    let [low, high] = whole(bytes);
+    [
+        Simd128(f32x4_convert_u32x4(u32x4_extend_low_u16x8(low))),
+        Simd128(f32x4_convert_u32x4(u32x4_extend_high_u16x8(low))),
+        Simd128(f32x4_convert_u32x4(u32x4_extend_low_u16x8(high))),
+        Simd128(f32x4_convert_u32x4(u32x4_extend_high_u16x8(high))),
+    ]
+}

@@ -1,0 +1,137 @@
+//! AVX2 and FMA.
+
+use super::{Lanes, Work};
+use std::arch::x86_64::*;
+
+pub fn available() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// # Safety
+/// AVX2 and FMA exist.
+#[target_feature(enable = "avx2,fma")]
+pub unsafe fn run<W: Work>(work: W) -> W::Output {
+    unsafe { work.run::<Avx2>() }
+}
+
+#[derive(Clone, Copy)]
+pub struct Avx2(__m256);
+
+impl Lanes for Avx2 {
+    const COUNT: usize = 8;
+    const TILE_ROWS: usize = 6;
+    type Sixteen = [Self; 2];
+    type Codes = __m256i;
+    type Counts = __m256i;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self(unsafe { _mm256_set1_ps(value) })
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        Self(unsafe { _mm256_loadu_ps(from) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { _mm256_storeu_ps(to, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Self(unsafe { _mm256_add_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Self(unsafe { _mm256_sub_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        Self(unsafe { _mm256_mul_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        Self(unsafe { _mm256_div_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        Self(unsafe { _mm256_max_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        Self(unsafe { _mm256_min_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    unsafe fn add_mul(self, a: Self, b: Self) -> Self {
+        Self(unsafe { _mm256_fmadd_ps(a.0, b.0, self.0) })
+    }
+    #[inline(always)]
+    unsafe fn round(self) -> Self {
+        Self(unsafe { _mm256_round_ps(self.0, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC) })
+    }
+    #[inline(always)]
+    unsafe fn pow2(self) -> Self {
+        unsafe {
+            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(127));
+            Self(_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps(self.0, 1));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn bytes(from: *const u8) -> [Self; 2] {
+        unsafe { widened(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn nibbles(from: *const u8) -> [Self; 2] {
+        unsafe { widened(halves(from)) }
+    }
+    #[inline(always)]
+    unsafe fn byte_codes(from: *const u8) -> __m256i {
+        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn nibble_codes(from: *const u8) -> __m256i {
+        unsafe { _mm256_cvtepu8_epi16(halves(from)) }
+    }
+    #[inline(always)]
+    unsafe fn no_counts() -> __m256i {
+        unsafe { _mm256_setzero_si256() }
+    }
+    #[inline(always)]
+    unsafe fn count(sums: __m256i, codes: __m256i, numbers: *const i16) -> __m256i {
+        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(codes, _mm256_loadu_si256(numbers.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn counted(sums: __m256i) -> Self {
+        Self(unsafe { _mm256_cvtepi32_ps(sums) })
+    }
+}
+
+/// The halves of eight bytes as sixteen, the low half of each first.
+#[inline(always)]
+unsafe fn halves(from: *const u8) -> __m128i {
+    unsafe {
+        let packed = _mm_loadl_epi64(from.cast());
+        let mask = _mm_set1_epi8(15);
+        let (low, high) = (_mm_and_si128(packed, mask), _mm_and_si128(_mm_srli_epi16(packed, 4), mask));
+        _mm_unpacklo_epi8(low, high)
+    }
+}
+
+#[inline(always)]
+unsafe fn widened(bytes: __m128i) -> [Avx2; 2] {
+    unsafe {
+        let of = |bytes| Avx2(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)));
+        [of(bytes), of(_mm_srli_si128(bytes, 8))]
+    }
+}
