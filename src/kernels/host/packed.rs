@@ -9,6 +9,8 @@ use std::ops::Range;
 const SIXTEEN: usize = 16;
 /// Codes of a group whose products with numbers of sixteen bits 32 bits can sum: 255 · 32,767 · 256 does not pass 2³¹.
 const LARGEST_GROUP: usize = 256;
+/// Values of the widest registers.
+const MOST_LANES: usize = 8;
 
 /// A matrix `[count, depth]`: `w = scale · u + bias` by groups along the rows.
 #[derive(Clone, Copy)]
@@ -85,29 +87,34 @@ fn half_to_float(bits: u32) -> f32 {
 pub struct CountedRows {
     /// `[rows, depth]`
     numbers: Vec<i16>,
-    /// `[rows, depth / group]`
+    /// `[rows, stride]`
     scales: Vec<f32>,
-    /// The sums of what the numbers stand for, `[rows, depth / group]`.
+    /// The sums of what the numbers stand for, `[rows, stride]`.
     sums: Vec<f32>,
+    /// Groups of a row, up to whole registers; behind the last one are zeros.
+    stride: usize,
 }
 
 impl CountedRows {
-    fn new(x: &[f32], group: usize) -> Self {
-        let count = x.len() / group;
-        let (mut numbers, mut scales, mut sums) =
-            (Vec::with_capacity(x.len()), Vec::with_capacity(count), Vec::with_capacity(count));
-        for group in x.chunks_exact(group) {
-            let greatest = group.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-            let scale = greatest / f32::from(i16::MAX);
-            // Of zeros, and of what is too small to divide by.
-            let inverse = if scale > f32::MIN_POSITIVE { scale.recip() } else { 0.0 };
-            let first = numbers.len();
-            numbers.extend(group.iter().map(|value| (value * inverse).round_ties_even() as i16));
-            let sum: i32 = numbers[first..].iter().map(|number| i32::from(*number)).sum();
-            scales.push(scale);
-            sums.push(scale * sum as f32);
+    fn new(x: &[f32], depth: usize, group: usize) -> Self {
+        let stride = (depth / group).next_multiple_of(MOST_LANES);
+        let (mut numbers, mut scales, mut sums) = (Vec::with_capacity(x.len()), Vec::new(), Vec::new());
+        for (row, x) in x.chunks_exact(depth).enumerate() {
+            for group in x.chunks_exact(group) {
+                let greatest = group.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+                let scale = greatest / f32::from(i16::MAX);
+                // Of zeros, and of what is too small to divide by.
+                let inverse = if scale > f32::MIN_POSITIVE { scale.recip() } else { 0.0 };
+                let first = numbers.len();
+                numbers.extend(group.iter().map(|value| (value * inverse).round_ties_even() as i16));
+                let sum: i32 = numbers[first..].iter().map(|number| i32::from(*number)).sum();
+                scales.push(scale);
+                sums.push(scale * sum as f32);
+            }
+            scales.resize((row + 1) * stride, 0.0);
+            sums.resize((row + 1) * stride, 0.0);
         }
-        Self { numbers, scales, sums }
+        Self { numbers, scales, sums, stride }
     }
 }
 
@@ -115,7 +122,7 @@ impl WeightRows for PackedRows<'_> {
     type Input<'x> = CountedRows;
 
     fn input<'x>(&self, x: &'x [f32]) -> CountedRows {
-        CountedRows::new(x, self.group)
+        CountedRows::new(x, self.depth, self.group)
     }
 
     fn depth(&self) -> usize {
@@ -163,33 +170,53 @@ impl PackedRows<'_> {
         unsafe {
             let numbers = input.numbers.as_ptr().add(row * self.depth);
             let mut sums = [[L::splat(0.0); W]; X];
-            let mut biases = [[0.0f32; W]; X];
-            for group in 0..groups {
-                let pairs: [[f32; 2]; W] = std::array::from_fn(|w| self.scale_and_bias(first + w, group));
-                let mut counts = [[L::no_counts(); W]; X];
-                for at in (group * self.group..(group + 1) * self.group).step_by(SIXTEEN) {
-                    let codes: [L::Codes; W] = std::array::from_fn(|w| {
-                        let codes = codes[w].add(at * BITS / 8);
-                        if BITS == 8 { L::byte_codes(codes) } else { L::nibble_codes(codes) }
-                    });
+            // Scales and biases of as many groups at a time as a register holds.
+            for block in (0..groups).step_by(L::COUNT) {
+                let mut factors = [[[0.0f32; MOST_LANES]; W]; X];
+                for w in 0..W {
+                    let [scales, biases] = self.scales_and_biases::<L>(first + w, block);
+                    for x in 0..X {
+                        let of_x = (row + x) * input.stride + block;
+                        sums[x][w] = sums[x][w].add_mul(biases, L::load(input.sums.as_ptr().add(of_x)));
+                        scales.mul(L::load(input.scales.as_ptr().add(of_x))).store(factors[x][w].as_mut_ptr());
+                    }
+                }
+                for group in block..groups.min(block + L::COUNT) {
+                    let mut counts = [[L::no_counts(); W]; X];
+                    for at in (group * self.group..(group + 1) * self.group).step_by(SIXTEEN) {
+                        let codes: [L::Codes; W] = std::array::from_fn(|w| {
+                            let codes = codes[w].add(at * BITS / 8);
+                            if BITS == 8 { L::byte_codes(codes) } else { L::nibble_codes(codes) }
+                        });
+                        for x in 0..X {
+                            for w in 0..W {
+                                counts[x][w] = L::count(counts[x][w], codes[w], numbers.add(x * self.depth + at));
+                            }
+                        }
+                    }
                     for x in 0..X {
                         for w in 0..W {
-                            counts[x][w] = L::count(counts[x][w], codes[w], numbers.add(x * self.depth + at));
+                            let factor = L::splat(factors[x][w][group - block]);
+                            sums[x][w] = sums[x][w].add_mul(L::counted(counts[x][w]), factor);
                         }
                     }
                 }
-                for x in 0..X {
-                    let of_x = (row + x) * groups + group;
-                    for w in 0..W {
-                        let [scale, bias] = pairs[w];
-                        let scale = L::splat(scale * input.scales[of_x]);
-                        sums[x][w] = sums[x][w].add_mul(L::counted(counts[x][w]), scale);
-                        biases[x][w] += bias * input.sums[of_x];
-                    }
-                }
             }
-            std::array::from_fn(|x| std::array::from_fn(|w| sums[x][w].sum() + biases[x][w]))
+            sums.map(|sums| sums.map(|sum| sum.sum()))
         }
+    }
+
+    /// Those of as many groups as a register holds; zeros stand behind the row's last one.
+    #[inline(always)]
+    unsafe fn scales_and_biases<L: Lanes>(&self, row: usize, group: usize) -> [L; 2] {
+        let groups = self.depth / self.group;
+        let words = &self.scales[row * groups + group..(row + 1) * groups];
+        if words.len() >= L::COUNT {
+            return unsafe { L::halves(words.as_ptr()) };
+        }
+        let mut padded = [0u32; MOST_LANES];
+        padded[..words.len()].copy_from_slice(words);
+        unsafe { L::halves(padded.as_ptr()) }
     }
 }
 

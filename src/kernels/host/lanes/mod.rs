@@ -48,6 +48,8 @@ pub trait Lanes: Copy {
     /// Sixteen unsigned halves of eight bytes as values, the low half of each first.
     unsafe fn nibbles(from: *const u8) -> Self::Sixteen;
 
+    /// `COUNT` words as the values of their low halves and of their high halves, which are finite f16 numbers.
+    unsafe fn halves(from: *const u32) -> [Self; 2];
     /// Sixteen unsigned bytes as whole numbers.
     unsafe fn byte_codes(from: *const u8) -> Self::Codes;
     /// Sixteen unsigned halves of eight bytes as whole numbers, the low half of each first.
@@ -67,6 +69,10 @@ pub trait Lanes: Copy {
         values[..Self::COUNT].iter().copied().fold(f32::NEG_INFINITY, f32::max)
     }
 }
+
+/// Between the exponents of f16 and f32. The product by which they are shifted also brings numbers below the smallest
+/// normal half right.
+const HALF_EXPONENTS: f32 = f32::from_bits((127 + 112) << 23);
 
 /// A kernel for any registers.
 pub trait Work {

@@ -1,6 +1,6 @@
 //! NEON.
 
-use super::Lanes;
+use super::{HALF_EXPONENTS, Lanes};
 use std::arch::aarch64::*;
 
 #[derive(Clone, Copy)]
@@ -76,7 +76,21 @@ impl Lanes for Neon {
     }
     #[inline(always)]
     unsafe fn nibbles(from: *const u8) -> [Self; 4] {
-        unsafe { widened(halves(from)) }
+        unsafe { widened(nibbles(from)) }
+    }
+    #[inline(always)]
+    unsafe fn halves(from: *const u32) -> [Self; 2] {
+        unsafe {
+            let words = vld1q_u32(from);
+            // Of what lies in the high half of a word.
+            let value = |words| {
+                let magnitude = vshrq_n_u32(vandq_u32(words, vdupq_n_u32(0x7fff_0000)), 3);
+                let magnitude = vmulq_n_f32(vreinterpretq_f32_u32(magnitude), HALF_EXPONENTS);
+                let sign = vandq_u32(words, vdupq_n_u32(1 << 31));
+                Self(vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(magnitude), sign)))
+            };
+            [value(vshlq_n_u32(words, 16)), value(words)]
+        }
     }
     #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> [int16x8_t; 2] {
@@ -84,7 +98,7 @@ impl Lanes for Neon {
     }
     #[inline(always)]
     unsafe fn nibble_codes(from: *const u8) -> [int16x8_t; 2] {
-        unsafe { whole(halves(from)) }
+        unsafe { whole(nibbles(from)) }
     }
     #[inline(always)]
     unsafe fn no_counts() -> int32x4_t {
@@ -109,7 +123,7 @@ impl Lanes for Neon {
 
 /// The halves of eight bytes as sixteen, the low half of each first.
 #[inline(always)]
-unsafe fn halves(from: *const u8) -> uint8x16_t {
+unsafe fn nibbles(from: *const u8) -> uint8x16_t {
     unsafe {
         let packed = vld1_u8(from);
         let (low, high) = (vand_u8(packed, vdup_n_u8(15)), vshr_n_u8(packed, 4));

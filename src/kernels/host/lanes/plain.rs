@@ -1,6 +1,6 @@
 //! Plain Rust.
 
-use super::Lanes;
+use super::{HALF_EXPONENTS, Lanes};
 
 /// For machines without any of the instructions above, and what they are tested against.
 #[derive(Clone, Copy)]
@@ -85,6 +85,15 @@ impl Lanes for Plain {
     unsafe fn nibbles(from: *const u8) -> [Self; 4] {
         let bytes = unsafe { from.cast::<[[u8; 2]; 4]>().read_unaligned() };
         bytes.map(|[a, b]| Self([a & 15, a >> 4, b & 15, b >> 4].map(f32::from)))
+    }
+    #[inline(always)]
+    unsafe fn halves(from: *const u32) -> [Self; 2] {
+        let words = unsafe { from.cast::<[u32; 4]>().read_unaligned() };
+        let value = |half: u32| {
+            let magnitude = f32::from_bits((half & 0x7fff) << 13) * HALF_EXPONENTS;
+            f32::from_bits(magnitude.to_bits() | (half & 0x8000) << 16)
+        };
+        [Self(words.map(|word| value(word & 0xffff))), Self(words.map(|word| value(word >> 16)))]
     }
     #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> [i16; 16] {

@@ -1,6 +1,6 @@
 //! WebAssembly's SIMD.
 
-use super::Lanes;
+use super::{HALF_EXPONENTS, Lanes};
 use std::arch::wasm32::*;
 
 #[derive(Clone, Copy)]
@@ -78,7 +78,18 @@ impl Lanes for Simd128 {
     }
     #[inline(always)]
     unsafe fn nibbles(from: *const u8) -> [Self; 4] {
-        widened(unsafe { halves(from) })
+        widened(unsafe { nibbles(from) })
+    }
+    #[inline(always)]
+    unsafe fn halves(from: *const u32) -> [Self; 2] {
+        let words = unsafe { v128_load(from.cast()) };
+        // Of what lies in the high half of a word.
+        let value = |words| {
+            let magnitude = u32x4_shr(v128_and(words, u32x4_splat(0x7fff_0000)), 3);
+            let sign = v128_and(words, u32x4_splat(1 << 31));
+            Self(v128_or(f32x4_mul(magnitude, f32x4_splat(HALF_EXPONENTS)), sign))
+        };
+        [value(u32x4_shl(words, 16)), value(words)]
     }
     #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> [v128; 2] {
@@ -86,7 +97,7 @@ impl Lanes for Simd128 {
     }
     #[inline(always)]
     unsafe fn nibble_codes(from: *const u8) -> [v128; 2] {
-        whole(unsafe { halves(from) })
+        whole(unsafe { nibbles(from) })
     }
     #[inline(always)]
     unsafe fn no_counts() -> v128 {
@@ -106,7 +117,7 @@ impl Lanes for Simd128 {
 
 /// The halves of eight bytes as sixteen, the low half of each first.
 #[inline(always)]
-unsafe fn halves(from: *const u8) -> v128 {
+unsafe fn nibbles(from: *const u8) -> v128 {
     let packed = unsafe { v128_load64_zero(from.cast()) };
     let (low, high) = (v128_and(packed, u8x16_splat(15)), u8x16_shr(packed, 4));
     u8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23>(low, high)

@@ -1,6 +1,6 @@
 //! AVX2 and FMA.
 
-use super::{Lanes, Work};
+use super::{HALF_EXPONENTS, Lanes, Work};
 use std::arch::x86_64::*;
 
 pub fn available() -> bool {
@@ -93,7 +93,21 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn nibbles(from: *const u8) -> [Self; 2] {
-        unsafe { widened(halves(from)) }
+        unsafe { widened(nibbles(from)) }
+    }
+    #[inline(always)]
+    unsafe fn halves(from: *const u32) -> [Self; 2] {
+        unsafe {
+            let words = _mm256_loadu_si256(from.cast());
+            // Of what lies in the high half of a word.
+            let value = |words| {
+                let magnitude = _mm256_srli_epi32(_mm256_and_si256(words, _mm256_set1_epi32(0x7fff_0000)), 3);
+                let magnitude = _mm256_mul_ps(_mm256_castsi256_ps(magnitude), _mm256_set1_ps(HALF_EXPONENTS));
+                let sign = _mm256_and_si256(words, _mm256_set1_epi32(i32::MIN));
+                Self(_mm256_or_ps(magnitude, _mm256_castsi256_ps(sign)))
+            };
+            [value(_mm256_slli_epi32(words, 16)), value(words)]
+        }
     }
     #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> __m256i {
@@ -101,7 +115,7 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn nibble_codes(from: *const u8) -> __m256i {
-        unsafe { _mm256_cvtepu8_epi16(halves(from)) }
+        unsafe { _mm256_cvtepu8_epi16(nibbles(from)) }
     }
     #[inline(always)]
     unsafe fn no_counts() -> __m256i {
@@ -119,7 +133,7 @@ impl Lanes for Avx2 {
 
 /// The halves of eight bytes as sixteen, the low half of each first.
 #[inline(always)]
-unsafe fn halves(from: *const u8) -> __m128i {
+unsafe fn nibbles(from: *const u8) -> __m128i {
     unsafe {
         let packed = _mm_loadl_epi64(from.cast());
         let mask = _mm_set1_epi8(15);
