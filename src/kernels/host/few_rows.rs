@@ -6,7 +6,7 @@ use super::product::Rows;
 use std::ops::Range;
 
 /// Rows of `x` whose sums fit the registers together.
-const TOGETHER: usize = 5;
+pub(super) const TOGETHER: usize = 5;
 /// Rows of weights between which threads share the work.
 const PIECE: usize = 256;
 

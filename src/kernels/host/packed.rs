@@ -1,6 +1,6 @@
 //! Packed 8- and 4-bit matrices, unpacked in registers where they are multiplied.
 
-use super::few_rows::{WeightRows, bytes};
+use super::few_rows::{TOGETHER, WeightRows, bytes};
 use super::lanes::Lanes;
 use super::product::{Left, Right};
 use std::ops::Range;
@@ -85,7 +85,7 @@ fn half_to_float(bits: u32) -> f32 {
 /// a 65,534th of a group's greatest value away from what they stand for at most, and a register multiplies twice as many
 /// of them, without unpacking the codes to floats.
 pub struct CountedRows {
-    /// `[rows, depth]`
+    /// As they are read: of the rows that are multiplied together sixteen each, then the next sixteen.
     numbers: Vec<i16>,
     /// `[rows, stride]`
     scales: Vec<f32>,
@@ -98,21 +98,30 @@ pub struct CountedRows {
 impl CountedRows {
     fn new(x: &[f32], depth: usize, group: usize) -> Self {
         let stride = (depth / group).next_multiple_of(MOST_LANES);
-        let (mut numbers, mut scales, mut sums) = (Vec::with_capacity(x.len()), Vec::new(), Vec::new());
-        for (row, x) in x.chunks_exact(depth).enumerate() {
-            for group in x.chunks_exact(group) {
-                let greatest = group.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-                let scale = greatest / f32::from(i16::MAX);
-                // Of zeros, and of what is too small to divide by.
-                let inverse = if scale > f32::MIN_POSITIVE { scale.recip() } else { 0.0 };
-                let first = numbers.len();
-                numbers.extend(group.iter().map(|value| (value * inverse).round_ties_even() as i16));
-                let sum: i32 = numbers[first..].iter().map(|number| i32::from(*number)).sum();
-                scales.push(scale);
-                sums.push(scale * sum as f32);
+        let (mut numbers, mut scales, mut sums) = (vec![0; x.len()], Vec::new(), Vec::new());
+        let together = x.chunks(TOGETHER * depth).zip(numbers.chunks_mut(TOGETHER * depth));
+        for (x, numbers) in together {
+            let rows = x.len() / depth;
+            for (row, x) in x.chunks_exact(depth).enumerate() {
+                let mut sixteens = numbers.chunks_exact_mut(SIXTEEN).skip(row).step_by(rows);
+                for group in x.chunks_exact(group) {
+                    let greatest = group.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+                    let scale = greatest / f32::from(i16::MAX);
+                    // Of zeros, and of what is too small to divide by.
+                    let inverse = if scale > f32::MIN_POSITIVE { scale.recip() } else { 0.0 };
+                    let mut sum = 0;
+                    for (values, numbers) in group.chunks_exact(SIXTEEN).zip(&mut sixteens) {
+                        for (value, number) in values.iter().zip(numbers) {
+                            *number = (value * inverse).round_ties_even() as i16;
+                            sum += i32::from(*number);
+                        }
+                    }
+                    scales.push(scale);
+                    sums.push(scale * sum as f32);
+                }
+                scales.resize(scales.len().next_multiple_of(stride), 0.0);
+                sums.resize(sums.len().next_multiple_of(stride), 0.0);
             }
-            scales.resize((row + 1) * stride, 0.0);
-            sums.resize((row + 1) * stride, 0.0);
         }
         Self { numbers, scales, sums, stride }
     }
@@ -190,7 +199,8 @@ impl PackedRows<'_> {
                         });
                         for x in 0..X {
                             for w in 0..W {
-                                counts[x][w] = L::count(counts[x][w], codes[w], numbers.add(x * self.depth + at));
+                                let numbers = numbers.add(X * at + x * SIXTEEN);
+                                counts[x][w] = L::count(counts[x][w], codes[w], numbers);
                             }
                         }
                     }

@@ -93,7 +93,7 @@ impl Lanes for Simd128 {
     }
     #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> [v128; 2] {
-        whole(unsafe { v128_load(from.cast()) })
+        unsafe { [u16x8_load_extend_u8x8(from), u16x8_load_extend_u8x8(from.add(8))] }
     }
     #[inline(always)]
     unsafe fn nibble_codes(from: *const u8) -> [v128; 2] {
