@@ -26,7 +26,7 @@ pub struct RunArgs {
     /// Print the plan and measure an update, but train nothing
     #[arg(long)]
     dry_run: bool,
-    /// auto, gpu, cpu or cuda
+    /// auto, gpu, cpu, cuda or torch
     #[arg(long, default_value = "auto")]
     device: String,
 }

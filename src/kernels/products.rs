@@ -1,5 +1,5 @@
-//! Convolutions as products of matrices, channels in rows: what training on a CPU runs, where the backend's own
-//! convolution is slow to differentiate.
+//! Convolutions as products of matrices, channels in rows: what training runs, because backends' own convolutions are
+//! slow to differentiate.
 
 use burn::tensor::{Slice, Tensor};
 

@@ -4,13 +4,32 @@ use super::loss::{Judged, TargetToken, at_tokens, target_tokens};
 use super::sample::{PatchImage, Referred, Sample};
 use crate::config::{OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
-use crate::kernels::indices;
+use crate::kernels::{in_host_memory, indices};
 use crate::model::{EncoderOutput, ImageFeatures, OfaModel, Source, TokenBatch};
-use burn::tensor::{Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData, activation};
 use std::sync::Arc;
 
-/// What another rectangle costs, in positions of padding: about the time of launching a pass's operations again.
-const RECTANGLE_COST: usize = 64;
+/// What another rectangle costs, in positions of padding: about the time of launching a pass's operations again, where
+/// the host computes and where it only launches.
+const RECTANGLE_COSTS: [usize; 2] = [64, 4096];
+
+/// How samples are laid out in a batch.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Arrangement {
+    /// So many patches are kept of each image, in an order drawn with `seed` (reference §1.4, `sample_patch_num`).
+    pub keep: Option<usize>,
+    pub seed: u64,
+    /// What another rectangle of samples of like length costs, in positions of padding.
+    pub rectangle_cost: usize,
+}
+
+impl Arrangement {
+    /// All patches, and rectangles as `device` likes them.
+    pub fn on(device: &Device) -> Self {
+        let [host, launched] = RECTANGLE_COSTS;
+        Self { rectangle_cost: if in_host_memory(device) { host } else { launched }, ..Self::default() }
+    }
+}
 
 /// Samples of one pass. The stem runs once over their images; the layers run over rectangles of samples of like
 /// length, because padding costs as much as text.
@@ -71,13 +90,12 @@ struct Images {
 }
 
 impl Batch {
-    /// Puts samples side by side. With `keep`, each image's patches are sampled: so many of them, in an order drawn with
-    /// `seed` (reference §1.4, `sample_patch_num`).
+    /// Puts samples side by side.
     ///
     /// # Errors
     /// [`Error::Image`] for images of more than one size, [`Error::Task`] for a text beyond the model's positions and for
     /// an instruction that refers to patches of another grid.
-    pub fn new(samples: &[Sample], config: &OfaConfig, keep: Option<usize>, seed: u64) -> Result<Self> {
+    pub fn new(samples: &[Sample], config: &OfaConfig, arrangement: Arrangement) -> Result<Self> {
         let limit = config.max_position_embeddings;
         for sample in samples {
             let longest = sample.source.len().max(sample.decoder_len());
@@ -85,7 +103,7 @@ impl Batch {
                 return Err(Error::task(sample.objective, format!("{longest} tokens; at most {limit} fit")));
             }
         }
-        let images = Images::new(samples, keep, seed)?;
+        let images = Images::new(samples, arrangement)?;
         let all = images.as_ref().map_or(0, Images::all);
         for sample in samples {
             let referred = sample.referred.as_ref().map_or(all, |referred| referred.patches.len());
@@ -97,7 +115,10 @@ impl Batch {
         let patches = images.as_ref().map_or(0, Images::kept);
         let encoder_len = |sample: &Sample| sample.source.len() + if sample.image.is_some() { patches } else { 0 };
         let sizes: Vec<[usize; 2]> = samples.iter().map(|one| [encoder_len(one), one.decoder_len()]).collect();
-        let rectangles = cut(&sizes).into_iter().map(|chosen| Rectangle::new(samples, chosen, config)).collect();
+        let rectangles = cut(&sizes, arrangement.rectangle_cost)
+            .into_iter()
+            .map(|chosen| Rectangle::new(samples, chosen, config))
+            .collect();
         let conf = samples.iter().map(|sample| sample.conf).collect();
         let objectives = samples.iter().map(|sample| sample.objective).collect();
         let mut batch = Self::of(rectangles, conf, objectives, images);
@@ -320,7 +341,7 @@ impl Rectangle {
 
 /// Cuts samples, each of so many positions in the encoder and in the decoder, into rectangles of the least cost: by
 /// length, then where the padding that is saved pays for another rectangle.
-fn cut(sizes: &[[usize; 2]]) -> Vec<Vec<usize>> {
+fn cut(sizes: &[[usize; 2]], rectangle_cost: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.sort_by_key(|sample| [sizes[*sample][1], sizes[*sample][0]]);
     // For each number of samples from the front, the least cost and where the last rectangle then begins.
@@ -330,7 +351,7 @@ fn cut(sizes: &[[usize; 2]]) -> Vec<Vec<usize>> {
         let mut least = (usize::MAX, 0);
         for start in (0..end).rev() {
             longest = std::array::from_fn(|side| longest[side].max(sizes[order[start]][side]));
-            let cost = best[start].0 + (end - start) * (longest[0] + longest[1]) + RECTANGLE_COST;
+            let cost = best[start].0 + (end - start) * (longest[0] + longest[1]) + rectangle_cost;
             least = least.min((cost, start));
         }
         best.push(least);
@@ -346,7 +367,7 @@ fn cut(sizes: &[[usize; 2]]) -> Vec<Vec<usize>> {
 }
 
 impl Images {
-    fn new(samples: &[Sample], keep: Option<usize>, seed: u64) -> Result<Option<Self>> {
+    fn new(samples: &[Sample], Arrangement { keep, seed, .. }: Arrangement) -> Result<Option<Self>> {
         let mut images: Vec<&Arc<PatchImage>> = Vec::new();
         let mut number = |image| {
             // Neighbours share images, so the search looks at the last first.
@@ -411,11 +432,12 @@ mod tests {
     fn samples_of_like_length_lie_together_and_few_rectangles_are_cut() {
         let short_and_long: Vec<[usize; 2]> =
             (0..40).map(|sample| [20, if sample % 2 == 0 { 2 } else { 30 }]).collect();
-        let rectangles = cut(&short_and_long);
+        let rectangles = cut(&short_and_long, RECTANGLE_COSTS[0]);
         assert_eq!(rectangles.len(), 2);
         assert!(rectangles.iter().all(|samples| samples.iter().all(|sample| sample % 2 == samples[0] % 2)));
         let alike: Vec<[usize; 2]> = (0..40).map(|sample| [20 + sample % 2, 4]).collect();
-        assert_eq!(cut(&alike).len(), 1, "a position of padding each is cheaper than another pass");
-        assert_eq!(cut(&[]), Vec::<Vec<usize>>::new());
+        assert_eq!(cut(&alike, RECTANGLE_COSTS[0]).len(), 1, "a position of padding each is cheaper than another pass");
+        assert_eq!(cut(&short_and_long, RECTANGLE_COSTS[1]).len(), 1, "on a GPU padding is cheap");
+        assert_eq!(cut(&[], RECTANGLE_COSTS[0]), Vec::<Vec<usize>>::new());
     }
 }

@@ -1,6 +1,6 @@
 //! From positions to batches: the same samples in the same order whatever the number of threads and ranks.
 
-use super::batch::Batch;
+use super::batch::{Arrangement, Batch};
 use super::sample::{Draw, Draws, Sample};
 use super::seed::seed_of;
 use super::self_critical::Rewarded;
@@ -38,6 +38,8 @@ pub struct Loader<'a> {
     pub options: &'a BatchOptions,
     pub config: &'a OfaConfig,
     pub seed: u64,
+    /// How batches are laid out; seeds of patches are drawn for each, and the main group keeps as many as the options say.
+    pub arrangement: Arrangement,
     /// This process among how many.
     pub rank: (usize, usize),
 }
@@ -77,7 +79,8 @@ impl Loader<'_> {
             let batches = chunks.flat_map(|(chunk, draws)| {
                 let samples: Vec<Sample> = draws.iter().flat_map(pick).cloned().collect();
                 let seed = seed_of(&[self.seed, first, chunk as u64, rank as u64]);
-                let batch = move |samples: Vec<Sample>| Batch::new(&samples, self.config, keep, seed);
+                let arrangement = Arrangement { keep, seed, ..self.arrangement };
+                let batch = move |samples: Vec<Sample>| Batch::new(&samples, self.config, arrangement);
                 by_image_size(samples).into_iter().map(batch)
             });
             batches.filter(|batch| batch.as_ref().map_or(true, |batch| !batch.is_empty())).collect()

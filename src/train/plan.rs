@@ -1,6 +1,7 @@
 //! What a run would do, before it does it.
 
 use super::assemble::open;
+use super::batch::Arrangement;
 use super::loader::Loader;
 use super::parameters::Section;
 use super::ranks::Alone;
@@ -58,7 +59,14 @@ pub fn plan(recipe: &Recipe, device: &Device, measured: usize) -> Result<Plan> {
     let config = files.config.clone();
     let options = &recipe.batch;
     let draws = parts.draws.as_ref();
-    let loader = Loader { draws, options, config: &config, seed: recipe.seed, rank: (0, 1) };
+    let loader = Loader {
+        draws,
+        options,
+        config: &config,
+        seed: recipe.seed,
+        arrangement: Arrangement::on(&trainer.device()),
+        rank: (0, 1),
+    };
     let (mut seconds, mut passes, mut data_seconds) = (0.0, [0.0; 2], 0.0);
     let (mut samples, mut tokens) = (0, 0);
     let share = 1.0 / measured as f64;

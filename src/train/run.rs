@@ -1,5 +1,6 @@
 //! A run: updates one after the other, with batches made ahead, checkpoints, evaluations, and a way to stop.
 
+use super::batch::Arrangement;
 use super::checkpoint::{Checkpoints, Progress};
 use super::loader::{Loaded, Loader, check_skipped};
 use super::ranks::Ranks;
@@ -117,6 +118,7 @@ impl Run<'_> {
             options: batch,
             config: &config,
             seed: *seed,
+            arrangement: Arrangement::on(&trainer.device()),
             rank: (self.ranks.rank(), self.ranks.size()),
         };
         let leads = self.ranks.rank() == 0;

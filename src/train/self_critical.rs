@@ -7,7 +7,7 @@ use super::metrics::cider::{DocumentFrequencies, advantages, ended_scores};
 use super::metrics::words::mean;
 use super::sample::{PatchImage, Sample};
 use super::trainer::Trainer;
-use super::{Batch, Draws};
+use super::{Arrangement, Batch, Draws};
 use crate::config::Decoding;
 use crate::error::{Error, Result};
 use crate::generate::{SpecialIds, Start, beam_search};
@@ -127,7 +127,9 @@ pub async fn answered(
     for asked in rewarded {
         let criticised = critic.criticise(trainer, &asked).await?;
         scores.extend(criticised.scores);
-        batches.push(Batch::new(&criticised.samples, trainer.config(), options.sample_patches, trainer.updates())?);
+        let arrangement =
+            Arrangement { keep: options.sample_patches, seed: trainer.updates(), ..Arrangement::on(&trainer.device()) };
+        batches.push(Batch::new(&criticised.samples, trainer.config(), arrangement)?);
     }
     // All ranks have the same groups, even if one could read no image.
     groups.push(batches);

@@ -9,7 +9,7 @@ use ofa::train::corpus::{
     held_out_relation, is_held_out_pair, mentions, names,
 };
 use ofa::train::metrics::mentions::mentioned;
-use ofa::train::{BatchOptions, Draws, Example, Loader, Recipe, Reference, Role, Target, world_of};
+use ofa::train::{Arrangement, BatchOptions, Draws, Example, Loader, Recipe, Reference, Role, Target, world_of};
 use ofa::vocab::Vocab;
 use std::sync::{Arc, LazyLock};
 
@@ -367,7 +367,14 @@ fn tasks_with_codes_show_the_rim_at_twice_the_side_and_train_beside_others() {
     }
     assert!(infilled > 10 && generated > 10, "{infilled} and {generated}");
     let batch = BatchOptions { draws: 20, ..BatchOptions::default() };
-    let loader = Loader { draws: &scenes, options: &batch, config: &config, seed: 1, rank: (0, 1) };
+    let loader = Loader {
+        draws: &scenes,
+        options: &batch,
+        config: &config,
+        seed: 1,
+        arrangement: Arrangement::default(),
+        rank: (0, 1),
+    };
     let loaded = loader.load(0).unwrap();
     assert_eq!(loaded.groups[1].len(), 2, "a batch for each size of images");
 }

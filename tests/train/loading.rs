@@ -2,11 +2,11 @@
 
 use super::{Toy, recipe};
 use ofa::config::OfaConfig;
-use ofa::train::{Batch, BatchOptions, Loaded, Loader};
+use ofa::train::{Arrangement, Batch, BatchOptions, Loaded, Loader};
 
 fn load(options: &BatchOptions, draws: &Toy, rank: (usize, usize), first: u64) -> Loaded {
     let config = OfaConfig { vocab_size: 500, ..OfaConfig::default() };
-    Loader { draws, options, config: &config, seed: 1, rank }.load(first).unwrap()
+    Loader { draws, options, config: &config, seed: 1, arrangement: Arrangement::default(), rank }.load(first).unwrap()
 }
 
 /// The ids of every sample, in order.

@@ -8,7 +8,7 @@ use ofa::task::PromptType;
 use ofa::train::augment::ImageSizes;
 use ofa::train::data::EpochFiles;
 use ofa::train::objectives::*;
-use ofa::train::{Batch, Draw, Draws, Reference};
+use ofa::train::{Arrangement, Batch, Draw, Draws, Reference};
 use ofa::vocab::Vocab;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -219,7 +219,7 @@ fn a_closed_set_of_answers_leaves_only_their_tokens() {
 
     let draw = drawn.into_iter().find_map(Result::ok).unwrap();
     let config = small_config();
-    let batch = Batch::new(&draw.main, &config, None, 0).unwrap();
+    let batch = Batch::new(&draw.main, &config, Arrangement::default()).unwrap();
     let masks = batch.constraint_masks(config.vocab_size).unwrap();
     let [red, blue] = [" red", " blue"].map(|word| SMALL.encode(word).unwrap());
     let rows: Vec<Vec<u32>> = masks
@@ -252,5 +252,5 @@ fn noise_changes_what_the_decoder_reads_and_not_what_it_writes() {
     assert_eq!((clean.len(), clean[0]), (noisy.len(), noisy[0]));
     let wrong = clean.iter().zip(&noisy).filter(|(right, read)| right != read).count();
     assert!(0 < wrong && wrong < clean.len() - 1, "{clean:?} {noisy:?}");
-    assert!(noisy[1..].iter().all(|id| (4..SMALL.layout().mask).contains(id)));
+    assert!(noisy[1..].iter().all(|id| (4..SMALL.arrangement().mask).contains(id)));
 }

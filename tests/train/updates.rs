@@ -2,7 +2,7 @@
 
 use super::{RECIPE, Toy, directory, recipe, session};
 use crate::support::only_drawer;
-use ofa::train::{Alone, Batch, Draws, Recipe, Section, Updated};
+use ofa::train::{Alone, Arrangement, Batch, Draws, Recipe, Section, Updated};
 
 /// Sums of two losses of about 8 in f32.
 const LOSS_ROUNDING: f64 = 1e-4;
@@ -10,7 +10,7 @@ const LOSS_ROUNDING: f64 = 1e-4;
 /// Some of the toy's draws as one group.
 fn batch(session: &ofa::train::Session, draws: &Toy, first: u64) -> Vec<Vec<Batch>> {
     let samples: Vec<_> = (first..first + 4).flat_map(|index| draws.draw(0, index).unwrap().main).collect();
-    vec![vec![Batch::new(&samples, session.trainer.config(), None, 0).unwrap()]]
+    vec![vec![Batch::new(&samples, session.trainer.config(), Arrangement::default()).unwrap()]]
 }
 
 fn update(session: &mut ofa::train::Session, groups: &[Vec<Batch>]) -> ofa::error::Result<Updated> {
@@ -119,7 +119,7 @@ fn patches_learn_whether_the_instruction_refers_to_them() {
     assert!(!update(&mut session, &unknown).unwrap().nll.contains_key("referred"));
     let mut samples = Toy { refers: true, ..Toy::default() }.draw(0, 0).unwrap().main;
     samples[1].referred.as_mut().unwrap().patches.pop();
-    let error = Batch::new(&samples, session.trainer.config(), None, 0).unwrap_err().to_string();
+    let error = Batch::new(&samples, session.trainer.config(), Arrangement::default()).unwrap_err().to_string();
     assert!(error.contains("3 patches") && error.contains("it has 4"), "{error}");
 }
 

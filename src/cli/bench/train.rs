@@ -17,7 +17,7 @@ pub struct Args {
     /// Updates to measure, after one that warms up
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     updates: u32,
-    /// auto, gpu, cpu or cuda
+    /// auto, gpu, cpu, cuda or torch
     #[arg(long, default_value = "auto")]
     device: String,
 }
