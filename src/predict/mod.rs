@@ -12,7 +12,7 @@ use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig, STEM_S
 use crate::error::{Error, Result};
 use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, Trie, beam_search, sample, score_candidates};
 use crate::image::{Pixels, hide_middle, to_patch_image};
-use crate::kernels::indices;
+use crate::kernels::{floats, indices};
 use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
 use crate::task::{Answer, AnswerContext, AnswerKind, Constraint, Hypothesis, ImageRule, Inputs, Prompt, Task};
 use crate::vocab::Vocab;
@@ -348,5 +348,5 @@ async fn touch(x: Tensor<3>) -> Result<()> {
     let device = x.device();
     let [_, _, width] = x.dims();
     let first = x.slice([0..1, 0..1, 0..width]).reshape([width]).select(0, indices([0].into_iter(), &device));
-    first.into_data_async().await.map(drop).map_err(Error::device)
+    floats(first).await.map(drop)
 }
