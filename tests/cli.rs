@@ -273,7 +273,7 @@ fn errors_name_what_is_wrong() {
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--top-p", "1.5"], 2);
     assert!(message.contains("topP") && message.contains("1.5"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--device", "tpu"], 2);
-    assert!(message.contains("auto, gpu or cpu"), "{message}");
+    assert!(message.contains("auto, gpu, cpu, cuda, torch or torch-cpu"), "{message}");
     fail(&["predict"], 2);
     fail(&["frobnicate"], 2);
 }

@@ -252,5 +252,5 @@ fn noise_changes_what_the_decoder_reads_and_not_what_it_writes() {
     assert_eq!((clean.len(), clean[0]), (noisy.len(), noisy[0]));
     let wrong = clean.iter().zip(&noisy).filter(|(right, read)| right != read).count();
     assert!(0 < wrong && wrong < clean.len() - 1, "{clean:?} {noisy:?}");
-    assert!(noisy[1..].iter().all(|id| (4..SMALL.arrangement().mask).contains(id)));
+    assert!(noisy[1..].iter().all(|id| (4..SMALL.layout().mask).contains(id)));
 }
