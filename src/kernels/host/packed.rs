@@ -130,7 +130,7 @@ impl CountedRows {
 impl WeightRows for PackedRows<'_> {
     type Input<'x> = CountedRows;
 
-    fn input<'x>(&self, x: &'x [f32]) -> CountedRows {
+    fn input(&self, x: &[f32]) -> CountedRows {
         CountedRows::new(x, self.depth, self.group)
     }
 
