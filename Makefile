@@ -213,7 +213,7 @@ release-wasm: bindgen
 # ---- beside what a user would pick instead ------------------------------------------------------
 
 PEER := $(CACHE)/peer
-.PHONY: peer-graphs peer-bundles bench-peer bench-native
+.PHONY: peer-graphs peer-bundles bench-peer bench-dawn bench-native
 peer-graphs: seeded-weights
 	@test -s $(PEER)/graphs/q8/step.onnx || { \
 	  $(say) 'Installing onnxruntime (PyPI) and making its graphs from the seeded weights'; \
@@ -234,6 +234,16 @@ bench-peer: peer-graphs peer-bundles npm chromium ## Ours beside onnxruntime-web
 	$(MAKE) --no-print-directory release-wasm
 	cd www && npm run --silent build && node scripts/bench-peer.mjs $(PEER)/graphs \
 	  $(PEER)/web/node_modules/onnxruntime-web/dist $(PEER)/bundles --devices $(or $(DEVICES),cpu,webgpu)
+
+bench-dawn: peer-graphs peer-bundles npm ## The same on WebGPU in Node, for a GPU on a machine without a browser
+	@test -d $(PEER)/dawn/node_modules/webgpu || { \
+	  $(say) 'Installing Dawn and onnxruntime-web (npm)'; \
+	  npm install --silent --no-audit --no-fund --prefix $(PEER)/dawn webgpu@0.6.2 onnxruntime-web@1.30.0; }
+	@$(VENV)/bin/python -c "import sys; from PIL import Image; open(sys.argv[2], 'wb').write(Image.open(sys.argv[1]).convert('RGBA').tobytes())" \
+	  tests/golden/tiny/resized_0_256x256.png $(PEER)/picture.rgba
+	$(MAKE) --no-print-directory release-wasm
+	cd www && npm run --silent build && node scripts/bench-dawn.mjs $(PEER)/graphs $(PEER)/dawn/node_modules/onnxruntime-web/dist \
+	  $(PEER)/bundles $(PEER)/picture.rgba $(PEER)/dawn/node_modules/webgpu
 
 bench-native: peer-graphs peer-bundles ## Ours beside onnxruntime on the CPU, one thread and all
 	cargo build --locked --release --no-default-features --features cli,cpu

@@ -6,6 +6,9 @@ const [PAD, EOS] = [1, 2];
 const [VOCABULARY, HEADS, DEPTH, LAYERS] = [59457, 4, 64, 4];
 const EACH = [...Array(LAYERS).keys()].flatMap((layer) => ["k", "v"].map((kind) => `${kind}${layer}`));
 
+/** Where onnxruntime-web lies; in Node, where there is no server, a folder. */
+const PEER = globalThis.PEER ?? "/ort/";
+
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 const now = () => performance.now();
 
@@ -80,8 +83,8 @@ export async function ours(bundle, device, picture) {
 /** onnxruntime-web with the graphs of `directory`. */
 export async function theirs(directory, device, picture) {
   const gpu = device === "webgpu";
-  const ort = await import(gpu ? "/ort/ort.webgpu.min.mjs" : "/ort/ort.wasm.min.mjs");
-  ort.env.wasm.wasmPaths = "/ort/";
+  const ort = await import(`${PEER}${gpu ? "ort.webgpu.min.mjs" : "ort.wasm.min.mjs"}`);
+  ort.env.wasm.wasmPaths = PEER;
   // As on every page without the headers that threads need, and as ours.
   ort.env.wasm.numThreads = 1;
   const load = async (name, location) => {
