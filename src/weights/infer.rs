@@ -48,6 +48,9 @@ pub fn infer_config(
         }
     } else if let Some(size) = number(settings, "code_image_size") {
         config.code_image_size = size;
+    } else {
+        // Nothing tells; the largest that fits, until a configuration does.
+        config.code_image_size = config.code_image_size.min(config.image_bucket_size * crate::config::CODE_STRIDE);
     }
     infer_flags(&look, &mut config)?;
     // Before the stem, which a checkpoint with another kind of stem does not have.

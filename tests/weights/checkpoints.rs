@@ -1,6 +1,7 @@
 //! The same weights in every form in which people have them.
 
 use super::*;
+use ofa::config::CODE_STRIDE;
 
 /// Names and values of the golden model, with `expect` telling what a value becomes.
 fn equals_golden(file: &str, expect: impl Fn(f32) -> f32) {
@@ -71,6 +72,9 @@ fn the_configuration_follows_from_the_tensors() {
         if layout == Layout::Hf {
             settings.insert("num_bins".into(), golden.num_bins.into());
             settings.insert("orig_patch_image_size".into(), golden.orig_patch_image_size.into());
+            // A small grid of positions holds no 128 pixels of codes, which a configuration beside it may yet correct.
+            let unsaid = infer_config(&shapes, &settings, Some(text)).unwrap();
+            assert!(unsaid.code_image_size <= unsaid.image_bucket_size * CODE_STRIDE, "{}", unsaid.code_image_size);
             settings.insert("code_image_size".into(), golden.code_image_size.into());
         }
         let inferred = infer_config(&shapes, &settings, Some(text)).unwrap();
