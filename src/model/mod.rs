@@ -88,14 +88,19 @@ impl OfaModel {
         self.decoder.forward(&self.embed_tokens, tokens, cache)
     }
 
+    /// As [`decode`](Self::decode), and where each layer looks: its cross-attention, `[N, H, T, L]` each.
+    pub fn decode_watched(&self, tokens: &TokenBatch, cache: &mut DecoderCache) -> (Tensor<3>, Vec<Tensor<4>>) {
+        cache.watched = Some(Vec::new());
+        let hidden = self.decode(tokens, cache);
+        (hidden, cache.watched.take().unwrap_or_default())
+    }
+
     /// How much each token, when it is read, looks at each position of the source: the mean over layers and heads.
     ///
     /// # Shapes
     /// tokens `[B, T]`, a fresh cache of B samples → `[B, T, L]`
     pub fn cross_attention(&self, tokens: &TokenBatch, mut cache: DecoderCache) -> Tensor<3> {
-        cache.watched = Some(Vec::new());
-        self.decode(tokens, &mut cache);
-        let layers = cache.watched.unwrap_or_default();
+        let (_, layers) = self.decode_watched(tokens, &mut cache);
         let heads = Tensor::cat(layers, 1);
         heads.mean_dim(1).squeeze_dim(1)
     }

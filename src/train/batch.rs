@@ -1,7 +1,7 @@
 //! Samples side by side: what one pass of the model reads and what it is judged by.
 
 use super::loss::{Judged, TargetToken, at_tokens, target_tokens};
-use super::sample::{PatchImage, Referred, Sample};
+use super::sample::{PatchImage, Referred, Sample, Shown};
 use crate::config::{OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
 use crate::kernels::{in_host_memory, indices};
@@ -12,6 +12,8 @@ use std::sync::Arc;
 /// What another rectangle costs, in positions of padding: about the time of launching a pass's operations again, where
 /// the host computes and where it only launches.
 const RECTANGLE_COSTS: [usize; 2] = [64, 4096];
+/// Keeps the logarithm of a look finite.
+const LEAST_LOOK: f64 = 1e-6;
 
 /// How samples are laid out in a batch.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,6 +62,8 @@ struct Rectangle {
     codes: Vec<bool>,
     /// For each sample the patches that its instruction refers to, where they are known.
     referred: Vec<Option<Referred>>,
+    /// Decoder positions of samples, and the patches that show what is written there.
+    shown: Vec<(usize, Shown)>,
 }
 
 /// What a pass of the model gives.
@@ -73,6 +77,20 @@ pub struct Pass {
     /// An answer of one word says little about which of all the things in a picture led to it. This says it, patch by
     /// patch, and it needs no further parameters.
     pub referred: Option<Tensor<1>>,
+    /// How well the decoder looks at what it speaks of: the mean negative logarithm of the share of its cross-attention
+    /// that lies there, over half of the heads of every layer, `[1]`; `None` where that is not known.
+    ///
+    /// Which of the things in a picture a word is about is all that is hard about a caption; the words alone say it late.
+    pub looked: Option<Tensor<1>>,
+}
+
+/// What a pass says beside the logits.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beside {
+    /// [`Pass::referred`].
+    pub referred: bool,
+    /// [`Pass::looked`].
+    pub looked: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -153,7 +171,7 @@ impl Batch {
         });
         let tokens = target_tokens(&target, pad);
         let (samples, codes, referred) = ((0..count).collect(), vec![false; count], vec![None; count]);
-        let whole = Rectangle { samples, source, previous, tokens, codes, referred };
+        let whole = Rectangle { samples, source, previous, tokens, codes, referred, shown: Vec::new() };
         Self::of(vec![whole], vec![1.0; count], objectives, images)
     }
 
@@ -247,19 +265,58 @@ impl Batch {
         Some(said.sum().neg() / count as f64)
     }
 
-    /// Runs the layers; `referred` asks for [`Pass::referred`].
-    pub fn pass(&self, model: &OfaModel, features: Option<&ImageFeatures>, referred: bool) -> Pass {
-        let (mut hidden, mut referrals) = (Vec::new(), Vec::new());
+    /// Runs the layers.
+    pub fn pass(&self, model: &OfaModel, features: Option<&ImageFeatures>, beside: Beside) -> Pass {
+        let (mut hidden, mut referrals, mut looks) = (Vec::new(), Vec::new(), Vec::new());
         for rectangle in &self.rectangles {
             let encoded = self.encode(rectangle, features, model);
-            referrals.extend(referred.then(|| self.referred_nll(rectangle, &encoded, model)).flatten());
+            referrals.extend(beside.referred.then(|| self.referred_nll(rectangle, &encoded, model)).flatten());
             let mut cache = model.begin(&encoded, &rectangle.codes, rectangle.previous.len);
-            hidden.push(at_tokens(model.decode(&rectangle.previous, &mut cache), &rectangle.tokens));
+            let decoded = if beside.looked && !rectangle.shown.is_empty() {
+                let (decoded, attention) = model.decode_watched(&rectangle.previous, &mut cache);
+                looks.extend(attention.into_iter().filter_map(|layer| self.looked_nll(rectangle, layer)));
+                decoded
+            } else {
+                model.decode(&rectangle.previous, &mut cache)
+            };
+            hidden.push(at_tokens(decoded, &rectangle.tokens));
         }
         let logits = model.logits(Tensor::cat(hidden, 0).unsqueeze());
         let [_, count, vocabulary] = logits.dims();
-        let referred = (!referrals.is_empty()).then(|| Tensor::cat(referrals, 0).mean());
-        Pass { logits: logits.reshape([count, vocabulary]), referred }
+        let mean = |losses: Vec<Tensor<1>>| (!losses.is_empty()).then(|| Tensor::cat(losses, 0).mean());
+        Pass { logits: logits.reshape([count, vocabulary]), referred: mean(referrals), looked: mean(looks) }
+    }
+
+    /// What each position that speaks of something loses by looking elsewhere, for half of the heads of one layer's
+    /// attention `[B, H, T, L]`: `[m]`; `None` where no patch that shows it was kept.
+    fn looked_nll(&self, rectangle: &Rectangle, attention: Tensor<4>) -> Option<Tensor<1>> {
+        let [batch, heads, length, keys] = attention.dims();
+        let images = self.images.as_ref()?;
+        let (mut rows, mut there) = (Vec::new(), Vec::new());
+        for (row, Shown { part, patches }) in &rectangle.shown {
+            let order = images.order.as_ref().map(|order| &order[rectangle.samples[*row]]);
+            let shows = |place: usize| patches.contains(&order.map_or(place, |order| order[place]));
+            let mut mask = vec![0.0f32; keys];
+            for (place, mask) in mask[..images.kept()].iter_mut().enumerate() {
+                *mask = f32::from(shows(place));
+            }
+            if mask.iter().all(|shown| *shown == 0.0) {
+                continue;
+            }
+            for head in 0..heads.div_ceil(2) {
+                for position in part.clone() {
+                    rows.push((row * heads + head) * length + position);
+                    there.extend_from_slice(&mask);
+                }
+            }
+        }
+        if rows.is_empty() {
+            return None;
+        }
+        let (count, device) = (rows.len(), attention.device());
+        let chosen = attention.reshape([batch * heads * length, keys]).select(0, indices(rows.into_iter(), &device));
+        let there = Tensor::<2>::from_data(TensorData::new(there, [count, keys]), &device);
+        Some((chosen * there).sum_dim(1).clamp_min(LEAST_LOOK).log().neg().reshape([count]))
     }
 
     /// What each patch whose role is known loses by saying it, `[m]`.
@@ -335,7 +392,16 @@ impl Rectangle {
         let target = padded(&|sample| sample.judged(eos, pad));
         let codes = chosen.iter().map(|sample| samples[*sample].codes).collect();
         let referred = chosen.iter().map(|sample| samples[*sample].referred.clone()).collect();
-        Self { samples: chosen, source, previous, tokens: target_tokens(&target, pad), codes, referred }
+        let at_positions = |(row, sample): (usize, &usize)| {
+            let Sample { shown, prefix, .. } = &samples[*sample];
+            let first = prefix.len();
+            let placed = |Shown { part, patches }: &Shown| {
+                (row, Shown { part: first + part.start..first + part.end, patches: patches.clone() })
+            };
+            shown.iter().map(placed).collect::<Vec<_>>()
+        };
+        let shown = chosen.iter().enumerate().flat_map(at_positions).collect();
+        Self { samples: chosen, source, previous, tokens: target_tokens(&target, pad), codes, referred, shown }
     }
 }
 

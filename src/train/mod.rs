@@ -46,7 +46,7 @@ mod tensorboard;
 mod trainer;
 mod vqvae;
 
-pub use batch::{Arrangement, Batch, Pass};
+pub use batch::{Arrangement, Batch, Beside, Pass};
 pub use builtin::{FINETUNING, builtin};
 pub use checkpoint::{Checkpoints, Progress};
 pub use choice::{DataOptions, Files, FineTuningOptions, PretrainingOptions};
@@ -61,7 +61,7 @@ pub use question::{Question, Questions, Reference};
 pub use ranks::{Alone, Ranks, Summed};
 pub use recipe::{DataChoice, ModelChoice, Recipe, RunOptions};
 pub use run::{Answered, Ended, Evaluate, Evaluation, Event, Run, StepTime};
-pub use sample::{Draw, Draws, Example, PatchImage, Referred, Role, Sample, Target, samples};
+pub use sample::{Draw, Draws, Example, PatchImage, Referred, Role, Sample, Shown, Target, samples};
 pub use self_critical::{Criticised, Rewarded, SelfCritic};
 pub use session::{RECIPE, Session};
 pub use source::{resolved, world_of};

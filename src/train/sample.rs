@@ -10,6 +10,7 @@ use crate::image::{Normalization, Pixels, hide_middle, to_patch_image};
 use crate::task::{Inputs, Task};
 use crate::vocab::Vocab;
 use crate::vocab::boxes::{self, Ratio};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A question and its answer, as a person would say them.
@@ -24,6 +25,15 @@ pub struct Example {
     pub conf: f32,
     /// What each patch of the image shows to the instruction, where that is known.
     pub referred: Option<Vec<Role>>,
+    /// What the answer speaks of, where that is known; parts are bytes of a text, numbers of objects, or all of another answer.
+    pub shown: Vec<Shown>,
+}
+
+/// A part of an answer, and the patches of the image that show what it speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    pub part: Range<usize>,
+    pub patches: Vec<usize>,
 }
 
 /// What the model should answer.
@@ -63,6 +73,8 @@ pub struct Sample {
     /// For each patch of the image the tokens that name what lies in it, where the source of the samples knows.
     pub patch_names: Option<Arc<Vec<Vec<u32>>>>,
     pub referred: Option<Referred>,
+    /// What tokens of the target speak of, where that is known.
+    pub shown: Vec<Shown>,
 }
 
 /// What an object is to an instruction.
@@ -101,6 +113,7 @@ impl Sample {
             misread: None,
             patch_names: None,
             referred: None,
+            shown: Vec::new(),
         }
     }
 
@@ -187,9 +200,14 @@ impl Example {
     fn sample(&self, image: Option<Arc<PatchImage>>, vocab: &Vocab, side: u32) -> Result<Sample> {
         let prompt = self.task.seen_at(side).prompt(&self.inputs, vocab)?;
         let referred = self.referred.clone().map(|patches| referred(patches, vocab)).transpose()?;
+        let tokens = |shown: &Shown| {
+            let [start, end] = [shown.part.start, shown.part.end].map(|at| self.target.first(at).ids(vocab, side));
+            Ok(Shown { part: start?.len()..end?.len(), ..shown.clone() })
+        };
         Ok(Sample {
             image,
             referred,
+            shown: self.shown.iter().map(tokens).collect::<Result<_>>()?,
             prefix: prompt.prefix,
             codes: matches!(self.target, Target::Codes(_)),
             conf: self.conf,
@@ -207,8 +225,19 @@ fn referred(patches: Vec<Role>, vocab: &Vocab) -> Result<Referred> {
 }
 
 impl Target {
+    /// Its first bytes, which end with a word, or its first objects; nothing or all of what has no parts.
+    fn first(&self, length: usize) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(text[..length.min(text.len())].trim_end().to_owned()),
+            Self::Objects(objects) => Self::Objects(objects[..length.min(objects.len())].to_vec()),
+            Self::Region(_) | Self::Codes(_) if length == 0 => Self::Codes(Vec::new()),
+            Self::Region(_) | Self::Codes(_) => self.clone(),
+        }
+    }
+
     fn ids(&self, vocab: &Vocab, side: u32) -> Result<Vec<u32>> {
         match self {
+            Self::Text(text) if text.is_empty() => Ok(Vec::new()),
             Self::Text(text) => vocab.encode(&format!(" {text}")),
             Self::Region(region) => region_ids(*region, vocab, side),
             Self::Objects(objects) => {

@@ -1,6 +1,6 @@
 //! The update: passes over batches, one gradient, one step of the optimiser.
 
-use super::batch::{Batch, Pass};
+use super::batch::{Batch, Beside, Pass};
 use super::loss::{Judged, Loss, LossOptions, cross_entropy, cross_entropy_twice};
 use super::optimizer::{Adam, AdamOptions, Average, Schedule, clip};
 use super::parameters::{Gradient, ParameterMap, Section};
@@ -22,6 +22,8 @@ use std::time::Instant;
 const PATCHES: &str = "patches";
 /// What the patches that instructions refer to are reported as.
 const REFERRED: &str = "referred";
+/// What looking elsewhere than at what is spoken of is reported as.
+const LOOKED: &str = "looked";
 
 /// How updates are made; names and defaults of the original where it has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +57,8 @@ pub struct PatchOptions {
     /// What the mean loss of saying what they are to the instruction ([`Pass::referred`]) is multiplied by: nothing, what it
     /// asks about, or what that is compared with.
     pub referred: f64,
+    /// What the mean loss of looking elsewhere than at what is spoken of ([`Pass::looked`]) is multiplied by.
+    pub looked: f64,
     /// Up to this update their names are all that is trained: the layers do not run, and an update takes a fraction of the time.
     pub alone_until: u64,
 }
@@ -291,11 +295,12 @@ impl Trainer {
         let mut sum: Option<(Gradient, usize, f64)> = None;
         for batch in batches.iter().filter(|batch| !batch.is_empty()) {
             let began = Instant::now();
-            let Judgement { answers, named, referred } = self.judge(batch).await?;
+            let Judgement { answers, named, referred, looked } = self.judge(batch).await?;
             let judged = Instant::now();
             let sample_size = answers.as_ref().map_or(batch.len(), |answers| answers.sample_size);
-            let PatchOptions { weight, referred: refers, .. } = self.options.patches;
-            let beside = [(&named, weight), (&referred, refers)].into_iter();
+            let options = &self.options.patches;
+            let beside =
+                [(&named, options.weight), (&referred, options.referred), (&looked, options.looked)].into_iter();
             let beside = beside.filter_map(|(nll, weight)| Some(nll.clone()? * (weight * sample_size as f64)));
             let losses = answers.iter().map(|answers| answers.loss.clone()).chain(beside);
             let Some(loss) = losses.reduce(|sum, loss| sum + loss) else { continue };
@@ -308,7 +313,7 @@ impl Trainer {
             if let Some(Loss { token_nll, samples, .. }) = answers {
                 totals.note(batch, &samples, &floats(token_nll).await?);
             }
-            for (objective, nll) in [(PATCHES, named), (REFERRED, referred)] {
+            for (objective, nll) in [(PATCHES, named), (REFERRED, referred), (LOOKED, looked)] {
                 if let Some(nll) = nll {
                     totals.add(objective, f64::from(first(nll).await?));
                 }
@@ -339,12 +344,13 @@ impl Trainer {
         let asked = features.as_ref().filter(|_| self.options.patches.weight > 0.0);
         let named = asked.and_then(|features| batch.patch_nll(&self.model, features));
         if self.patches_alone() {
-            return Ok(Judgement { answers: None, named, referred: None });
+            return Ok(Judgement { answers: None, named, referred: None, looked: None });
         }
-        let refers = self.options.patches.referred > 0.0;
-        let Pass { logits, referred } = batch.pass(&self.model, features.as_ref(), refers);
+        let PatchOptions { referred, looked, .. } = self.options.patches;
+        let beside = Beside { referred: referred > 0.0, looked: looked > 0.0 };
+        let Pass { logits, referred, looked } = batch.pass(&self.model, features.as_ref(), beside);
         let answers = Some(self.judge_answers(batch, logits).await?);
-        Ok(Judgement { answers, named, referred })
+        Ok(Judgement { answers, named, referred, looked })
     }
 
     async fn judge_answers(&self, batch: &Batch, logits: Tensor<2>) -> Result<Loss> {
@@ -352,7 +358,7 @@ impl Trainer {
         let masks = batch.constraint_masks(self.config.vocab_size);
         let judged = Judged { constraint_masks: masks.as_deref(), ..batch.judge(logits, &self.config, update) };
         if options.reg_alpha > 0.0 {
-            let again = batch.pass(&self.model, batch.features(&self.model).as_ref(), false);
+            let again = batch.pass(&self.model, batch.features(&self.model).as_ref(), Beside::default());
             return cross_entropy_twice(judged, again.logits, options).await;
         }
         cross_entropy(judged, options).await
@@ -379,9 +385,10 @@ fn is_batch_norm(part: &str) -> bool {
 /// What a batch is judged by, as far as it is.
 struct Judgement {
     answers: Option<Loss>,
-    /// Mean losses of what patches say, `[1]`.
+    /// Mean losses of what patches say, and of where the decoder looks, `[1]`.
     named: Option<Tensor<1>>,
     referred: Option<Tensor<1>>,
+    looked: Option<Tensor<1>>,
 }
 
 #[derive(Default)]

@@ -9,12 +9,14 @@ use ofa::train::corpus::{
     held_out_relation, is_held_out_pair, mentions, names,
 };
 use ofa::train::metrics::mentions::mentioned;
-use ofa::train::{Arrangement, BatchOptions, Draws, Example, Loader, Recipe, Reference, Role, Target, world_of};
+use ofa::train::{Arrangement, BatchOptions, Draws, Example, Loader, Recipe, Reference, Role, Shown, Target, world_of};
 use ofa::vocab::Vocab;
 use std::sync::{Arc, LazyLock};
 
 /// Scenes whose texts are read; a wrong phrasing shows in far fewer.
 const SCENES: u64 = 1500;
+/// Patches on a side of its pictures.
+const GRID: usize = 8;
 /// Boxes are measured on a drawing of finite size and the picture is anti-aliased.
 const BOX_TOLERANCE: f32 = 1.5;
 
@@ -514,6 +516,66 @@ fn a_patch_is_named_by_what_is_centred_in_it_or_fills_most_of_it() {
     assert_eq!(shown, [1, 10, 11, 14, 15]);
     assert_eq!([objects[1], objects[10]].map(|object| scene.label(object)), ["red circle", "red circle"]);
     assert_eq!(scene.label(objects[0]), ground);
+}
+
+#[test]
+fn captions_and_lists_know_which_patches_show_what_they_speak_of() {
+    let mut parts = [0, 0];
+    for index in 0..SCENES {
+        let (scene, examples) = told(index);
+        for Example { task, target, shown, .. } in examples {
+            let grid = scene.objects_in_patches(GRID);
+            let in_patches = |patches: &[usize]| {
+                let mut objects: Vec<usize> = patches.iter().map(|patch| grid[*patch].expect("an object")).collect();
+                objects.sort_unstable();
+                objects.dedup();
+                objects
+            };
+            match (task.name, target) {
+                ("caption", Target::Text(caption)) => {
+                    let mut at = 0;
+                    for Shown { part, patches } in shown {
+                        assert!(part.start >= at, "{caption}: parts in the order of the words");
+                        at = part.end;
+                        let objects = in_patches(&patches).into_iter().map(|object| scene.objects[object].clone());
+                        let named = mentions(&Scene { objects: objects.collect(), ..scene.clone() });
+                        let said = &caption[part];
+                        assert_eq!(mentioned(said, &named), 1.0, "{caption}: {said} shows {named:?}");
+                        parts[0] += 1;
+                    }
+                }
+                ("detect", Target::Objects(listed)) => {
+                    for Shown { part, patches } in shown {
+                        let [object] = in_patches(&patches)[..] else { panic!("one object is at one place") };
+                        assert_eq!(listed[part.start].0, scene.objects[object].region);
+                        parts[1] += 1;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(parts.iter().all(|count| *count > 100), "{parts:?}");
+}
+
+#[test]
+fn captions_go_from_the_top_to_the_bottom() {
+    let mut compared = 0;
+    for index in 0..SCENES {
+        let (scene, examples) = told(index);
+        let order = scene.reading_order();
+        for Example { shown, .. } in examples.into_iter().filter(|example| example.task.name == "caption") {
+            let grid = scene.objects_in_patches(GRID);
+            let place = |patch: &usize| order.iter().position(|at| Some(*at) == grid[*patch]).expect("an object");
+            let first: Vec<usize> = shown.iter().map(|shown| shown.patches.iter().map(place).min().unwrap()).collect();
+            // A group of several whose first one lies under another thing is told by those that are seen.
+            if first.len() == scene.objects.len() {
+                assert!(first.is_sorted(), "{first:?}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 100, "{compared}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ mod updates;
 mod vqvae;
 
 use ofa::error::{Error, Result};
-use ofa::train::{Draw, Draws, PatchImage, Recipe, Referred, Role, Sample, Session};
+use ofa::train::{Draw, Draws, PatchImage, Recipe, Referred, Role, Sample, Session, Shown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,6 +74,8 @@ struct Toy {
     named: bool,
     /// Whether questions are about the patches of bright images.
     refers: bool,
+    /// Whether captions speak of the first patch with their first token.
+    speaks: bool,
 }
 
 impl Draws for Toy {
@@ -100,7 +102,9 @@ impl Draws for Toy {
             let referred =
                 || Referred { patches: vec![if bright { Role::Target } else { Role::Other }; 4], words: [60, 61, 62] };
             let referred = (self.refers && objective == "vqa").then(referred);
-            Sample { image, patch_names, referred, ..Sample::new(objective, source, answer.clone()) }
+            let spoken = || Shown { part: 0..1, patches: vec![0] };
+            let shown = (self.speaks && objective == "caption").then(spoken).into_iter().collect();
+            Sample { image, patch_names, referred, shown, ..Sample::new(objective, source, answer.clone()) }
         };
         Ok(Draw {
             main: vec![

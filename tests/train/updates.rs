@@ -124,6 +124,22 @@ fn patches_learn_whether_the_instruction_refers_to_them() {
 }
 
 #[test]
+fn the_decoder_learns_to_look_at_what_it_speaks_of() {
+    let _drawing = only_drawer();
+    let (_parent, run) = directory();
+    let sets = ["update.updates=80", "update.patches.looked=1.0", "batch.sample_patches=0"];
+    let mut session = session(&recipe(&sets), &run, false).unwrap();
+    let groups = batch(&session, &Toy { speaks: true, ..Toy::default() }, 0);
+    let updates: Vec<Updated> = (0..60).map(|_| update(&mut session, &groups).unwrap()).collect();
+    assert_eq!(updates[0].nll.keys().copied().collect::<Vec<_>>(), ["caption", "looked", "vqa"]);
+    let (first, last) = (updates[0].nll["looked"], updates[59].nll["looked"]);
+    assert!(last < 0.5 * first, "from {first} to {last}");
+    // Nothing is asked of it where nothing is known.
+    let unknown = batch(&session, &Toy::default(), 0);
+    assert!(!update(&mut session, &unknown).unwrap().nll.contains_key("looked"));
+}
+
+#[test]
 fn the_second_group_weighs_what_the_recipe_says() {
     let _drawing = only_drawer();
     let losses = |weight: &str, groups: usize| {

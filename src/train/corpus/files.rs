@@ -39,7 +39,7 @@ impl World {
             let pixels = self.render(&scene)?;
             let image = URL_SAFE.encode(png(&pixels)?);
             let side = self.options().side as f32;
-            let objects: Vec<String> = scene.in_reading_order().iter().map(|object| object.label()).collect();
+            let objects: Vec<String> = scene.in_reading_order().map(|object| object.label()).collect();
             let objects = objects.join("&&");
             for (place, example) in self.told(0, index, None)?.main.iter().enumerate() {
                 let Some(Row { caption, question, answer, kind }) = row(example, side) else { continue };
@@ -52,7 +52,6 @@ impl World {
             }
             let boxes = scene
                 .in_reading_order()
-                .into_iter()
                 .enumerate()
                 .map(|(number, object)| format!("{},{number},{}", pixel_box(object.region, side), object.label()));
             let boxes: Vec<String> = boxes.collect();

@@ -105,11 +105,19 @@ impl Object {
 }
 
 impl Scene {
-    /// The objects as one reads: by the top of their boxes, then from the left.
-    pub fn in_reading_order(&self) -> Vec<&Object> {
-        let mut objects: Vec<_> = self.objects.iter().collect();
-        objects.sort_by(|a, b| a.region[1].total_cmp(&b.region[1]).then(a.region[0].total_cmp(&b.region[0])));
-        objects
+    /// The numbers of the objects as one reads: by the top of their boxes, then from the left.
+    pub fn reading_order(&self) -> Vec<usize> {
+        let corner = |at: usize| self.objects[at].region;
+        let mut order: Vec<usize> = (0..self.objects.len()).collect();
+        order.sort_by(|a, b| {
+            let (a, b) = (corner(*a), corner(*b));
+            a[1].total_cmp(&b[1]).then(a[0].total_cmp(&b[0]))
+        });
+        order
+    }
+
+    pub fn in_reading_order(&self) -> impl Iterator<Item = &Object> {
+        self.reading_order().into_iter().map(|at| &self.objects[at])
     }
 
     /// The object in each patch of a grid of so many a side, row by row: the one whose centre lies there, else the one

@@ -6,6 +6,7 @@ use super::nouns::Noun;
 use super::scene::{Kind, Object, Scene};
 use super::words::{Category, Colour, Ground, Pattern, Place, Relation, Shape, Size, Written, with_article};
 use fastrand::Rng;
+use std::ops::Range;
 
 /// Captions of training are cut to 30 words (reference §6.1), so none is longer.
 const MOST_WORDS: usize = 30;
@@ -25,6 +26,8 @@ pub struct Group {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statement {
     pub groups: Vec<Group>,
+    /// The objects of the scene that each group was made of.
+    pub of: Vec<Vec<usize>>,
     /// Of the first group to the second, each of one object.
     pub relation: Option<Relation>,
     /// Where the only object is.
@@ -53,50 +56,46 @@ impl Group {
 impl Statement {
     /// A true one that names every object.
     pub fn of(scene: &Scene, held_out: bool, rng: &mut Rng) -> Self {
-        let mut groups: Vec<(Group, usize)> = Vec::new();
-        for (index, object) in scene.objects.iter().enumerate() {
-            let mut what = Description::natural(object, rng);
-            let same = |(group, _): &&mut (Group, usize)| {
-                (group.what.head, group.what.colour, group.what.pattern) == (what.head, what.colour, what.pattern)
-            };
-            if let Some((group, _)) = groups.iter_mut().find(same) {
-                group.count += 1;
-                // Several together have a size only if they have the same.
-                group.what.size = group.what.size.filter(|&size| Some(size) == what.size);
-            } else {
-                // A pattern left unsaid here would be claimed of objects that a later group names.
-                what.pattern = what.pattern.filter(|&pattern| pattern != Pattern::Plain);
-                let written = match object.kind {
-                    Kind::Sign { word } => Some(word),
-                    _ => None,
-                };
-                groups.push((Group { count: 1, what, written }, index));
-            }
-        }
+        let mut groups = grouped(scene, rng);
         rng.shuffle(&mut groups);
-        let mut statement = Self { groups: Vec::new(), relation: None, place: None, ground: None, pattern: None };
         // The two that a relation joins come first.
         groups.sort_by_key(|(group, _)| group.count > 1);
-        if let [(Group { count: 1, .. }, a), (Group { count: 1, .. }, b), ..] = groups[..]
+        Self::claiming(groups, scene, held_out, rng)
+    }
+
+    /// A true one that names every object from the top to the bottom, as detection does: what there is only one order for
+    /// is learnt sooner.
+    pub fn in_reading_order(scene: &Scene, held_out: bool, rng: &mut Rng) -> Self {
+        let mut groups = grouped(scene, rng);
+        let order = scene.reading_order();
+        groups.sort_by_key(|(_, objects)| order.iter().position(|at| objects.contains(at)));
+        Self::claiming(groups, scene, held_out, rng)
+    }
+
+    fn claiming(groups: Vec<(Group, Vec<usize>)>, scene: &Scene, held_out: bool, rng: &mut Rng) -> Self {
+        let (groups, of): (Vec<Group>, Vec<Vec<usize>>) = groups.into_iter().unzip();
+        let first = |group: usize| &scene.objects[of[group][0]];
+        let (mut relation, mut place, mut ground, mut pattern) = (None, None, None, None);
+        if let [Group { count: 1, .. }, Group { count: 1, .. }, ..] = groups[..]
             && rng.f32() < 0.65
         {
-            let (a, b) = (&scene.objects[a], &scene.objects[b]);
+            let (a, b) = (first(0), first(1));
             let holding = Relation::ALL.iter().copied().filter(|relation| relation.holds(a, b) == Some(true));
-            statement.relation =
+            relation =
                 rng.choice(holding.filter(|&relation| held_out || !held_out::said(a, relation)).collect::<Vec<_>>());
         }
-        if let [(Group { count: 1, .. }, only)] = groups[..] {
-            statement.place = scene.objects[only].place().filter(|_| rng.f32() < 0.4);
+        if let [Group { count: 1, .. }] = groups[..] {
+            place = first(0).place().filter(|_| rng.f32() < 0.4);
         }
         if rng.f32() < 0.35 {
-            (statement.ground, statement.pattern) = (Some(scene.ground), Some(scene.pattern));
+            (ground, pattern) = (Some(scene.ground), Some(scene.pattern));
             if rng.bool() {
-                statement.pattern = None;
+                pattern = None;
             } else if rng.bool() || scene.pattern != Pattern::Plain {
-                statement.ground = statement.ground.filter(|_| rng.bool());
+                ground = ground.filter(|_| rng.bool());
             }
         }
-        statement.groups = groups.into_iter().map(|(group, _)| group).collect();
+        let mut statement = Self { groups, of, relation, place, ground, pattern };
         // Merging by what is said may leave a description that fits an object of another group: say more, or count it.
         statement.sharpen(scene);
         statement
@@ -176,6 +175,25 @@ impl Statement {
 
     /// The sentence; several phrasings say the same.
     pub fn text(&self, rng: &mut Rng) -> String {
+        self.said(rng).1
+    }
+
+    /// The sentence, and which of its bytes speak of which objects.
+    pub fn spoken(&self, rng: &mut Rng) -> (String, Vec<(Range<usize>, Vec<usize>)>) {
+        let (said, text) = self.said(rng);
+        let mut end = 0;
+        let part = |(group, objects): (&Group, &Vec<usize>)| {
+            let phrase = group.text();
+            let start = end + text[end..].find(&phrase)?;
+            end = start + phrase.len();
+            Some((start..end, objects.clone()))
+        };
+        let parts = said.groups.iter().zip(&said.of).filter_map(part).collect();
+        (text, parts)
+    }
+
+    /// What is said where all of it would be too long, and the sentence.
+    fn said(&self, rng: &mut Rng) -> (Self, String) {
         let mut shorter = self.clone();
         let mut text = shorter.sentence(rng);
         while text.split(' ').count() > MOST_WORDS {
@@ -185,7 +203,7 @@ impl Statement {
             }
             text = shorter.sentence(rng);
         }
-        text
+        (shorter, text)
     }
 
     fn sentence(&self, rng: &mut Rng) -> String {
@@ -275,6 +293,32 @@ impl Group {
         self.what = changed(self.what, nouns, rng)?;
         Some(())
     }
+}
+
+/// What there is to name, in the scene's order: things that a caption says alike are counted together.
+fn grouped(scene: &Scene, rng: &mut Rng) -> Vec<(Group, Vec<usize>)> {
+    let mut groups: Vec<(Group, Vec<usize>)> = Vec::new();
+    for (index, object) in scene.objects.iter().enumerate() {
+        let mut what = Description::natural(object, rng);
+        let same = |(group, _): &&mut (Group, Vec<usize>)| {
+            (group.what.head, group.what.colour, group.what.pattern) == (what.head, what.colour, what.pattern)
+        };
+        if let Some((group, objects)) = groups.iter_mut().find(same) {
+            objects.push(index);
+            group.count += 1;
+            // Several together have a size only if they have the same.
+            group.what.size = group.what.size.filter(|&size| Some(size) == what.size);
+        } else {
+            // A pattern left unsaid here would be claimed of objects that a later group names.
+            what.pattern = what.pattern.filter(|&pattern| pattern != Pattern::Plain);
+            let written = match object.kind {
+                Kind::Sign { word } => Some(word),
+                _ => None,
+            };
+            groups.push((Group { count: 1, what, written }, vec![index]));
+        }
+    }
+    groups
 }
 
 /// A description that differs in one word.

@@ -10,8 +10,9 @@ use crate::config::STEM_STRIDE;
 use crate::error::Result;
 use crate::image::{Pixels, crop};
 use crate::task::{self, Inputs, Task};
-use crate::train::sample::{Example, Role, Target};
+use crate::train::sample::{Example, Role, Shown, Target};
 use fastrand::Rng;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Topics tried until one can be asked of the scene.
@@ -52,12 +53,25 @@ struct Posed {
     inputs: Inputs,
     target: Target,
     objects: Option<Mentioned>,
+    spoken: Spoken,
 }
 
-/// An example, and the objects its instruction is about.
+/// Parts of an answer, counted as [`Example::shown`] does, and the objects that they speak of.
+type Spoken = Vec<(Range<usize>, Vec<usize>)>;
+
+/// An example, the objects its instruction is about, and those that its answer is about.
 struct About {
     example: Example,
     objects: Option<Mentioned>,
+    spoken: Spoken,
+}
+
+impl Posed {
+    /// An instruction about some objects, and an answer about its targets.
+    fn about(inputs: Inputs, target: Target, objects: Option<Mentioned>) -> Self {
+        let spoken = objects.iter().map(|objects| (0..usize::MAX, objects.targets.clone())).collect();
+        Self { inputs, target, objects, spoken }
+    }
 }
 
 impl About {
@@ -66,7 +80,12 @@ impl About {
         let shows = |objects: Mentioned| {
             in_patches.iter().map(|object| object.map_or(Role::Other, |object| objects.role(object))).collect()
         };
-        Example { referred: self.objects.map(shows), ..self.example }
+        let shown = |(part, objects): (Range<usize>, Vec<usize>)| {
+            let of = |patch: &usize| in_patches[*patch].is_some_and(|object| objects.contains(&object));
+            Shown { part, patches: (0..in_patches.len()).filter(of).collect() }
+        };
+        let shown = self.spoken.into_iter().map(shown).filter(|shown| !shown.patches.is_empty()).collect();
+        Example { referred: self.objects.map(shows), shown, ..self.example }
     }
 }
 
@@ -164,31 +183,35 @@ impl Teller<'_> {
         let task = task::find(name)?;
         if task.image.is_some_and(|rule| rule.hide_middle) {
             let example = self.coder.map(|coder| coder.infilling(task)).transpose()?;
-            return Ok(example.map(|example| About { example, objects: None }));
+            return Ok(example.map(|example| About { example, objects: None, spoken: Vec::new() }));
         }
-        let Some(Posed { inputs, target, objects }) = self.posed(name, rng)? else { return Ok(None) };
+        let Some(Posed { inputs, target, objects, spoken }) = self.posed(name, rng)? else { return Ok(None) };
         let image = self.image.filter(|_| task.image.is_some()).cloned();
-        let example = Example { task, inputs, image, target, conf: 1.0, referred: None };
-        Ok(Some(About { example, objects }))
+        let example = Example { task, inputs, image, target, conf: 1.0, referred: None, shown: Vec::new() };
+        Ok(Some(About { example, objects, spoken }))
     }
 
     fn posed(&self, name: &str, rng: &mut Rng) -> Result<Option<Posed>> {
-        let plain = |inputs, target| Some(Posed { inputs, target, objects: None });
+        let plain = |inputs, target| Some(Posed::about(inputs, target, None));
         Ok(match name {
-            "caption" => plain(Inputs::default(), Target::Text(self.caption(rng))),
-            "vqa" => self.asked(rng).map(|Asked { question, answer, about, .. }| Posed {
-                inputs: text(question),
-                target: Target::Text(answer),
-                objects: about,
-            }),
+            "caption" => {
+                let statement = Statement::in_reading_order(self.scene, self.held_out, rng);
+                let (text, spoken) = statement.spoken(rng);
+                Some(Posed { inputs: Inputs::default(), target: Target::Text(text), objects: None, spoken })
+            }
+            "vqa" => self
+                .asked(rng)
+                .map(|Asked { question, answer, about, .. }| Posed::about(text(question), Target::Text(answer), about)),
             "vqa_match" => self.asked(rng).and_then(|asked| judged(asked, rng)),
             "match" => self.matching(rng),
             "grounding" => self.phrase(rng),
             "region_caption" => self.region(rng),
             "detect" => {
-                let objects = self.scene.in_reading_order().into_iter();
-                let objects = objects.map(|object| (object.region, object.label())).collect();
-                plain(Inputs::default(), Target::Objects(objects))
+                let objects = self.scene.in_reading_order().map(|object| (object.region, object.label()));
+                let target = Target::Objects(objects.collect());
+                let order = self.scene.reading_order().into_iter().enumerate();
+                let spoken = order.map(|(place, object)| (place..place + 1, vec![object])).collect();
+                Some(Posed { inputs: Inputs::default(), target, objects: None, spoken })
             }
             "infill_text" => {
                 let whole = self.caption(rng);
@@ -223,7 +246,7 @@ impl Teller<'_> {
             statement = statement.falsified(self.scene, self.nouns, self.held_out, rng)?;
         }
         let objects = Some(statement.about(self.scene));
-        Some(Posed { inputs: text(statement.text(rng)), target: yes(matches), objects })
+        Some(Posed::about(text(statement.text(rng)), yes(matches), objects))
     }
 
     fn phrase(&self, rng: &mut Rng) -> Option<Posed> {
@@ -233,7 +256,7 @@ impl Teller<'_> {
         let phrase = phrase.text();
         let phrase = if rng.bool() { format!("the {phrase}") } else { phrase };
         let target = Target::Region(self.scene.objects[index].region);
-        Some(Posed { inputs: text(phrase), target, objects })
+        Some(Posed::about(text(phrase), target, objects))
     }
 
     fn region(&self, rng: &mut Rng) -> Option<Posed> {
@@ -241,7 +264,7 @@ impl Teller<'_> {
         let object = &self.scene.objects[index];
         let inputs = Inputs { region: Some(object.region), ..Inputs::default() };
         let target = Target::Text(Description::natural(object, rng).counted(1));
-        Some(Posed { inputs, target, objects: Some(index.into()) })
+        Some(Posed::about(inputs, target, Some(index.into())))
     }
 }
 
@@ -253,7 +276,8 @@ impl Coder<'_> {
         let middle = crop(&whole, (side / 2, side / 2), side, side)?;
         let target = Target::Codes((self.codes.encode)(&middle)?);
         let image = Some(Arc::new(whole));
-        Ok(Example { task, inputs: Inputs::default(), image, target, conf: 1.0, referred: None })
+        let shown = Vec::new();
+        Ok(Example { task, inputs: Inputs::default(), image, target, conf: 1.0, referred: None, shown })
     }
 }
 
@@ -266,7 +290,7 @@ fn judged(asked: Asked, rng: &mut Rng) -> Option<Posed> {
     let right = rng.bool();
     let answer = if right { asked.answer } else { rng.choice(asked.wrong)? };
     let inputs = Inputs { text2: Some(answer), ..text(asked.question) };
-    Some(Posed { inputs, target: yes(right), objects: asked.about })
+    Some(Posed::about(inputs, yes(right), asked.about))
 }
 
 /// The text with a span of its words in place of which one mask stands.

@@ -123,7 +123,7 @@ impl Rows {
             Reference::Objects(objects) => Target::Objects(objects),
             Reference::Mentions(_) => return Err(record.fail("a list of things to mention is no text to learn")),
         };
-        Ok(Example { task, inputs, image: image.map(Arc::new), target, conf, referred: None })
+        Ok(Example { task, inputs, image: image.map(Arc::new), target, conf, referred: None, shown: Vec::new() })
     }
 
     /// A row as a sample, its image at `side` pixels.
