@@ -1,5 +1,6 @@
 import { OFA, OfaError, type Counters, type DeviceChoice, type TextAnswer } from "ofa-web";
 import { el, milliseconds, show } from "./dom";
+import { timeline, type Stretch } from "./timeline";
 import { ways } from "./ways";
 
 interface Run {
@@ -47,23 +48,17 @@ async function main(): Promise<void> {
   const others = address.has("ways") ? await ways(ofa, PICTURE) : {};
   const { device: used, precision, parameters, bytes } = ofa.info;
   await ofa.dispose();
-  const of = (list: Run[], pick: (run: Run) => number) => median(list.map(pick));
-  const both = [...greedy, ...beam5];
-  const stages = {
-    download: loading.downloadMs,
-    upload: loading.uploadMs,
-    compile: loading.compileMs,
-    build: loading.buildMs,
-    firstAnswer,
-    stem: of(both, (run) => run.stemMs),
-    encoder: of(both, (run) => run.encoderMs),
-    greedyToken: of(greedy, (run) => run.msPerToken),
-    beam5Token: of(beam5, (run) => run.msPerToken),
+  const [one, five] = [stages(greedy), stages(beam5)];
+  const both = stages([...greedy, ...beam5]);
+  const { downloadMs: download, uploadMs: upload, compileMs: compile, buildMs: build } = loading;
+  const taken = {
+    download, upload, compile, build, firstAnswer,
+    stem: both.stem, encoder: both.encoder, greedyToken: one.token, beam5Token: five.token,
     ...others,
   };
   const result = {
     model: url, device: used, precision, parameters, bytes, runs, userAgent: navigator.userAgent,
-    milliseconds: stages,
+    milliseconds: taken,
     counters: { load: atLoad, firstAnswer: cold, greedy: greedy.at(-1)?.counters, beam5: beam5.at(-1)?.counters },
   };
   const text = JSON.stringify(result, rounded, 2);
@@ -71,8 +66,42 @@ async function main(): Promise<void> {
   const save = el<HTMLAnchorElement>("save");
   save.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   show("save", true);
-  draw(stages);
+  el("timelines").replaceChildren(
+    timeline("From nothing to the first answer", [
+      { name: "compile wasm", time: compile },
+      { name: "download", time: download, note: `${(bytes / 1e6).toFixed(1)} MB` },
+      { name: "upload", time: upload },
+      { name: "build", time: build },
+      { name: "answer", time: firstAnswer, note: cold?.pipelines ? `${cold.pipelines} pipelines` : "" },
+    ]),
+    timeline(`A warm answer of ${LENGTH} tokens, greedy`, answered(one, greedy)),
+    timeline(`A warm answer of ${LENGTH} tokens, five beams`, answered(five, beam5)),
+  );
+  draw(others);
   el("status").textContent = `${used.kind === "webgpu" ? "WebGPU" : "CPU"} · ${precision} · done`;
+}
+
+interface Stages {
+  stem: number;
+  encoder: number;
+  token: number;
+}
+
+/** Medians of runs, in milliseconds. */
+function stages(runs: Run[]): Stages {
+  const of = (pick: (run: Run) => number) => median(runs.map(pick));
+  return { stem: of((run) => run.stemMs), encoder: of((run) => run.encoderMs), token: of((run) => run.msPerToken) };
+}
+
+function answered({ stem, encoder, token }: Stages, runs: Run[]): Stretch[] {
+  const counters = runs.at(-1)?.counters;
+  const dispatches = (stage?: Counters) => (stage?.dispatches ? `${stage.dispatches} dispatches` : "");
+  const steps = dispatches(counters?.step);
+  return [
+    { name: "stem", time: stem, note: dispatches(counters?.stem) },
+    { name: "encoder", time: encoder, note: dispatches(counters?.encoder) },
+    { name: "tokens", time: LENGTH * token, note: `${LENGTH} × ${milliseconds(token)}${steps && `, each ${steps}`}` },
+  ];
 }
 
 async function answer(ofa: OFA, numBeams: number): Promise<Run> {
@@ -97,9 +126,11 @@ function combined(a: Counters, b: Counters, of: (a: number, b: number) => number
   return Object.fromEntries(names.map((name) => [name, of(a[name], b[name])])) as unknown as Counters;
 }
 
-function draw(stages: Record<string, number>): void {
-  const longest = Math.max(...Object.values(stages));
-  el("stages").replaceChildren(...Object.entries(stages).map(([name, time]) => {
+/** Times that are beside one another, not after. */
+function draw(ways: Record<string, number>): void {
+  show("ways", Object.keys(ways).length > 0);
+  const longest = Math.max(...Object.values(ways));
+  el("ways-bars").replaceChildren(...Object.entries(ways).map(([name, time]) => {
     const row = document.createElement("div");
     row.setAttribute("role", "row");
     const label = document.createElement("span");

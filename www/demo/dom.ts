@@ -25,7 +25,8 @@ export function bytes(count: number): string {
 }
 
 export function milliseconds(time: number): string {
-  return time < 1000 ? `${Math.round(time)} ms` : `${(time / 1000).toFixed(1)} s`;
+  if (time >= 1000) return `${(time / 1000).toFixed(1)} s`;
+  return `${time.toFixed(time < 10 ? 1 : 0)} ms`;
 }
 
 export function percent(share: number): string {

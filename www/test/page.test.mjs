@@ -189,6 +189,21 @@ test("the bench page prints stages and counters as JSON", { timeout: 300_000 }, 
       assert.equal(result.counters.greedy[stage].readbacks, 1, `${stage} is read back once`);
       assert.equal(result.counters.beam5[stage].pipelines, 0, "a warm answer compiles nothing");
     }
+    const timelines = await page.$$eval(".timeline", (all) => all.map((timeline) => ({
+      title: timeline.querySelector("figcaption").textContent,
+      parts: [...timeline.querySelectorAll("li")].map((part) => part.firstChild.nextSibling.textContent.trim()),
+      shares: [...timeline.querySelectorAll(".track i")].map((part) => Number(part.style.flexGrow)),
+    })));
+    assert.deepEqual(timelines.map(({ parts }) => parts), [
+      ["compile wasm", "download", "upload", "build", "answer"],
+      ["stem", "encoder", "tokens"],
+      ["stem", "encoder", "tokens"],
+    ]);
+    for (const { title, shares } of timelines) {
+      assert.match(title, /: [\d.]+ m?s$/);
+      assert.ok(Math.abs(shares.reduce((sum, share) => sum + share) - 100) < 1, `${title}: ${shares} are no shares of a whole`);
+    }
+    assert.match(await page.textContent(".timelines"), /12 × [\d.]+ ms, each \d+ dispatches/);
   }));
 
 test("the bench page measures the ways to answer", { timeout: 120_000 }, () =>
@@ -196,5 +211,6 @@ test("the bench page measures the ways to answer", { timeout: 120_000 }, () =>
     await page.goto(`${server.url}bench.html?device=cpu&runs=1&ways&model=bundle/`);
     await page.waitForFunction(() => document.querySelector("#result").textContent || !document.querySelector("#error").hidden, undefined, { timeout: 100_000 });
     const { milliseconds } = JSON.parse(await page.textContent("#result"));
+    assert.equal(await page.locator("#ways-bars [role=row]").count(), 5);
     for (const way of ["allCandidates", "freeBeamStep", "trieBeamStep", "codes", "picture"]) assert.ok(milliseconds[way] > 0, `${way} took ${milliseconds[way]} ms`);
   }));
