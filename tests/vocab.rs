@@ -2,10 +2,12 @@
 
 use ofa::config::OfaConfig;
 use ofa::vocab::boxes::{self, Ratio};
-use ofa::vocab::{MAX_TEXT_BYTES, Vocab, clean, tokenizer_json_from_fairseq, tokenizer_json_from_hf};
+use ofa::vocab::{MAX_TEXT_BYTES, Vocab, clean, tokenizer_json_from_fairseq, tokenizer_json_from_hf, words};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
 /// A golden file, from `OFA_GOLDENS` if that directory has it, else our own.
 pub fn golden(path: &str) -> PathBuf {
@@ -356,4 +358,39 @@ fn bins_survive_the_way_to_pixels_and_back() {
     let half = |bin: f32| [bin * 512.0 / 999.0; 4];
     assert_eq!(boxes::quantise(half(0.5), Ratio { x: 1.0, y: 1.0 }, 1000)[0], 0);
     assert_eq!(boxes::quantise(half(2.5), Ratio { x: 1.0, y: 1.0 }, 1000)[0], 2);
+}
+
+/// The words that GPT-2's regular expression finds.
+fn words_by_expression(text: &str) -> Vec<String> {
+    let mut words = PreTokenizedString::from(text);
+    ByteLevel::new(false, false, true).pre_tokenize(&mut words).unwrap();
+    let splits = words.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
+    splits.into_iter().map(|(word, _, _)| word.to_owned()).collect()
+}
+
+#[test]
+fn texts_are_split_as_the_regular_expression_does() {
+    let alphabet = [
+        " ", " ", "  ", "\n", "\t", "\u{a0}", "\u{3000}", "'", "'s", "'re", "'LL", "a", "Bc", "é", "ß", "ǅ", "ʰ", "中",
+        "ア", "1", "٣", "²", "Ⅷ", "½", ".", "!?", "-", "_", "🙂", "e\u{301}", "\u{94d}", "Ⓐ", "\u{200b}", "\u{85}",
+        "\0",
+    ];
+    let mut random = fastrand::Rng::with_seed(3);
+    for _ in 0..20_000 {
+        let text: String = (0..random.usize(..9)).map(|_| random.choice(alphabet).unwrap()).collect();
+        assert_eq!(words(&text).collect::<Vec<_>>(), words_by_expression(&text), "{text:?}");
+    }
+}
+
+#[test]
+fn every_character_is_of_the_class_that_the_regular_expression_gives_it() {
+    for c in '\0'..=char::MAX {
+        // It is joined to what is of its kind. A later version of Unicode knows more letters and numbers.
+        let [among, dotted] = [format!("x{c}x 1{c}1"), format!(".{c}.")];
+        let both = |text: &str| (words(text).collect::<Vec<_>>(), words_by_expression(text));
+        let (found, expected) = both(&among);
+        assert!(found == expected || found.len() < expected.len(), "{c:?} is split as {found:?}, not {expected:?}");
+        let (split, by_expression) = both(&dotted);
+        assert!(found != expected || split == by_expression, "{c:?} is split as {split:?}, not {by_expression:?}");
+    }
 }

@@ -1,9 +1,10 @@
 //! A table of rows: looked up by id, and multiplied with as the tied output projection.
 
 use super::linear::Activation;
+use super::upload::tensor;
 use super::weight::Weight;
 use burn::module::{Module, ParamId};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 /// WebGPU's default limit of a storage binding. A table beyond it lies in several tensors of whole rows.
 pub const MAX_BINDING_BYTES: usize = 128 << 20;
@@ -51,7 +52,7 @@ impl Table {
                 found
             } else {
                 let here: Vec<f32> = ids.iter().map(|id| f32::from(local(id).is_some())).collect();
-                found * Tensor::<2>::from_data(TensorData::new(here, [ids.len(), 1]), &device)
+                found * tensor(here, [ids.len(), 1], &device)
             };
             sum = Some(match sum {
                 Some(sum) => sum + found,
@@ -71,11 +72,4 @@ impl Table {
             self.parts.iter().map(|part| part.linear(x.clone(), None, Activation::None)).collect();
         if products.len() == 1 { products.remove(0) } else { Tensor::cat(products, 1) }
     }
-}
-
-/// Uploads row numbers.
-pub fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
-    let rows: Vec<i32> = rows.map(|row| row as i32).collect();
-    let count = rows.len();
-    Tensor::from_data(TensorData::new(rows, [count]), device)
 }

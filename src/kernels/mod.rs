@@ -21,13 +21,14 @@ mod past;
 mod products;
 mod readback;
 mod top_k;
+mod upload;
 mod weight;
 
 pub use attention::{
     Bias, Columns, Heads, KeysValues, MASKED, attention, attention_weights, products, scores, split_heads,
 };
 pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
-pub use embedding::{Table, indices};
+pub use embedding::Table;
 #[cfg(all(feature = "gpu", target_family = "wasm"))]
 pub use gpu::set_line as set_gpu_line;
 #[cfg(feature = "gpu")]
@@ -41,4 +42,5 @@ pub use pairs::{Pairs, RelativeRow};
 pub use past::{ApartProjections, Past, SelfProjections};
 pub use readback::floats;
 pub use top_k::{Best, entries};
+pub use upload::{indices, integers, tensor};
 pub use weight::Weight;

@@ -6,8 +6,9 @@ use super::gpu;
 use super::host;
 use super::readback::floats;
 use super::top_k::{Best, padded, top_entries};
+use super::upload::tensor;
 use crate::error::Result;
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, activation};
 
 /// How the next token is scored.
 #[derive(Debug, Clone)]
@@ -69,5 +70,5 @@ fn log_softmax(logits: Tensor<2>) -> Tensor<2> {
 pub fn allowed_range(vocabulary: usize, specials: u32, range: (u32, u32), device: &Device) -> Tensor<2> {
     let allowed = |id: u32| id < specials || (range.0..range.1).contains(&id);
     let values: Vec<f32> = (0..vocabulary as u32).map(|id| if allowed(id) { 0.0 } else { MASKED }).collect();
-    Tensor::from_data(TensorData::new(values, [1, vocabulary]), device)
+    tensor(values, [1, vocabulary], device)
 }

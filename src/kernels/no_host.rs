@@ -2,7 +2,7 @@
 
 use super::arguments::Ending;
 use super::weight::Weight;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// There are none.
 pub enum Matrix {}
@@ -15,6 +15,17 @@ impl Matrix {
     pub fn plain<const D: usize>(_tensor: &Tensor<D>) -> Option<Self> {
         None
     }
+}
+
+/// Whether host memory is all there is.
+pub const ALONE: bool = false;
+
+pub fn adopted<const D: usize>(_data: TensorData) -> Tensor<D> {
+    unreachable!("no device of this build is the host")
+}
+
+pub fn adopted_integers<const D: usize>(_data: TensorData) -> Tensor<D, Int> {
+    unreachable!("no device of this build is the host")
 }
 
 pub fn in_host_memory(_device: &Device) -> bool {

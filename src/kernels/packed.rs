@@ -1,9 +1,10 @@
 //! Packed 4- and 8-bit matrices, MLX convention: `w = scale · u + bias` by groups along the input dimension.
 
+use super::upload::tensor;
 use super::{gpu, host::in_host_memory};
 use crate::config::Quantization;
 use burn::module::Module;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 use half::f16;
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,8 +25,7 @@ impl Words {
         if !gpu::serves(device) {
             return Self::Host(words.into());
         }
-        let count = words.len();
-        Self::Device(Tensor::from_data(TensorData::new(words, [count]), (device, DType::U32)))
+        Self::Device(gpu::words(words, device))
     }
 
     fn slice(&self, range: Range<usize>) -> Self {
@@ -143,7 +143,7 @@ impl PackedWeight {
             (Words::Host(codes), Words::Host(scales)) => {
                 let mut values = Vec::with_capacity(numbers.len() * self.columns);
                 numbers.iter().for_each(|row| self.unpack_row(codes, scales, *row as usize, &mut values));
-                Tensor::from_data(TensorData::new(values, [numbers.len(), self.columns]), &self.device)
+                tensor(values, [numbers.len(), self.columns], &self.device)
             }
             _ => gpu::packed_rows(self, numbers),
         }

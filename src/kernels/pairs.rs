@@ -1,7 +1,7 @@
 //! Which row of which relative table is added for a query and a key, for the kernel that adds them in one pass.
 
 use super::gpu;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
 /// Rows of the token table count from here.
 pub(super) const TOKEN: u32 = 1 << 31;
@@ -45,9 +45,7 @@ impl Pairs {
                 }));
             }
         }
-        let count = rows.len();
-        let rows = Tensor::from_data(TensorData::new(rows, [count]), (device, DType::U32));
-        Some(Self { rows, samples })
+        Some(Self { rows: gpu::words(rows, device), samples })
     }
 
     /// `absolute` and what a layer's tables of images and of tokens have for every pair.

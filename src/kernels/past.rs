@@ -2,11 +2,12 @@
 
 use super::arguments::Slots;
 use super::attention::{Bias, Columns, Heads, plain_attention, split_heads};
-use super::embedding::{MAX_BINDING_BYTES, indices};
+use super::embedding::MAX_BINDING_BYTES;
 use super::gpu;
 use super::linear::Linear;
+use super::upload::indices;
 use burn::module::Module;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
 /// The projections of a self-attention: one matrix where the model only answers, since they read the same input.
 #[derive(Module, Debug)]
@@ -200,9 +201,7 @@ impl Tables {
             slots.extend((first + row * length..first + (row + 1) * length).map(|slot| slot as u32));
         }
         self.used += rows * length;
-        let slots = self.slots.concat();
-        let count = slots.len();
-        let slots = Tensor::from_data(TensorData::new(slots, [count]), (&self.device, DType::U32));
+        let slots = gpu::words(self.slots.concat(), &self.device);
         self.pass = Some(Pass { queries: [rows, length], first, slots });
     }
 

@@ -1,7 +1,7 @@
 //! The best entries of each row: chosen where the logits lie, so that a step reads back a few numbers.
 
-use super::embedding::indices;
 use super::readback::floats;
+use super::upload::indices;
 use crate::error::Result;
 use burn::tensor::Tensor;
 

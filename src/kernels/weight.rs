@@ -1,11 +1,11 @@
 //! The matrix of a linear layer, a convolution or a table: plain, or packed as its bundle stores it.
 
 use super::arguments::{Ending, Finish};
-use super::embedding::indices;
 use super::gpu;
 use super::host;
 use super::linear::Activation;
 use super::packed::PackedWeight;
+use super::upload::indices;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 

@@ -12,9 +12,9 @@ use super::relative::TargetBias;
 use super::tokens::TokenBatch;
 use crate::config::OfaConfig;
 use crate::error::Result;
-use crate::kernels::{Bias, LayerNorm, MASKED, Past, Stream, Table, normalise};
+use crate::kernels::{Bias, LayerNorm, MASKED, Past, Stream, Table, normalise, tensor};
 use burn::module::Module;
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 /// Position biases are made for this many steps at a time: few enough to cost no memory for long rasters of codes,
 /// many enough that an ordinary answer needs them once.
@@ -227,8 +227,8 @@ fn by_row<const D: usize>(row_masks: &[bool], make: impl Fn(bool) -> Tensor<D>) 
             shape[0] = row_masks.len();
             let mut mask_shape = [1; D];
             mask_shape[0] = row_masks.len();
-            let mask = TensorData::new(row_masks.to_vec(), mask_shape);
-            let mask = Tensor::<D, Bool>::from_data(mask, &text.device()).expand(shape);
+            let mask = tensor(row_masks.iter().map(|codes| f32::from(*codes)).collect(), mask_shape, &text.device());
+            let mask = mask.greater_elem(0.5).expand(shape);
             text.expand(shape).mask_where(mask, codes.expand(shape))
         }
         [Some(one), None] | [None, Some(one)] => one,
@@ -241,5 +241,5 @@ fn causal_mask(start: usize, end: usize, device: &Device) -> Tensor<4> {
     let rows = end - start;
     let hidden = |row: usize, key: usize| if key > start + row { MASKED } else { 0.0 };
     let values: Vec<f32> = (0..rows).flat_map(|row| (0..end).map(move |key| hidden(row, key))).collect();
-    Tensor::from_data(TensorData::new(values, [1, 1, rows, end]), device)
+    tensor(values, [1, 1, rows, end], device)
 }

@@ -9,9 +9,9 @@ use super::resnet::Resnet;
 use super::tokens::TokenBatch;
 use crate::config::{OfaConfig, TYPE_EMBEDDINGS};
 use crate::error::Result;
-use crate::kernels::{Bias, LayerNorm, Linear, MASKED, Stream, Table, indices, normalise};
+use crate::kernels::{Bias, LayerNorm, Linear, MASKED, Stream, Table, indices, normalise, tensor};
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 const TEXT: usize = 0;
 const IMAGE: usize = 1;
@@ -108,7 +108,7 @@ impl EncoderOutput {
 fn key_mask(padding: &[bool], batch: usize, length: usize, device: &burn::tensor::Device) -> Option<Tensor<4>> {
     padding.contains(&true).then(|| {
         let values: Vec<f32> = padding.iter().map(|padded| if *padded { MASKED } else { 0.0 }).collect();
-        Tensor::from_data(TensorData::new(values, [batch, 1, 1, length]), device)
+        tensor(values, [batch, 1, 1, length], device)
     })
 }
 
@@ -201,7 +201,7 @@ impl Encoder {
         let mut hidden = hidden;
         if padding.contains(&true) {
             let keep: Vec<f32> = padding.iter().map(|padded| if *padded { 0.0 } else { 1.0 }).collect();
-            hidden = hidden * Tensor::<3>::from_data(TensorData::new(keep, [batch, length, 1]), &device);
+            hidden = hidden * tensor(keep, [batch, length, 1], &device);
         }
 
         let mask = key_mask(&padding, batch, length, &device);

@@ -2,9 +2,10 @@
 
 use crate::error::{Error, Result};
 pub use crate::kernels::floats as read;
+use crate::kernels::tensor;
 use crate::model::TokenBatch;
 use crate::weights::{Dtype, RawTensor, read_shard};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -84,7 +85,7 @@ impl<'a> Case<'a> {
 
     pub fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Result<Tensor<D>> {
         let shape: [usize; D] = self.shape(name)?;
-        Ok(Tensor::from_data(TensorData::new(self.floats(name)?, shape), device))
+        Ok(tensor(self.floats(name)?, shape, device))
     }
 
     /// The case's own tensors whose names begin with `prefix`.

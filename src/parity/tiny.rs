@@ -6,10 +6,11 @@ use crate::config::{OfaConfig, Size};
 use crate::error::{Error, Result};
 use crate::generate::score_candidates;
 use crate::image::{Normalization, Pixels, normalize};
+use crate::kernels::tensor;
 use crate::model::{OfaModel, Source, TokenBatch};
 use crate::predict::ModelStep;
 use crate::weights::{DeviceWeights, hf_name, read_shard};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -118,7 +119,7 @@ impl TinyGoldens<'_> {
             values.extend(normalize(&pixels, Normalization::Half));
         }
         let shape = [batch, 3, size.1 as usize, size.0 as usize];
-        Ok(model.encode_image(Tensor::from_data(TensorData::new(values, shape), &model.device())))
+        Ok(model.encode_image(tensor(values, shape, &model.device())))
     }
 
     async fn forward(&self, model: &OfaModel, config: &OfaConfig, case: &Case<'_>) -> Result<f32> {

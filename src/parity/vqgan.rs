@@ -5,9 +5,10 @@ use super::{FORWARD_TOLERANCE, IMAGE_TOLERANCE, Outcome};
 use crate::config::VqganConfig;
 use crate::error::{Error, Result};
 use crate::image::from_planes;
+use crate::kernels::integers;
 use crate::model::Vqgan;
 use crate::weights::{DeviceWeights, infer_vqgan_config, read_shard, vqgan_tensors};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -95,7 +96,7 @@ async fn decode(model: &Vqgan, case: &Case<'_>, grid: &str) -> Result<f32> {
     let name = |what: &str| format!("{what}_{grid}");
     let shape: [usize; 3] = case.shape(&name("in.codes"))?;
     let codes: Vec<i32> = case.ints(&name("in.codes"))?.into_iter().map(|code| code as i32).collect();
-    let codes = Tensor::<3, Int>::from_data(TensorData::new(codes, shape), &model.device());
+    let codes = integers(codes, shape, &model.device());
     let rows = model.quantize.look_up(codes.clone());
     let mut differences = Differences::default();
     compare(&mut differences, case, &name("out.z"), rows, 0.0).await?;

@@ -3,9 +3,8 @@
 use crate::config::VqganConfig;
 use crate::error::{Error, Result};
 use crate::image::{Filter, Normalization, Pixels, crop, from_planes, normalize, resize, resize_aspect};
-use crate::kernels::floats;
+use crate::kernels::{floats, integers, tensor};
 use crate::model::Vqgan;
-use burn::tensor::{Int, Tensor, TensorData};
 
 /// The middle part of an image has half its sides.
 const MIDDLE: u32 = 2;
@@ -36,8 +35,8 @@ impl ImageCodes {
             return Err(Error::image(reason));
         }
         let values = normalize(pixels, Normalization::Half);
-        let values = TensorData::new(values, [1, 3, height as usize, width as usize]);
-        let codes = self.model.codes(Tensor::from_data(values, &self.model.device()));
+        let values = tensor(values, [1, 3, height as usize, width as usize], &self.model.device());
+        let codes = self.model.codes(values);
         let data = codes.into_data_async().await.map_err(Error::device)?;
         Ok(data.iter::<i64>().map(|code| code as usize).collect())
     }
@@ -74,7 +73,7 @@ impl ImageCodes {
         }
         let rows = codes.len() / columns;
         let codes: Vec<i32> = codes.iter().map(|code| *code as i32).collect();
-        let codes = Tensor::<3, Int>::from_data(TensorData::new(codes, [1, rows, columns]), &self.model.device());
+        let codes = integers(codes, [1, rows, columns], &self.model.device());
         let image = self.model.decode(codes);
         let [_, _, height, width] = image.dims();
         from_planes(&floats(image).await?, width as u32, height as u32)

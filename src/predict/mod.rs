@@ -12,11 +12,11 @@ use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig, STEM_S
 use crate::error::{Error, Result};
 use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, Trie, beam_search, sample, score_candidates};
 use crate::image::{Pixels, hide_middle, to_patch_image};
-use crate::kernels::{floats, indices};
+use crate::kernels::{floats, indices, tensor};
 use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
 use crate::task::{Answer, AnswerContext, AnswerKind, Constraint, Hypothesis, ImageRule, Inputs, Prompt, Task};
 use crate::vocab::Vocab;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use serde::Serialize;
 use web_time::Instant;
 
@@ -115,9 +115,8 @@ impl Predictor {
         if rule.hide_middle {
             hide_middle(&mut values, side);
         }
-        let device = self.model.device();
-        let data = TensorData::new(values, [1, 3, side as usize, side as usize]);
-        let features = self.model.encode_image(Tensor::from_data(data, &device));
+        let values = tensor(values, [1, 3, side as usize, side as usize], &self.model.device());
+        let features = self.model.encode_image(values);
         // Waits for the device, so that the time is the stem's own.
         touch(features.patches.clone()).await?;
         let rule = ImageRule { side, ..rule };

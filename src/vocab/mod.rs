@@ -9,19 +9,24 @@ mod bytes;
 pub mod clean;
 mod file;
 mod layout;
+mod split;
 
 pub use build::{tokenizer_json_from_fairseq, tokenizer_json_from_hf};
 pub use layout::Layout;
 
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
+use tokenizers::Model;
 use tokenizers::models::bpe::BPE;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
 /// Longer texts are refused: no model of this family reads beyond a thousand tokens, and a caller who
 /// passes a whole file by mistake should hear of it at once.
 pub const MAX_TEXT_BYTES: usize = 1 << 20;
+
+/// The words of a text that are split into pieces each for itself, in the alphabet of the pieces.
+pub fn words(text: &str) -> impl Iterator<Item = String> {
+    split::words(text).map(split::printable)
+}
 
 /// A model's vocabulary.
 pub struct Vocab {
@@ -82,11 +87,9 @@ impl Vocab {
             let reason = format!("a text of {} bytes; at most {MAX_TEXT_BYTES} are read", text.len());
             return Err(Error::vocab(reason));
         }
-        let mut words = PreTokenizedString::from(text);
-        ByteLevel::new(false, false, true).pre_tokenize(&mut words).map_err(Error::vocab)?;
         let mut ids = Vec::new();
-        for (word, _, _) in words.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
-            let tokens = self.bpe.tokenize(word).map_err(Error::vocab)?;
+        for word in words(text) {
+            let tokens = self.bpe.tokenize(&word).map_err(Error::vocab)?;
             ids.extend(tokens.iter().map(|token| token.id));
         }
         Ok(ids)

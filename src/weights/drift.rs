@@ -6,9 +6,9 @@
 
 use crate::config::OfaConfig;
 use crate::error::Result;
-use crate::kernels::floats;
+use crate::kernels::{floats, tensor};
 use crate::model::{OfaModel, Source, TokenBatch};
-use burn::tensor::{Tensor, TensorData};
+
 use serde::Serialize;
 
 /// How far another model is from the reference.
@@ -50,8 +50,8 @@ pub async fn drift(config: &OfaConfig, reference: &OfaModel, other: &OfaModel) -
         let (pixels, side) = image(config, &mut random);
         let source = source_tokens(config, &mut random);
         let inputs = |model: &OfaModel| {
-            let data = TensorData::new(pixels.clone(), [1, 3, side, side]);
-            let patches = model.encode_image(Tensor::from_data(data, &model.device()));
+            let pixels = tensor(pixels.clone(), [1, 3, side, side], &model.device());
+            let patches = model.encode_image(pixels);
             model.encode(&Source::text(source.clone()).with_image(patches))
         };
 

@@ -5,9 +5,9 @@ use super::raw::{Dtype, RawTensor};
 use super::strict::refuse;
 use crate::config::{OfaConfig, Quantization, VqganConfig};
 use crate::error::{Error, Result};
-use crate::kernels::{PackedWeight, Table, Words};
+use crate::kernels::{self, PackedWeight, Table, Words};
 use crate::model::{OfaModel, Parameters, Stored, Vqgan};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use half::f16;
 use std::collections::BTreeMap;
 
@@ -60,12 +60,12 @@ impl DeviceWeights {
             let values = tensor.to_f32(name)?;
             match shape[..] {
                 [rows, width] if width > 0 && rows > Table::rows_per_part(4 * width) => {
-                    let parts = values.chunks(Table::rows_per_part(4 * width) * width).map(|part| {
-                        Tensor::from_data(TensorData::new(part.to_vec(), [part.len() / width, width]), &self.device)
-                    });
+                    let parts = values
+                        .chunks(Table::rows_per_part(4 * width) * width)
+                        .map(|part| kernels::tensor(part.to_vec(), [part.len() / width, width], &self.device));
                     Values::Rows(parts.collect())
                 }
-                _ => Values::Float(Tensor::from_data(TensorData::new(values, [count]), &self.device)),
+                _ => Values::Float(kernels::tensor(values, [count], &self.device)),
             }
         };
         self.tensors.insert(name.to_string(), Uploaded { shape, values });

@@ -3,9 +3,10 @@
 use super::adapter::Team;
 use super::grid;
 use super::launch::{F32, Launch, U32};
+use super::rows::words;
 use crate::kernels::arguments::Found;
 use crate::kernels::next_token::TokenScoring;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 /// Lengths of lists that the kernels are compiled for: greedy search, the usual beams, wide ones.
 const LENGTHS: [usize; 4] = [4, 12, 32, 64];
@@ -54,8 +55,7 @@ pub fn best_as(
     let lists = launch.into_new("lists", U32, shape, grid(rows * parts, width as usize));
     // A binding cannot be empty.
     let probes = if probes.is_empty() { vec![0] } else { probes.to_vec() };
-    let count = probes.len();
-    let probes = Tensor::from_data(TensorData::new(probes, [count]), (&device, DType::U32));
+    let probes = words(probes, &device);
     let values = scored(Launch::new("best_merge", include_str!("best_merge.wgsl"), [1, 1, 1]))
         .reads("lists", U32, lists)
         .reads_words("probes", U32, probes)

@@ -3,7 +3,13 @@
 use super::launch::{F32X4, Launch, U32};
 use super::weights::with_packed;
 use crate::kernels::packed::PackedWeight;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+/// Words as kernels read them.
+pub fn words(words: Vec<u32>, device: &Device) -> Tensor<1, Int> {
+    let count = words.len();
+    Tensor::from_data(TensorData::new(words, [count]), (device, DType::U32))
+}
 
 /// The rows with these numbers, unpacked.
 ///
@@ -11,7 +17,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 /// n numbers → `[n, in]`
 pub fn packed_rows(weight: &PackedWeight, numbers: &[u32]) -> Tensor<2> {
     let count = numbers.len();
-    let numbers = Tensor::from_data(TensorData::new(numbers.to_vec(), [count]), (&weight.device(), DType::U32));
+    let numbers = words(numbers.to_vec(), &weight.device());
     let quads = weight.columns / 4;
     let launch = Launch::new("rows", include_str!("rows.wgsl"), [64, 1, 1]);
     with_packed(launch, weight).reads_words("rows", U32, numbers).number("count", count).into_new(

@@ -15,15 +15,28 @@ mod tests;
 
 use super::arguments::Ending;
 use super::packed::Words;
+use super::upload::tensor;
 use super::weight::Weight;
 use burn::backend::{DType, Flex, flex::FlexTensor};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use packed::PackedRows;
 use product::Rows;
 
 pub use attention::attention;
 pub use convolution::convolution;
 pub use linear::{layer_norm, linear, log_softmax};
+
+/// Whether host memory is all there is.
+pub const ALONE: bool = !cfg!(any(feature = "gpu", feature = "train"));
+
+/// A tensor of these values, which stay where they are.
+pub fn adopted<const D: usize>(data: TensorData) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(FlexTensor::from_data(data))
+}
+
+pub fn adopted_integers<const D: usize>(data: TensorData) -> Tensor<D, Int> {
+    Tensor::from_primitive::<Flex>(FlexTensor::from_data(data))
+}
 
 /// Whether the device's tensors lie in memory that the host reads without waiting.
 pub fn in_host_memory(device: &Device) -> bool {
@@ -104,8 +117,4 @@ impl Values {
     fn as_slice(&self) -> &[f32] {
         self.0.as_slice().expect("contiguous values of this type")
     }
-}
-
-fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values, shape), device)
 }

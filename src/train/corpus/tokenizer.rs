@@ -3,12 +3,12 @@
 use super::world::World;
 use crate::error::{Error, Result};
 use crate::train::sample::Target;
-use crate::vocab::tokenizer_json_from_hf;
+use crate::vocab::{tokenizer_json_from_hf, words};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
+use tokenizers::Trainer;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Trainer};
 
 /// As BART numbers them; `<mask>` comes after the pieces.
 const SPECIALS: [&str; 4] = ["<s>", "<pad>", "</s>", "<unk>"];
@@ -58,13 +58,7 @@ impl TokenizerFiles {
             .initial_alphabet(ByteLevel::alphabet().into_iter().collect::<HashSet<char>>())
             .show_progress(false)
             .build();
-        let words = |text: &str| -> tokenizers::Result<Vec<String>> {
-            let mut words = PreTokenizedString::from(text);
-            ByteLevel::new(false, false, true).pre_tokenize(&mut words)?;
-            let splits = words.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
-            Ok(splits.into_iter().map(|(word, _, _)| word.to_owned()).collect())
-        };
-        trainer.feed(texts.iter(), words).map_err(Error::vocab)?;
+        trainer.feed(texts.iter(), |text| Ok(words(text).collect())).map_err(Error::vocab)?;
         let mut bpe = BPE::default();
         trainer.train(&mut bpe).map_err(Error::vocab)?;
 
