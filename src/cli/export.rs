@@ -25,9 +25,9 @@ pub struct Args {
     /// f32, f16, q8 or q4
     #[arg(long, value_parser = parse_dtype)]
     dtype: Precision,
-    /// Weights that share a scale: 32 or 64
-    #[arg(long, default_value_t = 32, value_parser = parse_group)]
-    group_size: usize,
+    /// Weights that share a scale: 32 or 64 [default: 32; of 4 bits 64, where scales weigh as much as in q8 of 32]
+    #[arg(long, value_parser = parse_group)]
+    group_size: Option<usize>,
     /// Leave the batch norms as they are, so that the bundle can still be trained
     #[arg(long)]
     keep_batch_norm: bool,
@@ -66,7 +66,8 @@ pub fn run(args: Args) -> Result<()> {
         tensors = fold_batch_norm(tensors)?;
         files.config.batch_norm_folded = true;
     }
-    let quantization = args.dtype.bits().map(|bits| Quantization { bits, group_size: args.group_size });
+    let group_size = |bits| args.group_size.unwrap_or(if bits == 4 { 64 } else { 32 });
+    let quantization = args.dtype.bits().map(|bits| Quantization { bits, group_size: group_size(bits) });
     files.config.quantization = quantization;
     let order = parameters(&files.config)?;
     refuse(args.dir.display(), &compare_keys(&order, &shapes(&tensors)))?;

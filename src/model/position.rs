@@ -4,9 +4,9 @@
 use super::parameters::Path;
 use crate::config::OfaConfig;
 use crate::error::Result;
-use crate::kernels::{LayerNorm, Linear, indices, scores};
+use crate::kernels::{LayerNorm, Linear, Table, indices, scores, tensor};
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 /// The logarithmic token buckets are made for this many positions, whatever the configured maximum.
 pub const MAX_BUCKET_POSITION: usize = 1024;
@@ -14,8 +14,8 @@ pub const MAX_BUCKET_POSITION: usize = 1024;
 /// Position embeddings of one side and their norms.
 #[derive(Module, Debug)]
 pub struct PositionTables {
-    pub embed_positions: Param<Tensor<2>>,
-    pub embed_image_positions: Param<Tensor<2>>,
+    pub embed_positions: Table,
+    pub embed_image_positions: Table,
     pub pos_ln: LayerNorm,
     pub image_pos_ln: LayerNorm,
 }
@@ -25,9 +25,8 @@ impl PositionTables {
         let width = config.d_model;
         let rows = config.max_position_embeddings + crate::config::UNUSED_POSITION_ROWS;
         Ok(Self {
-            embed_positions: path.tensor("embed_positions.weight", [rows, width])?,
-            embed_image_positions: path
-                .tensor("embed_image_positions.weight", [config.image_position_rows(), width])?,
+            embed_positions: path.table("embed_positions", [rows, width])?,
+            embed_image_positions: path.table("embed_image_positions", [config.image_position_rows(), width])?,
             pos_ln: path.layer_norm("pos_ln", width)?,
             image_pos_ln: path.layer_norm("image_pos_ln", width)?,
         })
@@ -38,9 +37,7 @@ impl PositionTables {
     /// # Shapes
     /// → `[1, len, C]`
     pub fn text(&self, len: usize) -> Tensor<3> {
-        let table = self.embed_positions.val();
-        let [_, width] = table.dims();
-        table.slice([0..len, 0..width]).unsqueeze()
+        self.embed_positions.rows(&(0..len as u32).collect::<Vec<_>>()).unsqueeze()
     }
 
     /// Embeddings of image positions by id, not normalised.
@@ -48,9 +45,7 @@ impl PositionTables {
     /// # Shapes
     /// n ids → `[1, n, C]`
     pub fn image(&self, ids: &[usize]) -> Tensor<3> {
-        let table = self.embed_image_positions.val();
-        let ids = indices(ids.iter().copied(), &table.device());
-        table.select(0, ids).unsqueeze()
+        self.embed_image_positions.rows(&ids.iter().map(|id| *id as u32).collect::<Vec<_>>()).unsqueeze()
     }
 }
 
@@ -219,7 +214,7 @@ fn stretched(x: Tensor<2>, to: usize) -> Tensor<2> {
     let low = |target: usize| (place(target) as usize).min(from - 1);
     let high = |target: usize| (low(target) + 1).min(from - 1);
     let shares: Vec<f32> = (0..to).map(|target| (place(target) - low(target) as f64) as f32).collect();
-    let shares = Tensor::<2>::from_data(TensorData::new(shares, [to, 1]), &device);
+    let shares = tensor(shares, [to, 1], &device);
     let lows = x.clone().select(0, indices((0..to).map(low), &device));
     lows.clone() + (x.select(0, indices((0..to).map(high), &device)) - lows) * shares
 }

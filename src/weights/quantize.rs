@@ -17,10 +17,11 @@ pub enum Storage {
     Half,
 }
 
-/// Which tensors are packed: the matrices that matrix products and convolutions read, and the embedding.
+/// Which tensors are packed: the matrices that matrix products and convolutions read, and the embeddings of tokens and
+/// of positions.
 ///
-/// Position tables, relative tables and `type_embedding` are looked up in small numbers and decide every attention,
-/// norms, biases and `c_attn` are small: all of them stay f16. So do matrices whose rows are no multiple of the group,
+/// Relative tables and `type_embedding` are narrow or looked up in small numbers and decide every attention; norms,
+/// biases and `c_attn` are small: all of them stay f16. So do matrices whose rows are no multiple of the group,
 /// such as the stem's first convolution. `shape` is that of the unpacked tensor; convolutions count as
 /// `[out, in · kh · kw]`.
 pub fn precision_of(name: &str, shape: &[usize], group_size: usize) -> Storage {
@@ -29,7 +30,7 @@ pub fn precision_of(name: &str, shape: &[usize], group_size: usize) -> Storage {
     let matrix = match shape {
         [_, _] => {
             let linear = ["_proj", "_linear", "fc1", "fc2"].iter().any(|end| last.ends_with(end));
-            linear || last == "embed_tokens"
+            linear || matches!(last, "embed_tokens" | "embed_positions" | "embed_image_positions")
         }
         [_, _, _, _] => name.starts_with("encoder.embed_images."),
         _ => false,

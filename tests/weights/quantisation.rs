@@ -74,11 +74,11 @@ fn every_tensor_has_its_precision() {
     let (_, tensors) = micro_bundle();
     for (name, tensor) in &tensors {
         let found = precision_of(name, &tensor.shape, 32);
-        let small = ["_table_list", "norm", "pos_ln", "c_attn", ".bias", "positions", "type_embedding", ".bn"];
+        let small = ["_table_list", "norm", "pos_ln", "c_attn", ".bias", "type_embedding", ".bn"];
         if small.iter().any(|part| name.contains(part)) || tensor.shape.len() < 2 {
             assert_eq!(found, Storage::Half, "{name}");
         }
-        let matrix = ["embed_tokens", "proj.weight", "fc1.weight", "linear.weight"];
+        let matrix = ["embed_tokens", "positions.weight", "proj.weight", "fc1.weight", "linear.weight"];
         if matrix.iter().any(|part| name.contains(part)) && tensor.shape[1].is_multiple_of(32) {
             assert_eq!(found, Storage::Packed, "{name}");
         }
