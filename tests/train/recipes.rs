@@ -2,7 +2,8 @@
 
 use super::{directory, recipe, session};
 use crate::support::only_drawer;
-use ofa::train::{DataOptions, FINETUNING, Recipe, builtin};
+use ofa::train::corpus::{ScenesOptions, TaskWeights};
+use ofa::train::{DataOptions, FINETUNING, Recipe, builtin, world_of};
 use std::path::{Path, PathBuf};
 
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -47,6 +48,19 @@ fn every_recipe_of_fine_tuning_comes_with_the_binary_and_says_its_task() {
         recipe.model.config(None).unwrap();
     }
     assert_eq!(files("recipes/finetune").len(), FINETUNING.len());
+}
+
+#[test]
+fn the_recipe_that_goes_on_draws_the_scenes_of_the_one_before() {
+    let read = |name: &str, sets: &[String]| {
+        let recipe = Recipe::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes").join(name), sets).unwrap();
+        // Of both the tasks' weights and the first's easy beginning are their own.
+        let options = world_of(&recipe).unwrap().unwrap();
+        (recipe.model, ScenesOptions { tasks: TaskWeights::default(), curriculum: 0, ..options })
+    };
+    let (first, scenes) = read("scenes-cpu.toml", &[]);
+    let (further, same) = read("scenes-cpu-further.toml", &["model.from='runs/scenes-cpu/model'".to_owned()]);
+    assert_eq!((further.image_size, format!("{same:?}")), (first.image_size, format!("{scenes:?}")));
 }
 
 #[test]
