@@ -537,7 +537,7 @@ fn captions_and_lists_know_which_patches_show_what_they_speak_of() {
                     for Shown { part, patches } in shown {
                         assert!(part.start >= at, "{caption}: parts in the order of the words");
                         at = part.end;
-                        let objects = in_patches(&patches).into_iter().map(|object| scene.objects[object].clone());
+                        let objects = in_patches(&patches).into_iter().map(|object| scene.objects[object]);
                         let named = mentions(&Scene { objects: objects.collect(), ..scene.clone() });
                         let said = &caption[part];
                         assert_eq!(mentioned(said, &named), 1.0, "{caption}: {said} shows {named:?}");

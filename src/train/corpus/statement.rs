@@ -13,6 +13,10 @@ const MOST_WORDS: usize = 30;
 /// Changes tried until one makes the caption false.
 const CHANGES: usize = 12;
 
+/// Parts of an answer, counted as [`Example::shown`](crate::train::Example::shown) does, and the objects that they speak
+/// of.
+pub type Spoken = Vec<(Range<usize>, Vec<usize>)>;
+
 /// So many objects that fit a description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Group {
@@ -179,7 +183,7 @@ impl Statement {
     }
 
     /// The sentence, and which of its bytes speak of which objects.
-    pub fn spoken(&self, rng: &mut Rng) -> (String, Vec<(Range<usize>, Vec<usize>)>) {
+    pub fn spoken(&self, rng: &mut Rng) -> (String, Spoken) {
         let (said, text) = self.said(rng);
         let mut end = 0;
         let part = |(group, objects): (&Group, &Vec<usize>)| {

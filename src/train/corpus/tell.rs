@@ -5,7 +5,7 @@ use super::describe::{Description, Hidden, Mentioned, refer};
 use super::nouns::Noun;
 use super::options::{ScenesOptions, TaskWeights};
 use super::scene::Scene;
-use super::statement::Statement;
+use super::statement::{Spoken, Statement};
 use crate::config::STEM_STRIDE;
 use crate::error::Result;
 use crate::image::{Pixels, crop};
@@ -55,9 +55,6 @@ struct Posed {
     objects: Option<Mentioned>,
     spoken: Spoken,
 }
-
-/// Parts of an answer, counted as [`Example::shown`] does, and the objects that they speak of.
-type Spoken = Vec<(Range<usize>, Vec<usize>)>;
 
 /// An example, the objects its instruction is about, and those that its answer is about.
 struct About {
