@@ -41,7 +41,7 @@ pub async fn run(model: &OfaModel, config: &OfaConfig, case: &Case<'_>) -> Resul
         for (key, value) in pairs {
             relative(&mut differences, &format!("{name}.{key}"), scalar(value).await?, number(key))?;
         }
-        if expected["sample_size"].as_u64() != Some(found.sample_size as u64) {
+        if expected["sample_size"].as_f64() != Some(found.sample_size) {
             return Err(Error::tensor(format!("{name}.sample_size"), &expected["sample_size"], found.sample_size));
         }
     }

@@ -89,7 +89,7 @@ async fn gradient(
     };
     let options = LossOptions { label_smoothing: LABEL_SMOOTHING, ..LossOptions::default() };
     let loss = cross_entropy(judged, &options).await?;
-    let mean = loss.loss / loss.sample_size as f64;
+    let mean = loss.loss / loss.sample_size;
     let mut gradients = mean.backward();
     Ok((read(mean).await?[0], map.gradient(model, &mut gradients)))
 }

@@ -1,6 +1,6 @@
 //! Samples side by side: what one pass of the model reads and what it is judged by.
 
-use super::loss::{Judged, TargetToken, at_tokens, target_tokens};
+use super::loss::{Judged, LossOptions, TargetToken, at_tokens, target_tokens};
 use super::sample::{PatchImage, Referred, Sample, Shown};
 use crate::config::{OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
@@ -70,18 +70,30 @@ struct Rectangle {
 pub struct Pass {
     /// Where the model is judged, in the order of [`Batch::tokens`]: `[n, V]`.
     pub logits: Tensor<2>,
-    /// How well patches say what they are to the instruction: the mean negative log-likelihood of the words for their
+    /// How well patches say what they are to the instruction: the summed negative log-likelihood of the words for their
     /// [roles](super::Role) when the tied output projection reads the encoder's output there, `[1]`; `None` where that is
-    /// not known.
+    /// not known. [`Known::referred`] makes a mean of it.
     ///
     /// An answer of one word says little about which of all the things in a picture led to it. This says it, patch by
     /// patch, and it needs no further parameters.
     pub referred: Option<Tensor<1>>,
-    /// How well the decoder looks at what it speaks of: the mean negative logarithm of the share of its cross-attention
-    /// that lies there, over half of the heads of every layer, `[1]`; `None` where that is not known.
+    /// How well the decoder looks at what it speaks of: the negative logarithm of the share of its cross-attention that
+    /// lies there, a mean over half of the heads of every layer and a sum over tokens, `[1]`; `None` where that is not
+    /// known. [`Known::looked`] makes a mean of it.
     ///
     /// Which of the things in a picture a word is about is all that is hard about a caption; the words alone say it late.
     pub looked: Option<Tensor<1>>,
+}
+
+/// How much a batch knows beside its answers. Sums over batches and ranks divide by sums of these.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Patches whose names are known.
+    pub named: usize,
+    /// Patches, as samples see them, whose role is.
+    pub referred: usize,
+    /// Tokens of answers of which it is known what shows what they speak of.
+    pub looked: usize,
 }
 
 /// What a pass says beside the logits.
@@ -232,22 +244,39 @@ impl Batch {
         })
     }
 
-    /// How well patches say what lies in them: the mean negative log-likelihood of their names' tokens when the tied
-    /// output projection reads the projected patches, `[1]`; `None` where no names are known.
+    /// How much is known beside the answers.
+    pub fn known(&self) -> Known {
+        let referred = |rectangle: &Rectangle| rectangle.referred.iter().flatten().count();
+        Known {
+            named: self.named_patches().count(),
+            referred: self.rectangles.iter().map(referred).sum::<usize>()
+                * self.images.as_ref().map_or(0, Images::kept),
+            looked: self.rectangles.iter().map(|rectangle| self.looks(rectangle).len()).sum(),
+        }
+    }
+
+    /// Images, their patches whose names are known, and those.
+    fn named_patches(&self) -> impl Iterator<Item = (usize, usize, &Vec<u32>)> {
+        let images = self.images.iter().flat_map(|images| images.names.iter().enumerate());
+        let named = images.filter_map(|(image, names)| Some((image, names.as_ref()?)));
+        let patches = named
+            .flat_map(|(image, names)| names.iter().enumerate().map(move |(patch, tokens)| (image, patch, tokens)));
+        patches.filter(|(_, _, tokens)| !tokens.is_empty())
+    }
+
+    /// How well patches say what lies in them: the summed negative log-likelihood of their names' tokens when the tied
+    /// output projection reads the projected patches, `[1]`; `None` where no names are known. [`Known::named`] makes a
+    /// mean of it.
     ///
     /// The original starts from a stem that was trained to classify photos; a stem that starts from nothing learns what
     /// things look like far sooner from this than from answers alone, and it needs no further parameters.
     pub fn patch_nll(&self, model: &OfaModel, features: &ImageFeatures) -> Option<Tensor<1>> {
-        let images = self.images.as_ref()?;
-        let named = images.names.iter().enumerate().filter_map(|(image, names)| Some((image, names.as_ref()?)));
         let [_, patches, width] = features.patches.dims();
         let (mut rows, mut picks, mut shares) = (Vec::new(), Vec::new(), Vec::new());
-        for (image, names) in named {
-            for (patch, tokens) in names.iter().enumerate().filter(|(_, tokens)| !tokens.is_empty()) {
-                picks.extend(tokens.iter().map(|token| (rows.len(), *token as usize)));
-                shares.extend(tokens.iter().map(|_| 1.0 / tokens.len() as f32));
-                rows.push(image * patches + patch);
-            }
+        for (image, patch, tokens) in self.named_patches() {
+            picks.extend(tokens.iter().map(|token| (rows.len(), *token as usize)));
+            shares.extend(tokens.iter().map(|_| 1.0 / tokens.len() as f32));
+            rows.push(image * patches + patch);
         }
         let (count, of_picks) = (rows.len(), picks.len());
         if count == 0 {
@@ -262,7 +291,7 @@ impl Batch {
         let at = indices(picks.into_iter().map(|(row, token)| row * vocabulary + token), &device);
         let shares = Tensor::<1>::from_data(TensorData::new(shares, [of_picks]), &device);
         let said = lprobs.reshape([count * vocabulary]).select(0, at) * shares;
-        Some(said.sum().neg() / count as f64)
+        Some(said.sum().neg())
     }
 
     /// Runs the layers.
@@ -272,51 +301,34 @@ impl Batch {
             let encoded = self.encode(rectangle, features, model);
             referrals.extend(beside.referred.then(|| self.referred_nll(rectangle, &encoded, model)).flatten());
             let mut cache = model.begin(&encoded, &rectangle.codes, rectangle.previous.len);
-            let decoded = if beside.looked && !rectangle.shown.is_empty() {
-                let (decoded, attention) = model.decode_watched(&rectangle.previous, &mut cache);
-                looks.extend(attention.into_iter().filter_map(|layer| self.looked_nll(rectangle, layer)));
-                decoded
-            } else {
+            let known = if beside.looked { self.looks(rectangle) } else { Vec::new() };
+            let decoded = if known.is_empty() {
                 model.decode(&rectangle.previous, &mut cache)
+            } else {
+                let (decoded, attention) = model.decode_watched(&rectangle.previous, &mut cache);
+                let layers = attention.len() as f64;
+                looks.extend(attention.into_iter().map(|layer| looked_nll(&known, layer) / layers));
+                decoded
             };
             hidden.push(at_tokens(decoded, &rectangle.tokens));
         }
         let logits = model.logits(Tensor::cat(hidden, 0).unsqueeze());
         let [_, count, vocabulary] = logits.dims();
-        let mean = |losses: Vec<Tensor<1>>| (!losses.is_empty()).then(|| Tensor::cat(losses, 0).mean());
-        Pass { logits: logits.reshape([count, vocabulary]), referred: mean(referrals), looked: mean(looks) }
+        let sum = |losses: Vec<Tensor<1>>| (!losses.is_empty()).then(|| Tensor::cat(losses, 0).sum());
+        Pass { logits: logits.reshape([count, vocabulary]), referred: sum(referrals), looked: sum(looks) }
     }
 
-    /// What each position that speaks of something loses by looking elsewhere, for half of the heads of one layer's
-    /// attention `[B, H, T, L]`: `[m]`; `None` where no patch that shows it was kept.
-    fn looked_nll(&self, rectangle: &Rectangle, attention: Tensor<4>) -> Option<Tensor<1>> {
-        let [batch, heads, length, keys] = attention.dims();
-        let images = self.images.as_ref()?;
-        let (mut rows, mut there) = (Vec::new(), Vec::new());
-        for (row, Shown { part, patches }) in &rectangle.shown {
+    /// Positions of a rectangle that speak of something, and for each of the patches kept whether it shows that. Without
+    /// those of which no patch was kept.
+    fn looks(&self, rectangle: &Rectangle) -> Vec<Look> {
+        let Some(images) = &self.images else { return Vec::new() };
+        let looks = rectangle.shown.iter().map(|(row, Shown { part, patches })| {
             let order = images.order.as_ref().map(|order| &order[rectangle.samples[*row]]);
             let shows = |place: usize| patches.contains(&order.map_or(place, |order| order[place]));
-            let mut mask = vec![0.0f32; keys];
-            for (place, mask) in mask[..images.kept()].iter_mut().enumerate() {
-                *mask = f32::from(shows(place));
-            }
-            if mask.iter().all(|shown| *shown == 0.0) {
-                continue;
-            }
-            for head in 0..heads.div_ceil(2) {
-                for position in part.clone() {
-                    rows.push((row * heads + head) * length + position);
-                    there.extend_from_slice(&mask);
-                }
-            }
-        }
-        if rows.is_empty() {
-            return None;
-        }
-        let (count, device) = (rows.len(), attention.device());
-        let chosen = attention.reshape([batch * heads * length, keys]).select(0, indices(rows.into_iter(), &device));
-        let there = Tensor::<2>::from_data(TensorData::new(there, [count, keys]), &device);
-        Some((chosen * there).sum_dim(1).clamp_min(LEAST_LOOK).log().neg().reshape([count]))
+            let shown: Vec<bool> = (0..images.kept()).map(shows).collect();
+            part.clone().map(move |position| Look { row: *row, position, shown: shown.clone() })
+        });
+        looks.flatten().filter(|look| look.shown.contains(&true)).collect()
     }
 
     /// What each patch whose role is known loses by saying it, `[m]`.
@@ -361,6 +373,11 @@ impl Batch {
         model.encode(&source)
     }
 
+    /// What divides the summed losses of its answers.
+    pub fn size(&self, options: &LossOptions, config: &OfaConfig) -> f64 {
+        options.size(&self.tokens, self.len(), config.eos_token_id)
+    }
+
     /// What these logits are judged by after `update` updates.
     pub fn judge(&self, logits: Tensor<2>, config: &OfaConfig, update: usize) -> Judged<'_> {
         Judged {
@@ -378,6 +395,33 @@ impl Batch {
         let images = self.images.as_ref();
         images.is_some_and(|images| rectangle.samples.iter().any(|sample| images.index[*sample].is_some()))
     }
+}
+
+/// A position that speaks of something.
+struct Look {
+    row: usize,
+    position: usize,
+    shown: Vec<bool>,
+}
+
+/// What each position loses by looking elsewhere, a mean over half of the heads of one layer's attention
+/// `[B, H, T, L]`: `[m]`.
+fn looked_nll(looks: &[Look], attention: Tensor<4>) -> Tensor<1> {
+    let [batch, heads, length, keys] = attention.dims();
+    let device = attention.device();
+    let watching = heads.div_ceil(2);
+    let row = |Look { row, position, .. }: &Look, head: usize| (row * heads + head) * length + position;
+    let rows = looks.iter().flat_map(|look| (0..watching).map(move |head| row(look, head)));
+    let chosen = attention.reshape([batch * heads * length, keys]).select(0, indices(rows, &device));
+    let mut there = vec![0.0f32; looks.len() * watching * keys];
+    for (look, rows) in looks.iter().zip(there.chunks_exact_mut(watching * keys)) {
+        for mask in rows.chunks_exact_mut(keys) {
+            mask.iter_mut().zip(&look.shown).for_each(|(mask, shown)| *mask = f32::from(*shown));
+        }
+    }
+    let there = Tensor::<2>::from_data(TensorData::new(there, [looks.len() * watching, keys]), &device);
+    let nll = (chosen * there).sum_dim(1).clamp_min(LEAST_LOOK).log().neg();
+    nll.reshape([looks.len(), watching]).mean_dim(1).reshape([looks.len()])
 }
 
 impl Rectangle {

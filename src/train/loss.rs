@@ -24,7 +24,7 @@ pub struct LossOptions {
     /// Divide by sentences instead of tokens.
     pub sentence_avg: bool,
     /// 0 weighs every token of a batch alike, as the original does; 1 every answer, however long. Between them an
-    /// answer of n tokens weighs n to the power of one minus this. The weights' mean stays 1.
+    /// answer of n tokens weighs n to the power of one minus this.
     pub even_answers: f64,
     /// The share of tokens with the largest losses that is left out.
     pub drop_worst_ratio: f64,
@@ -42,6 +42,31 @@ pub struct LossOptions {
 }
 
 impl LossOptions {
+    /// Whether a token is judged at all.
+    fn judges(&self, token: &TargetToken, eos: u32) -> bool {
+        token.position >= self.ignore_prefix_size && !(self.ignore_eos && token.id == eos)
+    }
+
+    /// What each token weighs, given the sample it belongs to.
+    fn weights(&self, samples: &[usize]) -> Vec<f64> {
+        let mut lengths = vec![0usize; samples.iter().max().map_or(0, |last| last + 1)];
+        samples.iter().for_each(|sample| lengths[*sample] += 1);
+        samples.iter().map(|sample| (lengths[*sample] as f64).powf(-self.even_answers)).collect()
+    }
+
+    /// What divides the summed losses of these tokens, before any of them are dropped.
+    pub fn size(&self, tokens: &[TargetToken], samples: usize, eos: u32) -> f64 {
+        let of: Vec<usize> = tokens.iter().filter(|token| self.judges(token, eos)).map(|token| token.sample).collect();
+        let weight: f64 = self.weights(&of).iter().sum();
+        if self.reg_alpha > 0.0 {
+            2.0 * weight
+        } else if self.sentence_avg {
+            samples as f64
+        } else {
+            weight
+        }
+    }
+
     fn drops_worst(&self, update: usize) -> bool {
         self.drop_worst_ratio > 0.0 && update > self.drop_worst_after
     }
@@ -97,7 +122,7 @@ pub fn at_tokens(values: Tensor<3>, tokens: &[TargetToken]) -> Tensor<2> {
 pub struct Loss {
     pub loss: Tensor<1>,
     pub nll: Tensor<1>,
-    pub sample_size: usize,
+    pub sample_size: f64,
     /// The same likelihoods token by token, `[n]`, and the sample that each token belongs to.
     pub token_nll: Tensor<1>,
     pub samples: Vec<usize>,
@@ -112,11 +137,12 @@ pub async fn cross_entropy(judged: Judged<'_>, options: &LossOptions) -> Result<
     let tokens = Tokens::new(judged, options);
     let tokens = if options.drops_worst(update) { tokens.without_worst(options).await? } else { tokens };
     let (losses, nlls) = tokens.losses(options.label_smoothing);
-    let mut loss = tokens.evened(losses, options.even_answers).sum();
+    let (losses, weight) = tokens.weighed(losses, options);
+    let mut loss = losses.sum();
     if let Some(log_end) = options.log_end {
         loss = loss + tokens.encouragement(options.label_smoothing, log_end);
     }
-    let sample_size = if options.sentence_avg { samples } else { tokens.ids.len() };
+    let sample_size = if options.sentence_avg { samples as f64 } else { weight };
     Ok(Loss { loss, nll: nlls.clone().sum(), sample_size, token_nll: nlls, samples: tokens.samples })
 }
 
@@ -156,10 +182,11 @@ async fn regularised_dropout(mut passes: [Tokens; 2], options: &LossOptions, dro
     let difference = first.lprobs.clone() - second.lprobs.clone();
     // KL(p ‖ q) + KL(q ‖ p) = Σ (p - q)(ln p - ln q).
     let divergence = ((first.lprobs.clone().exp() - second.lprobs.clone().exp()) * difference).sum() * 0.5;
+    let (losses, weight) = first.weighed(losses_a + losses_b, options);
     Ok(Loss {
-        loss: first.evened(losses_a + losses_b, options.even_answers).sum() + divergence * options.reg_alpha,
+        loss: losses.sum() + divergence * options.reg_alpha,
         nll: nlls_a.clone().sum() + nlls_b.clone().sum(),
-        sample_size: 2 * first.ids.len(),
+        sample_size: 2.0 * weight,
         token_nll: (nlls_a + nlls_b) * 0.5,
         samples: first.samples,
     })
@@ -180,7 +207,7 @@ pub fn self_critical(logits: Tensor<3>, target: &TokenBatch, reward: &[f32], pad
     let weighted = (chosen * Tensor::<1>::from_data(TensorData::new(weights, [batch * len]), &device)).neg();
     let loss = weighted.clone().sum();
     let samples = (0..batch * len).map(|at| at / len).collect();
-    Loss { nll: loss.clone(), loss, sample_size: count, token_nll: weighted, samples }
+    Loss { nll: loss.clone(), loss, sample_size: count as f64, token_nll: weighted, samples }
 }
 
 /// Which tokens take part, for every row or for all alike.
@@ -233,10 +260,7 @@ impl Tokens {
         let Judged { logits, tokens, conf, constraint_masks, eos, .. } = judged;
         let [count, vocabulary] = logits.dims();
         let device = logits.device();
-        let counts = |token: &TargetToken| {
-            token.position >= options.ignore_prefix_size && !(options.ignore_eos && token.id == eos)
-        };
-        let kept: Vec<usize> = (0..count).filter(|at| counts(&tokens[*at])).collect();
+        let kept: Vec<usize> = (0..count).filter(|at| options.judges(&tokens[*at], eos)).collect();
         let logits =
             if kept.len() == count { logits } else { logits.select(0, indices(kept.iter().copied(), &device)) };
         let allowed = match (constraint_masks, options.constraint_range) {
@@ -278,18 +302,17 @@ impl Tokens {
         (nll.clone() * rest + smooth * shares, nll)
     }
 
-    /// Losses of the tokens, `[n]`, weighed by the lengths of their answers ([`LossOptions::even_answers`]).
-    fn evened(&self, losses: Tensor<1>, even: f64) -> Tensor<1> {
-        if even == 0.0 {
-            return losses;
+    /// Losses of the tokens, `[n]`, weighed by the lengths of their answers ([`LossOptions::even_answers`]), and the sum of
+    /// the weights.
+    fn weighed(&self, losses: Tensor<1>, options: &LossOptions) -> (Tensor<1>, f64) {
+        if options.even_answers == 0.0 {
+            return (losses, self.ids.len() as f64);
         }
-        let mut lengths = vec![0usize; self.samples.iter().max().map_or(0, |last| last + 1)];
-        self.samples.iter().for_each(|sample| lengths[*sample] += 1);
-        let weights: Vec<f64> = self.samples.iter().map(|sample| (lengths[*sample] as f64).powf(-even)).collect();
-        let mean = weights.iter().sum::<f64>() / weights.len() as f64;
-        let weights: Vec<f32> = weights.iter().map(|weight| (weight / mean) as f32).collect();
+        let weights = options.weights(&self.samples);
+        let sum = weights.iter().sum();
+        let weights: Vec<f32> = weights.into_iter().map(|weight| weight as f32).collect();
         let device = losses.device();
-        losses * Tensor::<1>::from_data(TensorData::new(weights, [self.samples.len()]), &device)
+        (losses * Tensor::<1>::from_data(TensorData::new(weights, [self.samples.len()]), &device), sum)
     }
 
     /// The bonus of the encouraging loss, summed (reference §8.3).
@@ -358,7 +381,7 @@ mod tests {
         Judged { logits, tokens, samples: 2, conf: None, constraint_masks: masks, update: 0, eos: 2 }
     }
 
-    async fn values(judged: Judged<'_>, options: &LossOptions) -> (f32, f32, usize) {
+    async fn values(judged: Judged<'_>, options: &LossOptions) -> (f32, f32, f64) {
         let Loss { loss, nll, sample_size, .. } = cross_entropy(judged, options).await.expect("a loss");
         (loss.into_scalar(), nll.into_scalar(), sample_size)
     }
@@ -366,16 +389,16 @@ mod tests {
     #[test]
     fn without_smoothing_it_is_the_likelihood() {
         let (loss, nll, size) = futures(values(judged(&tokens(4), None), &LossOptions::default()));
-        assert_eq!((loss, size), (nll, 4));
+        assert_eq!((loss, size), (nll, 4.0));
         let (less, _, size) = futures(values(judged(&tokens(3), None), &LossOptions::default()));
-        assert!(less < loss && size == 3);
+        assert!(less < loss && size == 3.0);
     }
 
     #[test]
     fn a_prefix_and_the_end_can_be_left_out() {
         let ignoring = |options: LossOptions| futures(values(judged(&tokens(4), None), &options)).2;
-        assert_eq!(ignoring(LossOptions { ignore_prefix_size: 1, ..LossOptions::default() }), 2);
-        assert_eq!(ignoring(LossOptions { ignore_eos: true, ..LossOptions::default() }), 3);
+        assert_eq!(ignoring(LossOptions { ignore_prefix_size: 1, ..LossOptions::default() }), 2.0);
+        assert_eq!(ignoring(LossOptions { ignore_eos: true, ..LossOptions::default() }), 3.0);
     }
 
     #[test]
@@ -389,10 +412,11 @@ mod tests {
         };
         let even = LossOptions { even_answers: 1.0, ..LossOptions::default() };
         let (loss, plain, size) = futures(values(judged(&tokens, None), &even));
-        // Half of the weight lies on each answer, and the weights add up to the tokens.
-        let expected = 3.0 * ((nll(0) + nll(1)) / 4.0 + nll(2) / 2.0);
+        // Half of the weight lies on each answer, whose weight is 1.
+        let expected = (nll(0) + nll(1)) / 2.0 + nll(2);
         assert!((loss - expected).abs() < ROUNDING, "{loss} where {expected} was expected");
-        assert!((plain - nll(0) - nll(1) - nll(2)).abs() < ROUNDING && size == 3);
+        assert!((plain - nll(0) - nll(1) - nll(2)).abs() < ROUNDING && size == 2.0);
+        assert_eq!(even.size(&tokens, 2, 2), size);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The update: passes over batches, one gradient, one step of the optimiser.
 
-use super::batch::{Batch, Beside, Pass};
+use super::batch::{Batch, Beside, Known, Pass};
 use super::loss::{Judged, Loss, LossOptions, cross_entropy, cross_entropy_twice};
 use super::optimizer::{Adam, AdamOptions, Average, Schedule, clip};
 use super::parameters::{Gradient, ParameterMap, Section};
@@ -248,9 +248,10 @@ impl Trainer {
         // The third group, where there is one, are the model's own answers.
         let weights = [1.0, self.options.extra_weight].into_iter().chain(repeat(1.0));
         for (batches, weight) in groups.iter().zip(weights) {
-            let own = self.group(batches, &mut totals).await?;
+            let sizes = self.sizes(batches, ranks)?;
+            let own = self.group(batches, &sizes, &mut totals).await?;
             // Ranks on which nothing of the group fell add up with the others all the same.
-            let summed = own.as_ref().map_or([0.0; 2], |(_, size, loss)| [*size as f64, *loss]);
+            let summed = own.as_ref().map_or([0.0; 2], |(_, size, loss)| [*size, *loss]);
             let [size, loss] = ranks.sum_pair(summed)?;
             if size == 0.0 {
                 continue;
@@ -290,19 +291,42 @@ impl Trainer {
         Ok(totals.updated(update, lr, norm, stepped))
     }
 
+    /// What a group's batches hold, on all ranks.
+    fn sizes(&self, batches: &[Batch], ranks: &dyn Ranks) -> Result<Sizes> {
+        let (alone, mut own) = (self.patches_alone(), [0.0; 4]);
+        for batch in batches {
+            let Known { named, referred, looked } = batch.known();
+            let answers = if alone { batch.len() as f64 } else { batch.size(&self.options.loss, &self.config) };
+            let of_batch = [answers, named as f64, referred as f64, looked as f64];
+            own = std::array::from_fn(|at| own[at] + of_batch[at]);
+        }
+        let [answers, named] = ranks.sum_pair([own[0], own[1]])?;
+        let [referred, looked] = ranks.sum_pair([own[2], own[3]])?;
+        Ok(Sizes { answers, named, referred, looked })
+    }
+
     /// The summed gradient of one group, the size that divides it, and its summed loss; `None` for an empty group.
-    async fn group(&self, batches: &[Batch], totals: &mut Totals) -> Result<Option<(Gradient, usize, f64)>> {
-        let mut sum: Option<(Gradient, usize, f64)> = None;
+    async fn group(
+        &self,
+        batches: &[Batch],
+        sizes: &Sizes,
+        totals: &mut Totals,
+    ) -> Result<Option<(Gradient, f64, f64)>> {
+        let mut sum: Option<(Gradient, f64, f64)> = None;
         for batch in batches.iter().filter(|batch| !batch.is_empty()) {
             let began = Instant::now();
             let Judgement { answers, named, referred, looked } = self.judge(batch).await?;
             let judged = Instant::now();
-            let sample_size = answers.as_ref().map_or(batch.len(), |answers| answers.sample_size);
-            let options = &self.options.patches;
-            let beside =
-                [(&named, options.weight), (&referred, options.referred), (&looked, options.looked)].into_iter();
-            let beside = beside.filter_map(|(nll, weight)| Some(nll.clone()? * (weight * sample_size as f64)));
-            let losses = answers.iter().map(|answers| answers.loss.clone()).chain(beside);
+            let sample_size = answers.as_ref().map_or(batch.len() as f64, |answers| answers.sample_size);
+            let (options, known) = (&self.options.patches, batch.known());
+            let beside = [
+                (PATCHES, named, options.weight / sizes.named, known.named),
+                (REFERRED, referred, options.referred / sizes.referred, known.referred),
+                (LOOKED, looked, options.looked / sizes.looked, known.looked),
+            ];
+            // Each is a mean over what is known of it on all ranks, as the answers' loss is over their tokens.
+            let weighed = beside.iter().filter_map(|(_, sum, weight, _)| Some(sum.clone()? * (weight * sizes.answers)));
+            let losses = answers.iter().map(|answers| answers.loss.clone()).chain(weighed);
             let Some(loss) = losses.reduce(|sum, loss| sum + loss) else { continue };
             let mut gradients = loss.backward();
             let gradient = self.map.gradient(&self.model, &mut gradients);
@@ -313,9 +337,9 @@ impl Trainer {
             if let Some(Loss { token_nll, samples, .. }) = answers {
                 totals.note(batch, &samples, &floats(token_nll).await?);
             }
-            for (objective, nll) in [(PATCHES, named), (REFERRED, referred), (LOOKED, looked)] {
-                if let Some(nll) = nll {
-                    totals.add(objective, f64::from(first(nll).await?));
+            for (objective, sum, _, count) in beside {
+                if let Some(sum) = sum {
+                    totals.add(objective, f64::from(first(sum).await?) / count as f64);
                 }
             }
             sum = Some(match sum {
@@ -382,10 +406,18 @@ fn is_batch_norm(part: &str) -> bool {
     part == "1" || part.strip_prefix("bn").is_some_and(|number| number.parse::<u8>().is_ok())
 }
 
+/// What divides the sums of a group.
+struct Sizes {
+    answers: f64,
+    named: f64,
+    referred: f64,
+    looked: f64,
+}
+
 /// What a batch is judged by, as far as it is.
 struct Judgement {
     answers: Option<Loss>,
-    /// Mean losses of what patches say, and of where the decoder looks, `[1]`.
+    /// Summed losses of what patches say, and of where the decoder looks, `[1]`.
     named: Option<Tensor<1>>,
     referred: Option<Tensor<1>>,
     looked: Option<Tensor<1>>,

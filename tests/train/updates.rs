@@ -140,6 +140,36 @@ fn the_decoder_learns_to_look_at_what_it_speaks_of() {
 }
 
 #[test]
+fn a_batch_in_parts_weighs_everything_as_the_whole_does() {
+    let _drawing = only_drawer();
+    let sets = [
+        "model.config.dropout=0.0",
+        "model.config.encoder_drop_path_rate=0.0",
+        "model.config.decoder_drop_path_rate=0.0",
+        "model.config.freeze_resnet=true",
+        "update.loss.even_answers=0.7",
+        "update.patches={ weight = 0.5, referred = 1.0, looked = 0.5 }",
+    ];
+    let toy = Toy { named: true, refers: true, speaks: true, ..Toy::default() };
+    let updated = |parts: &[std::ops::Range<u64>]| {
+        let (_parent, run) = directory();
+        let mut session = session(&recipe(&sets), &run, false).unwrap();
+        let batch = |draws: &std::ops::Range<u64>| {
+            let samples: Vec<_> = draws.clone().flat_map(|index| toy.draw(0, index).unwrap().main).collect();
+            // Without the last question, so that the parts know unequal shares.
+            let kept = samples.len() - usize::from(draws.end == 4);
+            Batch::new(&samples[..kept], session.trainer.config(), Arrangement::default()).unwrap()
+        };
+        let group: Vec<Batch> = parts.iter().map(batch).collect();
+        update(&mut session, &[group]).unwrap()
+    };
+    let (whole, parts) = (updated(&[0..4]), updated(&[0..1, 1..4]));
+    assert!((whole.loss - parts.loss).abs() < LOSS_ROUNDING, "{} and {}", whole.loss, parts.loss);
+    let norms = [whole.gradient_norm, parts.gradient_norm].map(f64::from);
+    assert!((norms[0] - norms[1]).abs() < LOSS_ROUNDING * norms[0], "{norms:?}");
+}
+
+#[test]
 fn the_second_group_weighs_what_the_recipe_says() {
     let _drawing = only_drawer();
     let losses = |weight: &str, groups: usize| {
