@@ -10,8 +10,8 @@ pub(super) const TOGETHER: usize = 5;
 /// Rows of weights between which threads share the work.
 const PIECE: usize = 256;
 
-/// How far ahead of what is multiplied weights are asked for: two pages of memory, since processors fetch ahead on
-/// their own only within one.
+/// How far ahead of what is multiplied weights are asked for, where there is an instruction for it: two pages of memory,
+/// since processors fetch ahead on their own only within one.
 const AHEAD: usize = 8192;
 const CACHE_LINE: usize = 64;
 
@@ -86,7 +86,9 @@ unsafe fn group_of<L: Lanes, R: WeightRows, const X: usize, const W: usize>(
     let whole = range.start + range.len() / W * W;
     let line = weights.bytes_from(0).len() / weights.count() * W;
     for first in (range.start..whole).step_by(W) {
-        if let Some(ahead) = weights.bytes_from(first).get(AHEAD..AHEAD + line) {
+        if L::PREFETCHES
+            && let Some(ahead) = weights.bytes_from(first).get(AHEAD..AHEAD + line)
+        {
             ahead.iter().step_by(CACHE_LINE).for_each(|byte| unsafe { L::prefetch(byte) });
         }
         let dots: [[f32; W]; X] = unsafe { weights.dots::<L, X, W>(input, row, first) };
@@ -148,6 +150,14 @@ impl WeightRows for PlainRows<'_> {
         let whole = depth - depth % L::COUNT;
         let stride = self.rows.stride;
         let weights = &self.rows.values[first * stride..(first + W - 1) * stride + depth];
+        if !L::PREFETCHES {
+            let dots: [[f32; X]; W] = std::array::from_fn(|w| {
+                let weights = &weights[w * stride..w * stride + depth];
+                // As many sums as hide that an addition takes a while, and fit the registers.
+                unsafe { if X == 1 { in_order::<L, X, 4>(x, weights) } else { in_order::<L, X, 2>(x, weights) } }
+            });
+            return std::array::from_fn(|row| std::array::from_fn(|w| dots[w][row]));
+        }
         unsafe {
             let mut sums = [[L::splat(0.0); W]; X];
             for k in (0..whole).step_by(L::COUNT) {
@@ -170,4 +180,26 @@ impl WeightRows for PlainRows<'_> {
             dots
         }
     }
+}
+
+/// Inner products of `X` rows with one row of weights, read from left to right in one stream, as processors fetch ahead
+/// best.
+#[inline(always)]
+unsafe fn in_order<L: Lanes, const X: usize, const STEPS: usize>(x: &[f32], weights: &[f32]) -> [f32; X] {
+    let depth = weights.len();
+    let whole = depth - depth % (STEPS * L::COUNT);
+    let mut sums = [[unsafe { L::splat(0.0) }; STEPS]; X];
+    for k in (0..whole).step_by(STEPS * L::COUNT) {
+        for step in 0..STEPS {
+            let at = k + step * L::COUNT;
+            let weights = unsafe { L::load(weights.as_ptr().add(at)) };
+            for (row, sums) in sums.iter_mut().enumerate() {
+                sums[step] = unsafe { sums[step].add_mul(L::load(x.as_ptr().add(row * depth + at)), weights) };
+            }
+        }
+    }
+    let rest = |row: usize| (whole..depth).map(|k| x[row * depth + k] * weights[k]).sum::<f32>();
+    let sum =
+        |row: usize| sums[row].into_iter().reduce(|a, b| unsafe { a.add(b) }).map_or(0.0, |sum| unsafe { sum.sum() });
+    std::array::from_fn(|row| sum(row) + rest(row))
 }

@@ -20,6 +20,7 @@ pub struct Avx2(__m256);
 impl Lanes for Avx2 {
     const COUNT: usize = 8;
     const TILE_ROWS: usize = 6;
+    const PREFETCHES: bool = true;
     type Sixteen = [Self; 2];
     type Codes = __m256i;
     type Counts = __m256i;
