@@ -46,7 +46,7 @@ mod tensorboard;
 mod trainer;
 mod vqvae;
 
-pub use batch::{Arrangement, Batch, Beside, Pass};
+pub use batch::{Arrangement, Batch, Beside, Known, Pass};
 pub use builtin::{FINETUNING, builtin};
 pub use checkpoint::{Checkpoints, Progress};
 pub use choice::{DataOptions, Files, FineTuningOptions, PretrainingOptions};
