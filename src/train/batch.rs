@@ -4,7 +4,7 @@ use super::loss::{Judged, LossOptions, TargetToken, at_tokens, target_tokens};
 use super::sample::{PatchImage, Referred, Sample, Shown};
 use crate::config::{OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
-use crate::kernels::{in_host_memory, indices};
+use crate::kernels::{in_host_memory, indices, tensor};
 use crate::model::{EncoderOutput, ImageFeatures, OfaModel, Source, TokenBatch};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use std::sync::Arc;
@@ -62,8 +62,7 @@ struct Rectangle {
     codes: Vec<bool>,
     /// For each sample the patches that its instruction refers to, where they are known.
     referred: Vec<Option<Referred>>,
-    /// Decoder positions of samples, and the patches that show what is written there.
-    shown: Vec<(usize, Shown)>,
+    looks: Vec<Look>,
 }
 
 /// What a pass of the model gives.
@@ -147,7 +146,7 @@ impl Batch {
         let sizes: Vec<[usize; 2]> = samples.iter().map(|one| [encoder_len(one), one.decoder_len()]).collect();
         let rectangles = cut(&sizes, arrangement.rectangle_cost)
             .into_iter()
-            .map(|chosen| Rectangle::new(samples, chosen, config))
+            .map(|chosen| Rectangle::new(samples, chosen, images.as_ref(), config))
             .collect();
         let conf = samples.iter().map(|sample| sample.conf).collect();
         let objectives = samples.iter().map(|sample| sample.objective).collect();
@@ -183,7 +182,7 @@ impl Batch {
         });
         let tokens = target_tokens(&target, pad);
         let (samples, codes, referred) = ((0..count).collect(), vec![false; count], vec![None; count]);
-        let whole = Rectangle { samples, source, previous, tokens, codes, referred, shown: Vec::new() };
+        let whole = Rectangle { samples, source, previous, tokens, codes, referred, looks: Vec::new() };
         Self::of(vec![whole], vec![1.0; count], objectives, images)
     }
 
@@ -251,7 +250,7 @@ impl Batch {
             named: self.named_patches().count(),
             referred: self.rectangles.iter().map(referred).sum::<usize>()
                 * self.images.as_ref().map_or(0, Images::kept),
-            looked: self.rectangles.iter().map(|rectangle| self.looks(rectangle).len()).sum(),
+            looked: self.rectangles.iter().map(|rectangle| rectangle.looks.len()).sum(),
         }
     }
 
@@ -301,14 +300,13 @@ impl Batch {
             let encoded = self.encode(rectangle, features, model);
             referrals.extend(beside.referred.then(|| self.referred_nll(rectangle, &encoded, model)).flatten());
             let mut cache = model.begin(&encoded, &rectangle.codes, rectangle.previous.len);
-            let known = if beside.looked { self.looks(rectangle) } else { Vec::new() };
-            let decoded = if known.is_empty() {
-                model.decode(&rectangle.previous, &mut cache)
-            } else {
+            let decoded = if beside.looked && !rectangle.looks.is_empty() {
                 let (decoded, attention) = model.decode_watched(&rectangle.previous, &mut cache);
                 let layers = attention.len() as f64;
-                looks.extend(attention.into_iter().map(|layer| looked_nll(&known, layer) / layers));
+                looks.extend(attention.into_iter().map(|layer| looked_nll(&rectangle.looks, layer) / layers));
                 decoded
+            } else {
+                model.decode(&rectangle.previous, &mut cache)
             };
             hidden.push(at_tokens(decoded, &rectangle.tokens));
         }
@@ -316,19 +314,6 @@ impl Batch {
         let [_, count, vocabulary] = logits.dims();
         let sum = |losses: Vec<Tensor<1>>| (!losses.is_empty()).then(|| Tensor::cat(losses, 0).sum());
         Pass { logits: logits.reshape([count, vocabulary]), referred: sum(referrals), looked: sum(looks) }
-    }
-
-    /// Positions of a rectangle that speak of something, and for each of the patches kept whether it shows that. Without
-    /// those of which no patch was kept.
-    fn looks(&self, rectangle: &Rectangle) -> Vec<Look> {
-        let Some(images) = &self.images else { return Vec::new() };
-        let looks = rectangle.shown.iter().map(|(row, Shown { part, patches })| {
-            let order = images.order.as_ref().map(|order| &order[rectangle.samples[*row]]);
-            let shows = |place: usize| patches.contains(&order.map_or(place, |order| order[place]));
-            let shown: Vec<bool> = (0..images.kept()).map(shows).collect();
-            part.clone().map(move |position| Look { row: *row, position, shown: shown.clone() })
-        });
-        looks.flatten().filter(|look| look.shown.contains(&true)).collect()
     }
 
     /// What each patch whose role is known loses by saying it, `[m]`.
@@ -339,11 +324,9 @@ impl Batch {
         let (mut rows, mut said) = (Vec::new(), Vec::new());
         for (row, referred) in rectangle.referred.iter().enumerate() {
             let Some(Referred { patches, .. }) = referred else { continue };
-            let order = images.order.as_ref().map(|order| &order[rectangle.samples[row]]);
             for place in 0..images.kept() {
-                let patch = order.map_or(place, |order| order[place]);
                 rows.push(row * length + place);
-                said.push(patches[patch] as usize);
+                said.push(patches[images.patch(rectangle.samples[row], place)] as usize);
             }
         }
         let (count, device) = (rows.len(), model.device());
@@ -397,11 +380,29 @@ impl Batch {
     }
 }
 
-/// A position that speaks of something.
+/// A position of the decoder that speaks of something, and for each of the patches kept whether it shows that.
+#[derive(Debug, Clone)]
 struct Look {
     row: usize,
     position: usize,
     shown: Vec<bool>,
+}
+
+/// Where the answers of the chosen samples should be looked for. Without parts of which no patch was kept.
+fn looks(samples: &[Sample], chosen: &[usize], images: &Images) -> Vec<Look> {
+    let mut looks = Vec::new();
+    for (row, &sample) in chosen.iter().enumerate() {
+        let Sample { shown, prefix, .. } = &samples[sample];
+        for Shown { part, patches } in shown {
+            let shows = |place: usize| patches.contains(&images.patch(sample, place));
+            let shown: Vec<bool> = (0..images.kept()).map(shows).collect();
+            if shown.contains(&true) {
+                let look = |at: usize| Look { row, position: prefix.len() + at, shown: shown.clone() };
+                looks.extend(part.clone().map(look));
+            }
+        }
+    }
+    looks
 }
 
 /// What each position loses by looking elsewhere, a mean over half of the heads of one layer's attention
@@ -419,13 +420,13 @@ fn looked_nll(looks: &[Look], attention: Tensor<4>) -> Tensor<1> {
             mask.iter_mut().zip(&look.shown).for_each(|(mask, shown)| *mask = f32::from(*shown));
         }
     }
-    let there = Tensor::<2>::from_data(TensorData::new(there, [looks.len() * watching, keys]), &device);
+    let there = tensor(there, [looks.len() * watching, keys], &device);
     let nll = (chosen * there).sum_dim(1).clamp_min(LEAST_LOOK).log().neg();
     nll.reshape([looks.len(), watching]).mean_dim(1).reshape([looks.len()])
 }
 
 impl Rectangle {
-    fn new(samples: &[Sample], chosen: Vec<usize>, config: &OfaConfig) -> Self {
+    fn new(samples: &[Sample], chosen: Vec<usize>, images: Option<&Images>, config: &OfaConfig) -> Self {
         let (bos, eos, pad) = (config.bos_token_id, config.eos_token_id, config.pad_token_id);
         let padded = |row: &dyn Fn(&Sample) -> Vec<u32>| {
             let rows: Vec<Vec<u32>> = chosen.iter().map(|sample| row(&samples[*sample])).collect();
@@ -436,16 +437,8 @@ impl Rectangle {
         let target = padded(&|sample| sample.judged(eos, pad));
         let codes = chosen.iter().map(|sample| samples[*sample].codes).collect();
         let referred = chosen.iter().map(|sample| samples[*sample].referred.clone()).collect();
-        let at_positions = |(row, sample): (usize, &usize)| {
-            let Sample { shown, prefix, .. } = &samples[*sample];
-            let first = prefix.len();
-            let placed = |Shown { part, patches }: &Shown| {
-                (row, Shown { part: first + part.start..first + part.end, patches: patches.clone() })
-            };
-            shown.iter().map(placed).collect::<Vec<_>>()
-        };
-        let shown = chosen.iter().enumerate().flat_map(at_positions).collect();
-        Self { samples: chosen, source, previous, tokens: target_tokens(&target, pad), codes, referred, shown }
+        let looks = images.map_or_else(Vec::new, |images| looks(samples, &chosen, images));
+        Self { samples: chosen, source, previous, tokens: target_tokens(&target, pad), codes, referred, looks }
     }
 }
 
@@ -525,6 +518,11 @@ impl Images {
     }
 
     /// Patches that the encoder reads of each.
+    /// The patch of a sample's image that is kept at this place.
+    fn patch(&self, sample: usize, place: usize) -> usize {
+        self.order.as_ref().map_or(place, |order| order[sample][place])
+    }
+
     fn kept(&self) -> usize {
         self.order.as_ref().and_then(|order| order.first()).map_or(self.all(), Vec::len)
     }

@@ -4,7 +4,7 @@
 //! back, which no gradient passes through.
 
 use crate::error::Result;
-use crate::kernels::{MASKED, allowed_range, floats, indices};
+use crate::kernels::{MASKED, allowed_range, floats, indices, tensor};
 use crate::model::TokenBatch;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use serde::{Deserialize, Serialize};
@@ -310,9 +310,9 @@ impl Tokens {
         }
         let weights = options.weights(&self.samples);
         let sum = weights.iter().sum();
-        let weights: Vec<f32> = weights.into_iter().map(|weight| weight as f32).collect();
-        let device = losses.device();
-        (losses * Tensor::<1>::from_data(TensorData::new(weights, [self.samples.len()]), &device), sum)
+        let weights =
+            tensor(weights.into_iter().map(|weight| weight as f32).collect(), losses.dims(), &losses.device());
+        (losses * weights, sum)
     }
 
     /// The bonus of the encouraging loss, summed (reference §8.3).

@@ -31,7 +31,7 @@ pub struct Group {
 pub struct Statement {
     pub groups: Vec<Group>,
     /// The objects of the scene that each group was made of.
-    pub of: Vec<Vec<usize>>,
+    pub objects: Vec<Vec<usize>>,
     /// Of the first group to the second, each of one object.
     pub relation: Option<Relation>,
     /// Where the only object is.
@@ -77,8 +77,8 @@ impl Statement {
     }
 
     fn claiming(groups: Vec<(Group, Vec<usize>)>, scene: &Scene, held_out: bool, rng: &mut Rng) -> Self {
-        let (groups, of): (Vec<Group>, Vec<Vec<usize>>) = groups.into_iter().unzip();
-        let first = |group: usize| &scene.objects[of[group][0]];
+        let (groups, objects): (Vec<Group>, Vec<Vec<usize>>) = groups.into_iter().unzip();
+        let first = |group: usize| &scene.objects[objects[group][0]];
         let (mut relation, mut place, mut ground, mut pattern) = (None, None, None, None);
         if let [Group { count: 1, .. }, Group { count: 1, .. }, ..] = groups[..]
             && rng.f32() < 0.65
@@ -99,7 +99,7 @@ impl Statement {
                 ground = ground.filter(|_| rng.bool());
             }
         }
-        let mut statement = Self { groups, of, relation, place, ground, pattern };
+        let mut statement = Self { groups, objects, relation, place, ground, pattern };
         // Merging by what is said may leave a description that fits an object of another group: say more, or count it.
         statement.sharpen(scene);
         statement
@@ -192,7 +192,7 @@ impl Statement {
             end = start + phrase.len();
             Some((start..end, objects.clone()))
         };
-        let parts = said.groups.iter().zip(&said.of).filter_map(part).collect();
+        let parts = said.groups.iter().zip(&said.objects).filter_map(part).collect();
         (text, parts)
     }
 
