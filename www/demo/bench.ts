@@ -1,5 +1,5 @@
 import { OFA, OfaError, type Counters, type DeviceChoice, type TextAnswer } from "ofa-web";
-import { el, milliseconds, show } from "./dom";
+import { el, make, milliseconds, show } from "./dom";
 import { timeline, type Stretch } from "./timeline";
 import { ways } from "./ways";
 
@@ -131,17 +131,10 @@ function draw(ways: Record<string, number>): void {
   show("ways", Object.keys(ways).length > 0);
   const longest = Math.max(...Object.values(ways));
   el("ways-bars").replaceChildren(...Object.entries(ways).map(([name, time]) => {
-    const row = document.createElement("div");
-    row.setAttribute("role", "row");
-    const label = document.createElement("span");
-    const bar = document.createElement("i");
-    const value = document.createElement("span");
-    for (const cell of [label, value]) cell.setAttribute("role", "cell");
-    label.textContent = name.replace(/([A-Z5])/g, " $1").toLowerCase();
+    const bar = make("i");
     bar.style.width = `${(100 * time) / longest}%`;
-    value.textContent = milliseconds(time);
-    row.append(label, bar, value);
-    return row;
+    const label = make("span", { role: "cell" }, name.replace(/([A-Z5])/g, " $1").toLowerCase());
+    return make("div", { role: "row" }, label, bar, make("span", { role: "cell" }, milliseconds(time)));
   }));
 }
 
