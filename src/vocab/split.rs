@@ -1,6 +1,6 @@
 //! Words of a text as GPT-2 splits it, written in its printable bytes: what its regular expression
 //! `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+` finds, without an engine for
-//! regular expressions, which would be a fifth of the wasm for the CPU.
+//! regular expressions and its tables, which would weigh on the wasm.
 
 use super::bytes::char_of;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
@@ -54,11 +54,10 @@ fn first_word(text: &str) -> usize {
         Some(Class::Space) | None => {}
         Some(of) => return run(start, of),
     }
-    let Some(first) = text.chars().next() else { return 0 };
     let end = run(0, Class::Space);
     // The last of several spaces is left to the word that follows.
     let last = text[..end].chars().next_back().map_or(0, char::len_utf8);
-    if end < text.len() && last < end { end - last } else { end.max(first.len_utf8()) }
+    if end < text.len() && last < end { end - last } else { end }
 }
 
 /// A word in the alphabet of the pieces.

@@ -43,8 +43,9 @@ pub trait Lanes: Copy {
     unsafe fn round(self) -> Self;
     /// 2 to the power of whole numbers from -126 to 127.
     unsafe fn pow2(self) -> Self;
-    /// Asks for the memory around a byte, which will soon be read.
-    unsafe fn prefetch(at: *const u8);
+    /// Asks for the memory around a byte, which will soon be read, where [`Self::PREFETCHES`].
+    #[inline(always)]
+    unsafe fn prefetch(_at: *const u8) {}
     /// Sixteen unsigned bytes as values.
     unsafe fn bytes(from: *const u8) -> Self::Sixteen;
     /// Sixteen unsigned halves of eight bytes as values, the low half of each first.

@@ -69,8 +69,6 @@ impl Lanes for Neon {
         unsafe { vaddvq_f32(self.0) }
     }
     #[inline(always)]
-    unsafe fn prefetch(_at: *const u8) {}
-    #[inline(always)]
     unsafe fn bytes(from: *const u8) -> [Self; 4] {
         unsafe { widened(vld1q_u8(from)) }
     }

@@ -75,8 +75,6 @@ impl Lanes for Plain {
         self.0.iter().sum()
     }
     #[inline(always)]
-    unsafe fn prefetch(_at: *const u8) {}
-    #[inline(always)]
     unsafe fn bytes(from: *const u8) -> [Self; 4] {
         let bytes = unsafe { from.cast::<[[u8; 4]; 4]>().read_unaligned() };
         bytes.map(|four| Self(four.map(f32::from)))

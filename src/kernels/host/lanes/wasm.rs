@@ -68,8 +68,6 @@ impl Lanes for Simd128 {
         f32x4_extract_lane::<0>(two) + f32x4_extract_lane::<1>(two)
     }
     #[inline(always)]
-    unsafe fn prefetch(_at: *const u8) {}
-    #[inline(always)]
     unsafe fn bytes(from: *const u8) -> [Self; 4] {
         widened(unsafe { v128_load(from.cast()) })
     }
