@@ -163,7 +163,8 @@ pub fn plain_attention(q: &Columns, k: Tensor<4>, v: Tensor<4>, bias: &Bias, hea
     };
     let mut context = host::attention(&q, &k, &v, &bias).unwrap_or_else(|| {
         let scores = products(q, k) + bias;
-        products(activation::softmax(scores, 3), v.swap_dims(2, 3))
+        let weights = host::gradients::softmax(&scores).unwrap_or_else(|| activation::softmax(scores, 3));
+        products(weights, v.swap_dims(2, 3))
     });
     if let Some(scales) = &heads.scales {
         context = context * scales.clone().reshape([1, heads.count, 1, 1]);

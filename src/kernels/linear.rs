@@ -2,6 +2,7 @@
 
 use super::arguments::Finish;
 use super::gpu;
+use super::host;
 use super::norm::{LayerNorm, normalise};
 use super::weight::Weight;
 use burn::module::{Module, Param};
@@ -70,7 +71,7 @@ impl Activation {
         match self {
             Self::None => x,
             Self::Relu => activation::relu(x),
-            Self::Gelu => activation::gelu(x),
+            Self::Gelu => host::gradients::gelu(&x).unwrap_or_else(|| activation::gelu(x)),
         }
     }
 }

@@ -4,6 +4,9 @@ use super::arguments::Ending;
 use super::weight::Weight;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+#[path = "host/no_gradients.rs"]
+pub mod gradients;
+
 /// There are none.
 pub enum Matrix {}
 

@@ -27,10 +27,10 @@ impl LayerNorm {
                 return y.reshape(dims);
             }
         }
-        if let Some(y) = host::layer_norm(&x, &self.weight.val(), &self.bias.val(), LAYER_NORM_EPSILON) {
-            return y;
-        }
-        burn::tensor::module::layer_norm(x, self.weight.val(), Some(self.bias.val()), LAYER_NORM_EPSILON)
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        host::layer_norm(&x, &weight, &bias, LAYER_NORM_EPSILON)
+            .or_else(|| host::gradients::layer_norm(&x, &weight, &bias, LAYER_NORM_EPSILON))
+            .unwrap_or_else(|| burn::tensor::module::layer_norm(x, weight, Some(bias), LAYER_NORM_EPSILON))
     }
 }
 

@@ -16,9 +16,15 @@ pub unsafe fn exp<L: Lanes>(x: L) -> L {
     }
 }
 
-/// `x · Φ(x)`, the exact GELU, with erf as a quotient of polynomials within 5e-7.
+/// `x · Φ(x)`, the exact GELU.
 #[inline(always)]
 pub unsafe fn gelu<L: Lanes>(x: L) -> L {
+    unsafe { x.mul(cumulative(x)) }
+}
+
+/// Φ(x), the share of a normal distribution below `x`, with erf as a quotient of polynomials within 5e-7.
+#[inline(always)]
+pub unsafe fn cumulative<L: Lanes>(x: L) -> L {
     unsafe {
         let z = x.mul(L::splat(std::f32::consts::FRAC_1_SQRT_2)).max(L::splat(-4.0)).min(L::splat(4.0));
         let square = z.mul(z);
@@ -37,7 +43,7 @@ pub unsafe fn gelu<L: Lanes>(x: L) -> L {
         let below =
             polynomial(square, &[-1.456_607_2e-5, -2.133_740_5e-4, -1.682_827e-3, -7.373_329_3e-3, -1.426_473_9e-2]);
         let erf = z.mul(above).div(below);
-        x.mul(L::splat(0.5)).mul(erf.add(L::splat(1.0)))
+        L::splat(0.5).add_mul(erf, L::splat(0.5))
     }
 }
 
@@ -142,6 +148,17 @@ impl Work for LogSoftmax<'_> {
     }
 }
 
+/// Mean and variance of a row.
+#[inline(always)]
+pub unsafe fn moments<L: Lanes>(row: &[f32]) -> [f32; 2] {
+    unsafe {
+        let share = 1.0 / row.len() as f32;
+        let mean = total!(L, row, |x| x) * share;
+        let centre = L::splat(mean);
+        [mean, total!(L, row, |x| x.sub(centre).mul(x.sub(centre))) * share]
+    }
+}
+
 /// LayerNorm of rows into `out`.
 pub struct Normalise<'a> {
     pub x: &'a [f32],
@@ -159,10 +176,9 @@ impl Work for Normalise<'_> {
         let width = self.weight.len();
         for (x, out) in self.x.chunks_exact(width).zip(self.out.chunks_exact_mut(width)) {
             unsafe {
-                let mean = total!(L, x, |x| x) / width as f32;
+                let [mean, variance] = moments::<L>(x);
                 let centre = L::splat(mean);
-                let squares = total!(L, x, |x| x.sub(centre).mul(x.sub(centre)));
-                let factor = 1.0 / (squares / width as f32 + self.epsilon).sqrt();
+                let factor = 1.0 / (variance + self.epsilon).sqrt();
                 let whole = width - width % L::COUNT;
                 let scale = L::splat(factor);
                 for at in (0..whole).step_by(L::COUNT) {

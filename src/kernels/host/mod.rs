@@ -4,6 +4,8 @@
 mod attention;
 mod convolution;
 mod few_rows;
+#[cfg_attr(not(feature = "train"), path = "no_gradients.rs")]
+pub mod gradients;
 mod lanes;
 mod linear;
 mod math;

@@ -1,5 +1,6 @@
 //! A picture as data: everything that can be said of it follows from here, and [`super::render`] draws it.
 
+use super::describe::Description;
 use super::nouns::Noun;
 use super::words::{Colour, Ground, Pattern, Place, Relation, Shape, Size, Style, Written};
 use serde::{Deserialize, Serialize};
@@ -141,9 +142,10 @@ impl Scene {
         (0..side * side).map(object).collect()
     }
 
-    /// What lies in a patch that shows this object, or none: the background.
+    /// What lies in a patch that shows this object, or none: the background. `striped red circle`, `fox`, `dotted beige`.
     pub fn label(&self, object: Option<usize>) -> String {
-        object.map_or_else(|| self.ground.word().to_owned(), |object| self.objects[object].label())
+        let shown = |object: usize| Description { size: None, ..Description::full(&self.objects[object]) }.singular();
+        object.map_or_else(|| format!("{} {}", self.pattern.word(), self.ground.word()), shown)
     }
 
     /// The word on its sign.
