@@ -133,7 +133,7 @@ function draw(ways: Record<string, number>): void {
   el("ways-bars").replaceChildren(...Object.entries(ways).map(([name, time]) => {
     const bar = make("i");
     bar.style.width = `${(100 * time) / longest}%`;
-    const label = make("span", { role: "cell" }, name.replace(/([A-Z5])/g, " $1").toLowerCase());
+    const label = make("span", { role: "cell" }, name.replace(/[A-Z]|\d+/g, " $&").toLowerCase());
     return make("div", { role: "row" }, label, bar, make("span", { role: "cell" }, milliseconds(time)));
   }));
 }
