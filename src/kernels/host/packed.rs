@@ -10,7 +10,7 @@ const SIXTEEN: usize = 16;
 /// Codes of a group whose products with numbers of sixteen bits 32 bits can sum: 255 · 32,767 · 256 does not pass 2³¹.
 const LARGEST_GROUP: usize = 256;
 /// Values of the widest registers.
-const MOST_LANES: usize = 8;
+const MOST_LANES: usize = 16;
 
 /// A matrix `[count, depth]`: `w = scale · u + bias` by groups along the rows.
 #[derive(Clone, Copy)]

@@ -99,6 +99,7 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
             // SAFETY: each range of panels is handed out once.
             unsafe {
                 match L::TILE_ROWS {
+                    12 => self.strips::<L, 12>(),
                     8 => self.strips::<L, 8>(),
                     6 => self.strips::<L, 6>(),
                     _ => self.strips::<L, 4>(),
@@ -113,7 +114,7 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
             let width = 2 * L::COUNT;
             let length = BLOCK.min(depth) * width;
             let mut packed = vec![0.0f32; panels.len() * length];
-            let mut scratch = [0.0f32; 8 * BLOCK];
+            let mut scratch = [0.0f32; 12 * BLOCK];
             let first_and_valid = |panel: usize| (panel * width, width.min(columns - panel * width));
             for start in (0..depth).step_by(BLOCK) {
                 let block = start..(start + BLOCK).min(depth);

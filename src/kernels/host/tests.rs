@@ -153,6 +153,19 @@ fn packed_weights_of_odd_shapes() {
     }
 }
 
+/// All of these again without the widest registers, where the machine has two kinds.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn narrower_registers_find_the_same() {
+    if std::env::var_os(super::lanes::NARROW).is_some() {
+        return;
+    }
+    let tests = std::env::current_exe().expect("the tests' own file");
+    let run = std::process::Command::new(tests).arg("kernels::host").env(super::lanes::NARROW, "1").output();
+    let output = run.expect("tests that run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
 #[test]
 fn gradients_are_left_to_the_plain_version() {
     let device = Device::flex().autodiff();

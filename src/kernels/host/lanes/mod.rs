@@ -1,4 +1,4 @@
-//! Registers of several f32 values: one interface over AVX2, NEON, WebAssembly SIMD and plain Rust.
+//! Registers of several f32 values: one interface over AVX-512, AVX2, NEON, WebAssembly SIMD and plain Rust.
 //!
 //! A kernel is a [`Work`], written once for any [`Lanes`]; [`run`] chooses the widest that the machine has. The
 //! kernel and all it calls are inlined into a function that has the instructions switched on, so they must be
@@ -12,6 +12,8 @@ mod plain;
 mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_wide;
 
 /// A register of `COUNT` values. All methods may only be called where its instructions are known to exist, which
 /// [`run`] sees to; pointers must be valid for as many values as a method reads or writes.
@@ -25,7 +27,7 @@ pub trait Lanes: Copy {
     type Sixteen: AsRef<[Self]> + Copy;
     /// Sixteen packed codes as whole numbers of sixteen bits.
     type Codes: Copy;
-    /// `COUNT` sums of products of whole numbers, in 32 bits.
+    /// At most `COUNT` sums of products of whole numbers, in 32 bits.
     type Counts: Copy;
 
     unsafe fn splat(value: f32) -> Self;
@@ -60,7 +62,7 @@ pub trait Lanes: Copy {
     unsafe fn no_counts() -> Self::Counts;
     /// Adds the products of sixteen codes and as many numbers to sums, in any order.
     unsafe fn count(sums: Self::Counts, codes: Self::Codes, numbers: *const i16) -> Self::Counts;
-    /// The sums as values.
+    /// The sums as values, and zeros where there are fewer.
     unsafe fn counted(sums: Self::Counts) -> Self;
 
     unsafe fn sum(self) -> f32;
@@ -88,8 +90,23 @@ pub trait Work {
     unsafe fn run<L: Lanes>(self) -> Self::Output;
 }
 
+/// Whether the widest registers are left alone, so that tests reach the others on machines that have them.
+#[cfg(target_arch = "x86_64")]
+fn narrow() -> bool {
+    cfg!(test) && std::env::var_os(NARROW).is_some()
+}
+
+/// Set for a test's process that does without the widest registers.
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(super) const NARROW: &str = "OFA_NARROW_REGISTERS";
+
 /// Runs a kernel with the best registers of this machine.
 pub fn run<W: Work>(work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    if x86_wide::available() && !narrow() {
+        // SAFETY: the instructions were just found.
+        return unsafe { x86_wide::run(work) };
+    }
     #[cfg(target_arch = "x86_64")]
     if x86::available() {
         // SAFETY: the instructions were just found.

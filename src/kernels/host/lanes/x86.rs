@@ -134,7 +134,7 @@ impl Lanes for Avx2 {
 
 /// The halves of eight bytes as sixteen, the low half of each first.
 #[inline(always)]
-unsafe fn nibbles(from: *const u8) -> __m128i {
+pub(super) unsafe fn nibbles(from: *const u8) -> __m128i {
     unsafe {
         let packed = _mm_loadl_epi64(from.cast());
         let mask = _mm_set1_epi8(15);
