@@ -123,7 +123,7 @@ test-mpi: tools ## Training on several ranks, with Open MPI (not part of `make t
 	  $$sudo apt-get update -qq && $$sudo apt-get install -y -qq libopenmpi-dev openmpi-bin libclang-dev clang >/dev/null || { \
 	    echo 'No MPI: install Open MPI with its headers, clang and libclang' >&2; exit 1; }; }
 	@$(say) 'Testing ranks under mpirun'
-	cargo test --locked --features mpi train::mpirun
+	cargo test --locked --features mpi train::several
 
 # A bundle of several small shards, so that downloads can be cut between and within them.
 export OFA_TEST_BUNDLE := $(CACHE)/test-bundle

@@ -3,7 +3,7 @@
 use super::watch::Watch;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::train::{Ended, Event, Journal, Ranks, Recipe, Run, Session, assemble, plan, report, resolved};
+use crate::train::{Ended, Event, Journal, Ranks, Recipe, Run, Session, Workers, assemble, plan, report, resolved};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +29,9 @@ pub struct RunArgs {
     /// auto, gpu, cpu, cuda or torch
     #[arg(long, default_value = "auto")]
     device: String,
+    /// Processes that share every update, on the cores of this machine
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
 }
 
 impl RunArgs {
@@ -61,7 +64,9 @@ impl RunArgs {
 
     /// Plans or runs. `command` is what the person would go on with.
     pub fn go(&self, command: &str, recipe: Recipe) -> Result<()> {
-        let ranks = ranks()?;
+        let workers = if self.dry_run { 1 } else { usize::from(self.workers) };
+        share_cores(workers)?;
+        let ranks = ranks(workers)?;
         let ended = self.train(command, resolved(recipe)?, ranks.as_ref());
         if let Err(error) = &ended
             && ranks.size() > 1
@@ -74,6 +79,9 @@ impl RunArgs {
 
     fn train(&self, command: &str, recipe: Recipe, ranks: &dyn Ranks) -> Result<()> {
         let (device, chosen) = pollster::block_on(DeviceChoice::from_name(&self.device)?.open())?;
+        if self.workers > 1 && chosen.kind != "cpu" {
+            return Err(Error::option("--workers", "1, or --device cpu", self.workers));
+        }
         let recipe_text = recipe.to_toml()?;
         ranks.agree("recipe", fingerprint(&recipe_text))?;
         let leads = ranks.rank() == 0;
@@ -88,7 +96,7 @@ impl RunArgs {
         let mut journal = leads
             .then(|| Journal::open(&session.directory, session.trainer.updates(), session.recipe.run.log_every))
             .transpose()?;
-        let interrupted = interrupts()?;
+        let interrupted = interrupts(leads)?;
         let (mut unwritten, mut samples) = (None, Vec::new());
         let mut observe = |event: Event<'_>| {
             watch.event(&event);
@@ -133,25 +141,38 @@ fn fingerprint(text: &str) -> u64 {
 }
 
 /// The first Ctrl-C asks the run to stop after a checkpoint, the second ends it.
-fn interrupts() -> Result<Arc<AtomicBool>> {
+fn interrupts(leads: bool) -> Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("stopping after this update; once more to stop at once");
+        if leads {
+            eprintln!("stopping after this update; once more to stop at once");
+        }
     })
     .map_err(|error| Error::device(format!("cannot listen for Ctrl-C: {error}")))?;
     Ok(interrupted)
 }
 
-#[cfg(not(feature = "mpi"))]
-fn ranks() -> Result<Box<dyn Ranks>> {
-    Ok(Box::new(crate::train::Alone))
+/// Leaves each of so many processes its part of the cores, unless the person has said how many threads one has.
+fn share_cores(workers: usize) -> Result<()> {
+    if workers == 1 || std::env::var_os("RAYON_NUM_THREADS").is_some() {
+        return Ok(());
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = rayon::ThreadPoolBuilder::new().num_threads((cores / workers).max(1)).build_global();
+    threads.map_err(|error| Error::device(format!("cannot start threads: {error}")))
 }
 
-#[cfg(feature = "mpi")]
-fn ranks() -> Result<Box<dyn Ranks>> {
-    Ok(Box::new(crate::train::mpi::World::join()?))
+/// The processes that train together: the workers of this machine, or those that `mpirun` started.
+fn ranks(workers: usize) -> Result<Box<dyn Ranks>> {
+    if workers > 1 {
+        return Ok(Box::new(Workers::start(workers)?));
+    }
+    #[cfg(feature = "mpi")]
+    return Ok(Box::new(crate::train::mpi::World::join()?));
+    #[cfg(not(feature = "mpi"))]
+    Ok(Box::new(crate::train::Alone))
 }

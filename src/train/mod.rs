@@ -1,8 +1,8 @@
 //! Training: data become samples, samples batches, batches losses, losses updates.
 //!
 //! Read `sample` (what training consumes), `batch`, `loss`, `parameters` (the model as one row of numbers), `optimizer`
-//! and `trainer` (one update), `fresh` (weights to begin with), `self_critical` (answers of the model's own), `ranks` (several processes), `loader`,
-//! `recipe`, `checkpoint`, `session` and `run` (all updates), `plan` (before them), `journal`, `tensorboard` and `report`
+//! and `trainer` (one update), `fresh` (weights to begin with), `self_critical` (answers of the model's own), `ranks` (several
+//! processes: `workers` of one machine, or `mpi`), `loader`, `recipe`, `checkpoint`, `session` and `run` (all updates), `plan` (before them), `journal`, `tensorboard` and `report`
 //! (what is written about them), `question` (what evaluation asks), `evaluate`, `metrics` and `results` (how good the
 //! answers are, and what other tools read of them). Samples come from `data` (files), `objectives` (what rows teach),
 //! `noise` (on texts), `augment` (of images) and `corpus` (scenes made on the fly), with `seed` behind all that is drawn;
@@ -45,6 +45,7 @@ mod source;
 mod tensorboard;
 mod trainer;
 mod vqvae;
+mod workers;
 
 pub use batch::{Arrangement, Batch, Beside, Known, Pass};
 pub use builtin::{FINETUNING, builtin};
@@ -67,3 +68,4 @@ pub use session::{RECIPE, Session};
 pub use source::{resolved, world_of};
 pub use trainer::{Trainer, TrainerState, UpdateOptions, Updated};
 pub use vqvae::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};
+pub use workers::Workers;

@@ -7,7 +7,7 @@ use std::pin::Pin;
 /// What becomes of a row of numbers once the other ranks have sent theirs.
 pub type Summed<'a> = Pin<Box<dyn Future<Output = Result<Tensor<1>>> + 'a>>;
 
-/// The processes of a run. Sums are the same bits on all of them.
+/// The processes of a run. Sums are the same bits on all of them. [`Workers`](super::Workers) are those of one machine.
 pub trait Ranks {
     /// This process's number, from 0.
     fn rank(&self) -> usize;

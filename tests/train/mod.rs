@@ -7,8 +7,6 @@ mod evaluate;
 mod finetuning;
 mod loading;
 mod metrics;
-#[cfg(feature = "mpi")]
-mod mpirun;
 mod objectives;
 mod pretraining;
 #[cfg(unix)]
@@ -16,6 +14,8 @@ mod processes;
 mod ranks;
 mod recipes;
 mod resuming;
+#[cfg(unix)]
+mod several;
 mod updates;
 mod vqvae;
 

@@ -1,4 +1,5 @@
-//! Ranks as processes that `mpirun` starts. Needs the feature `mpi`; `make test-mpi` builds and runs it.
+//! Several processes that train one model: the workers that `ofa` starts itself, and those of `mpirun`, for which the build
+//! needs the feature `mpi`; `make test-mpi` builds and runs them.
 
 use super::directory;
 use super::processes::{Process, finish, pretrain};
@@ -23,18 +24,27 @@ const PLAIN: [&str; 7] = [
     "batch.draws=24",
 ];
 
-/// `ofa pretrain` on two ranks.
-fn two(run: &Path, sets: &[&str]) -> Process {
+/// Starts `ofa pretrain` on two ranks.
+type Two = fn(&Path, &[&str]) -> Process;
+
+fn workers(run: &Path, sets: &[&str]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ofa"));
+    Process::start(command.args(pretrain(run, sets)).args(["--workers", "2"]).env("RAYON_NUM_THREADS", "1"))
+}
+
+#[cfg(feature = "mpi")]
+fn mpirun(run: &Path, sets: &[&str]) -> Process {
     let mut command = Command::new("mpirun");
     command.args(["--allow-run-as-root", "--oversubscribe", "-n", "2"]);
     command.arg(env!("CARGO_BIN_EXE_ofa")).args(pretrain(run, sets));
     Process::start(command.env("RAYON_NUM_THREADS", "1"))
 }
 
-fn signal_last_rank(mpirun: &Process, signal: &str) {
-    let ranks = Command::new("pgrep").args(["-P", &mpirun.child.id().to_string(), "ofa"]).output().unwrap();
+/// To the last of the processes that this one has started.
+fn signal_last_rank(first: &Process, signal: &str) {
+    let ranks = Command::new("pgrep").args(["-P", &first.child.id().to_string(), "ofa"]).output().unwrap();
     let ranks = String::from_utf8(ranks.stdout).unwrap();
-    let last = ranks.split_whitespace().last().expect("mpirun has started ranks");
+    let last = ranks.split_whitespace().last().expect("other ranks have been started");
     assert!(Command::new("kill").args([signal, last]).status().unwrap().success());
 }
 
@@ -57,8 +67,7 @@ fn distance(a: &Path, b: &Path) -> f32 {
     differences.fold(0.0, f32::max)
 }
 
-#[test]
-fn two_ranks_train_as_one_and_only_the_first_writes() {
+fn two_train_as_one_and_only_the_first_writes(two: Two) {
     let ((_one, one), (_both, both)) = (directory(), directory());
     finish(&one, &PLAIN);
     let (code, text) = two(&both, &PLAIN).end();
@@ -74,9 +83,8 @@ fn two_ranks_train_as_one_and_only_the_first_writes() {
     assert!(distance < TOLERANCE, "{distance}");
 }
 
-#[test]
-fn one_rank_goes_on_where_two_stopped_or_were_killed() {
-    /// Until mpirun has noticed that a rank is gone and has ended the other.
+fn one_goes_on_where_two_stopped_or_were_killed(two: Two) {
+    /// Until it has been noticed that a rank is gone and the other has been ended.
     const PATIENCE: Duration = Duration::from_secs(90);
     let ((_straight, straight), (_run, run)) = (directory(), directory());
     finish(&straight, &PLAIN);
@@ -96,4 +104,41 @@ fn one_rank_goes_on_where_two_stopped_or_were_killed() {
     finish(&run, &PLAIN);
     let distance = distance(&straight, &run);
     assert!(distance < TOLERANCE, "{distance}");
+}
+
+#[test]
+fn two_workers_train_as_one_process() {
+    two_train_as_one_and_only_the_first_writes(workers);
+}
+
+#[test]
+fn one_process_goes_on_where_two_workers_stopped_or_were_killed() {
+    one_goes_on_where_two_stopped_or_were_killed(workers);
+}
+
+#[test]
+fn resumed_workers_train_as_those_that_never_stopped() {
+    let ((_straight, straight), (_run, run)) = (directory(), directory());
+    let (code, text) = workers(&straight, &[]).end();
+    assert_eq!(code, Some(0), "{text}");
+    let mut process = workers(&run, &[]);
+    assert!(process.says("saved"));
+    process.signal("-TERM");
+    let (_, text) = process.end();
+    assert!(text.contains("--resume"), "{text}");
+    let (code, text) = workers(&run, &[]).end();
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(distance(&straight, &run), 0.0, "with dropout, and norms over a worker's part of a batch");
+}
+
+#[cfg(feature = "mpi")]
+#[test]
+fn two_ranks_of_mpi_train_as_one_process() {
+    two_train_as_one_and_only_the_first_writes(mpirun);
+}
+
+#[cfg(feature = "mpi")]
+#[test]
+fn one_process_goes_on_where_two_ranks_of_mpi_stopped_or_were_killed() {
+    one_goes_on_where_two_stopped_or_were_killed(mpirun);
 }
