@@ -1,6 +1,7 @@
 //! Convolutions as products of matrices, channels in rows: what training runs, because backends' own convolutions are
 //! slow to differentiate.
 
+use super::host;
 use burn::tensor::Tensor;
 
 /// A convolution whose padding keeps the size at stride 1.
@@ -8,6 +9,9 @@ use burn::tensor::Tensor;
 /// # Shapes
 /// x `[in, B, h, w]`, weight `[out, in, k, k]` → `[out, B, ceil(h / stride), ceil(w / stride)]`
 pub fn convolve(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
+    if let Some(y) = host::gradients::convolve(&x, &weight, stride) {
+        return y;
+    }
     let [channels, batch, height, width] = x.dims();
     let [out, _, kernel, _] = weight.dims();
     let [rows, columns] = [height, width].map(|side| side.div_ceil(stride));

@@ -1,6 +1,8 @@
 //! Operations whose gradients are followed, in host memory: one pass over the values there and one back, where plain
 //! tensors take a dozen.
 
+mod convolution;
+
 use super::lanes::{Lanes, Work, run};
 use super::math::{cumulative, exp, moments, softmax as softmax_row};
 use super::parallel::{Shared, ranges};
@@ -13,6 +15,8 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Autodiff, BackendTypes, DType, Flex, TensorMetadata};
 use burn::tensor::{Tensor, TensorData};
 use std::sync::Arc;
+
+pub use convolution::convolve;
 
 /// Values that one thread passes over at a time. How they are cut decides in which order they are added, so the number
 /// of threads has no part in it.
