@@ -10,6 +10,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 
+/// The kind of data that is made on the fly.
+pub(super) const SCENES: &str = "scenes";
+
 /// The data of a run.
 #[derive(Debug)]
 pub enum DataOptions {
@@ -118,7 +121,7 @@ impl DataOptions {
             options.clone().try_into().map_err(|error| Error::file("recipe [data]", error))
         }
         match kind.as_str() {
-            "scenes" => Ok(Self::Scenes(table(options)?)),
+            SCENES => Ok(Self::Scenes(table(options)?)),
             "pretrain" => Ok(Self::Pretraining(table(options)?)),
             name => {
                 let tasks = || TASKS.iter().filter(|task| KINDS.iter().any(|kind| kind.name == task.name));

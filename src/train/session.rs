@@ -1,6 +1,7 @@
 //! A run's directory, and everything that a run needs made from its recipe: begun, or resumed where it stopped.
 
 use super::checkpoint::{Checkpoints, Progress, named, restore};
+use super::choice::SCENES;
 use super::fresh::AlikeHeads;
 use super::parameters::Section;
 use super::recipe::Recipe;
@@ -22,6 +23,8 @@ use std::path::{Path, PathBuf};
 pub const RECIPE: &str = "recipe.toml";
 const LOCK: &str = "run.lock";
 const CHECKPOINTS: &str = "checkpoints";
+/// Tokens of the longest captions of scenes, which have 30 words, and some to spare.
+const SCENE_CAPTION: usize = 48;
 
 /// A run that is ready to go.
 pub struct Session {
@@ -205,7 +208,12 @@ pub(super) fn prepare(recipe: &Recipe, device: &Device) -> Result<(BundleFiles, 
 /// How the model wants to be asked once it is trained.
 fn generation(recipe: &Recipe) -> Result<GenerationConfig> {
     let image_size = Some(recipe.model.image_size);
-    let all = GenerationConfig::for_all(AnswerOptions { image_size, ..AnswerOptions::default() });
+    let mut all = GenerationConfig::for_all(AnswerOptions { image_size, ..AnswerOptions::default() });
+    if recipe.data.kind == SCENES {
+        // They name all there is, which may share words: the original's captions end after 16 tokens and repeat no three.
+        let (max_len, no_repeat_ngram_size) = (Some(SCENE_CAPTION), Some(0));
+        all = all.with_task("caption", AnswerOptions { max_len, no_repeat_ngram_size, ..AnswerOptions::default() });
+    }
     let prompt_type = recipe.data.options.get("prompt_type");
     let Some(prompt_type) = prompt_type else { return Ok(all) };
     let failed = |error: toml::de::Error| Error::file("recipe [data]", error);

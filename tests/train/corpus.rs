@@ -1,5 +1,7 @@
 //! The corpus: what is told of a scene is true of it, by a reader of the texts that knows only the scene's data.
 
+use super::directory;
+use burn::tensor::Device;
 use ofa::config::OfaConfig;
 use ofa::image::Pixels;
 use ofa::task::Inputs;
@@ -9,8 +11,11 @@ use ofa::train::corpus::{
     held_out_relation, is_held_out_pair, mentions, names,
 };
 use ofa::train::metrics::mentions::mentioned;
-use ofa::train::{Arrangement, BatchOptions, Draws, Example, Loader, Recipe, Reference, Role, Shown, Target, world_of};
+use ofa::train::{
+    Arrangement, BatchOptions, Draws, Example, Loader, Recipe, Reference, Role, Session, Shown, Target, world_of,
+};
 use ofa::vocab::Vocab;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 /// Scenes whose texts are read; a wrong phrasing shows in far fewer.
@@ -341,6 +346,23 @@ fn every_caption_of_training_mentions_everything_and_not_what_the_next_scene_hol
 }
 
 #[test]
+fn a_model_of_scenes_says_captions_to_their_end() {
+    let (_parent, run) = directory();
+    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/scenes-cpu.toml");
+    let session = Session::open(Recipe::read(&recipe, &[]).unwrap(), &run, &Device::flex(), false, true).unwrap();
+    let options: serde_json::Value = serde_json::from_str(&session.files.generation_config).unwrap();
+    let most = options["caption"]["maxLen"].as_u64().unwrap() as usize;
+    let vocab = session.vocab().unwrap();
+    let captions = (0..400).flat_map(|index| told(index).1).filter(|example| example.task.name == "caption");
+    let lengths = captions.filter_map(|example| match example.target {
+        Target::Text(text) => Some(vocab.encode(&text).unwrap().len()),
+        _ => None,
+    });
+    let longest = lengths.max().unwrap();
+    assert!((17..=most).contains(&longest), "{longest} of {most} tokens");
+}
+
+#[test]
 fn tasks_with_codes_show_the_rim_at_twice_the_side_and_train_beside_others() {
     const CODES: u32 = 64;
     let tasks = TaskWeights { detect: 1.0, infill_text: 1.0, ..TaskWeights::default() };
@@ -508,13 +530,13 @@ fn a_patch_is_named_by_what_is_centred_in_it_or_fills_most_of_it() {
         region: [centre[0] - radius, centre[1] - radius, centre[0] + radius, centre[1] + radius],
     };
     let (mut scene, _) = WORLD.scene(0, 0).unwrap();
-    let ground = scene.ground.word();
+    let ground = format!("{} {}", scene.pattern.word(), scene.ground.word());
     // A small thing in the corner of its patch, and a large one around the middle of four.
     scene.objects = vec![shape([0.45, 0.05], 0.04), shape([0.75, 0.75], 0.2)];
     let objects = scene.objects_in_patches(4);
     let shown: Vec<usize> = (0..16).filter(|&at| objects[at].is_some()).collect();
     assert_eq!(shown, [1, 10, 11, 14, 15]);
-    assert_eq!([objects[1], objects[10]].map(|object| scene.label(object)), ["red circle", "red circle"]);
+    assert_eq!([objects[1], objects[10]].map(|object| scene.label(object)), ["plain red circle"; 2]);
     assert_eq!(scene.label(objects[0]), ground);
 }
 
