@@ -1,14 +1,13 @@
 //! A convolution as a product of matrices, forth and back, channels in rows.
 
-use super::{PLAIN, followed, slice};
+use super::{PLAIN, followed, recorded, slice};
 use crate::kernels::host::parallel::{Shared, ranges};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
-use burn::backend::{Autodiff, Flex, TensorMetadata};
+use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{Tensor, TensorData};
 use std::ops::Range;
 
@@ -26,11 +25,7 @@ pub fn convolve(x: &Tensor<4>, weight: &Tensor<4>, stride: usize) -> Option<Tens
     let seen = windows.cut(x);
     let flat = weight.reshape([out, windows.depth()].into());
     let y = Flex::float_matmul(flat.clone(), seen.clone()).reshape([out, images, rows, columns].into());
-    let y = match Convolved.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(operation) => operation.finish(Seen { windows, seen, weight: flat }, y),
-        OpsKind::UnTracked(operation) => operation.finish(y),
-    };
-    Some(Tensor::from_primitive::<Autodiff<Flex>>(y))
+    Some(recorded(Convolved, nodes, y, || Seen { windows, seen, weight: flat }))
 }
 
 /// What a kernel's places see of images.
