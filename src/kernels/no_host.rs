@@ -48,6 +48,10 @@ pub fn convolution(
     None
 }
 
+pub fn max_pool(_x: &Tensor<4>) -> Option<Tensor<4>> {
+    None
+}
+
 pub fn linear<const D: usize>(_x: &Tensor<D>, _weights: &Matrix, _ending: Ending<'_, D>) -> Option<Tensor<D>> {
     None
 }

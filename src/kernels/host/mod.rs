@@ -11,6 +11,7 @@ mod linear;
 mod math;
 mod packed;
 mod parallel;
+mod pool;
 mod product;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use product::Rows;
 pub use attention::attention;
 pub use convolution::convolution;
 pub use linear::{layer_norm, linear, log_softmax};
+pub use pool::max_pool;
 
 /// Whether host memory is all there is.
 pub const ALONE: bool = !cfg!(any(feature = "gpu", feature = "train"));

@@ -5,12 +5,18 @@ use super::lanes::{Lanes, Work, run};
 use super::math::{each, gelu};
 use super::parallel::{Shared, ranges};
 use crate::kernels::Activation;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// Inner products are summed over this many values at a time, so that a panel is 16 kB at most.
 pub(super) const BLOCK: usize = 256;
 /// Panels that are packed together, so that the rows of the left matrix come from the second cache.
 const PANELS: usize = 8;
+
+thread_local! {
+    /// Room for packed panels, which every product fills anew.
+    static ROOM: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
 
 /// The right matrix.
 pub trait Right: Sync {
@@ -113,7 +119,9 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
             let Self { left, right, size: [rows, depth, columns], panels, out, stride, finish } = self;
             let width = 2 * L::COUNT;
             let length = BLOCK.min(depth) * width;
-            let mut packed = vec![0.0f32; panels.len() * length];
+            let mut kept = ROOM.take();
+            kept.resize(kept.len().max(panels.len() * length), 0.0);
+            let packed = &mut kept[..panels.len() * length];
             let mut scratch = [0.0f32; 12 * BLOCK];
             let first_and_valid = |panel: usize| (panel * width, width.min(columns - panel * width));
             for start in (0..depth).step_by(BLOCK) {
@@ -138,6 +146,7 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
                 let at = row * stride + first;
                 unsafe { finish.apply::<L>(row, first, at, out.part(at, valid)) };
             }
+            ROOM.set(kept);
         }
     }
     let [rows, depth, columns] = size;
@@ -166,9 +175,25 @@ pub fn panel_width() -> usize {
 unsafe fn tile<L: Lanes, const T: usize>(depth: usize, rows: [*const f32; T], panel: *const f32) -> [[L; 2]; T] {
     unsafe {
         let mut sums = [[L::splat(0.0); 2]; T];
-        for k in 0..depth {
-            let right = panel.add(k * 2 * L::COUNT);
-            let right = [L::load(right), L::load(right.add(L::COUNT))];
+        let right = |k: usize| {
+            let at = panel.add(k * 2 * L::COUNT);
+            [L::load(at), L::load(at.add(L::COUNT))]
+        };
+        // So many pointers to rows are in memory themselves: one that is fetched serves two values.
+        let pairs = if T > 8 { depth / 2 } else { 0 };
+        for k in (0..pairs).map(|pair| 2 * pair) {
+            let rights = [right(k), right(k + 1)];
+            for r in 0..T {
+                let values = rows[r].add(k);
+                for step in 0..2 {
+                    let left = L::splat(*values.add(step));
+                    sums[r][0] = sums[r][0].add_mul(left, rights[step][0]);
+                    sums[r][1] = sums[r][1].add_mul(left, rights[step][1]);
+                }
+            }
+        }
+        for k in 2 * pairs..depth {
+            let right = right(k);
             for r in 0..T {
                 let left = L::splat(*rows[r].add(k));
                 sums[r][0] = sums[r][0].add_mul(left, right[0]);
@@ -231,11 +256,25 @@ pub struct Transposed<'a> {
 impl Right for Transposed<'_> {
     #[inline(always)]
     unsafe fn pack<L: Lanes>(&self, depth: Range<usize>, first: usize, width: usize, panel: &mut [f32]) {
-        for column in 0..width {
-            let row = (first + column).min(self.count - 1) * self.rows.stride;
-            let values = &self.rows.values[row + depth.start..row + depth.end];
-            for (value, place) in values.iter().zip(panel[column..].iter_mut().step_by(width)) {
-                *place = *value;
+        let row = |column: usize| {
+            let start = (first + column).min(self.count - 1) * self.rows.stride;
+            &self.rows.values[start + depth.start..start + depth.end]
+        };
+        // Squares that registers can turn.
+        const SIDE: usize = 8;
+        let whole = depth.len() - depth.len() % SIDE;
+        for left in (0..width).step_by(SIDE) {
+            let rows: [&[f32]; SIDE] = std::array::from_fn(|column| row(left + column));
+            for top in (0..whole).step_by(SIDE) {
+                let square: [[f32; SIDE]; SIDE] =
+                    rows.map(|row| std::array::from_fn(|k| unsafe { *row.get_unchecked(top + k) }));
+                for k in 0..SIDE {
+                    let place = &mut panel[(top + k) * width + left..][..SIDE];
+                    place.copy_from_slice(&square.map(|row| row[k]));
+                }
+            }
+            for k in whole..depth.len() {
+                rows.iter().enumerate().for_each(|(column, row)| panel[k * width + left + column] = row[k]);
             }
         }
     }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::config::Quantization;
 use crate::kernels::{Activation, PackedWeight};
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::module::{conv2d, max_pool2d};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Distribution, activation};
 use half::f16;
 
@@ -49,6 +49,15 @@ fn linear_layers_of_odd_shapes() {
         assert_close(found, plain(x.clone()), TOLERANCE, &what);
         let found = linear(&x, &matrix, Ending { bias: Some(&bias), residual: None, activation: Activation::Gelu });
         assert_close(found, activation::gelu(plain(x)), TOLERANCE, &what);
+    }
+}
+
+#[test]
+fn the_greatest_of_windows_at_every_border() {
+    for shape in [[1, 1, 1, 1], [2, 3, 5, 4], [1, 2, 1, 9], [1, 1, 6, 2], [1, 5, 17, 33]] {
+        let x = random(shape);
+        let options = MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]);
+        assert_close(max_pool(&x), max_pool2d(x, options), f32::MIN_POSITIVE, &format!("{shape:?}"));
     }
 }
 
