@@ -64,7 +64,7 @@ impl RunArgs {
 
     /// Plans or runs. `command` is what the person would go on with.
     pub fn go(&self, command: &str, recipe: Recipe) -> Result<()> {
-        let workers = if self.dry_run { 1 } else { usize::from(self.workers) };
+        let workers = usize::from(self.workers);
         share_cores(workers)?;
         let ranks = ranks(workers)?;
         let ended = self.train(command, resolved(recipe)?, ranks.as_ref());
@@ -87,7 +87,7 @@ impl RunArgs {
         let leads = ranks.rank() == 0;
         let mut watch = Watch::new(leads);
         let Some(out) = self.out.as_deref().filter(|_| !self.dry_run) else {
-            watch.plan(&plan(&recipe, &device, PLANNED)?, &chosen);
+            watch.plan(&plan(&recipe, &device, ranks, PLANNED)?, &chosen);
             return Ok(());
         };
         let mut session = Session::open(recipe, out, &device, self.resume, leads)?;

@@ -95,7 +95,12 @@ impl Watch {
         for (objective, share) in &plan.objectives {
             println!("               {objective:16} {:5.1} %", share * 100.0);
         }
-        println!("memory       about {:.0} MB for weights, gradients and optimiser", plan.state_bytes as f64 / 1e6);
+        let each =
+            if plan.processes > 1 { format!(", in each of {} processes", plan.processes) } else { String::new() };
+        println!(
+            "memory       about {:.0} MB for weights, gradients and optimiser{each}",
+            plan.state_bytes as f64 / 1e6
+        );
         println!("an update    {:.2} s, of which {:.2} s data made ahead", plan.seconds, plan.data_seconds);
         println!("the run      about {:.1} hours", plan.seconds * plan.updates as f64 / 3600.0);
     }

@@ -183,7 +183,7 @@ impl Convolution {
         let weight = self.weight.val();
         let [_, _, kernel, _] = weight.dims();
         let bias = self.bias.val();
-        if gpu::serves(&x.device()) {
+        if self.is_ours(&x.device()) {
             return self.convolved(x, 1);
         }
         let ending = Ending { bias: Some(&bias), ..Ending::default() };
@@ -200,7 +200,7 @@ impl Convolution {
     /// # Shapes
     /// `[B, in, h, w]` → `[B, out, h / 2, w / 2]`
     pub fn downsample(&self, x: Tensor<4>) -> Tensor<4> {
-        if gpu::serves(&x.device()) {
+        if self.is_ours(&x.device()) {
             // The kernel pads all sides by one. With another zero on top the second of its windows is the first wanted.
             let y = self.convolved(x.pad([(1, 1), (1, 1)], 0.0), 2);
             let [batch, out, height, width] = y.dims();
@@ -210,10 +210,19 @@ impl Convolution {
         conv2d(padded, self.weight.val(), Some(self.bias.val()), ConvOptions::new([2, 2], [0, 0], [1, 1], 1))
     }
 
-    /// By the kernel of GPUs, whose padding keeps the size at stride 1.
+    /// Whether [`convolved`](Self::convolved) is the fast way.
+    fn is_ours(&self, device: &Device) -> bool {
+        gpu::serves(device) || device.is_autodiff()
+    }
+
+    /// By the kernel of GPUs or, followed by gradients, by products of matrices. Padding keeps the size at stride 1.
     fn convolved(&self, x: Tensor<4>, stride: usize) -> Tensor<4> {
         let weight = self.weight.val();
         let [out, channels, kernel, _] = weight.dims();
+        if !gpu::serves(&x.device()) {
+            let y = convolve(x.swap_dims(0, 1), weight, stride).swap_dims(0, 1);
+            return y + self.bias.val().reshape([1, out, 1, 1]);
+        }
         let weight = &Weight::Plain(Param::from_tensor(weight.reshape([out, channels * kernel * kernel])));
         let bias = self.bias.val();
         gpu::convolve(x, arguments::Convolution { weight, bias, kernel, stride, residual: None, relu: false })
@@ -228,5 +237,6 @@ pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
     if gpu::serves(&x.device()) {
         return gpu::max_pool(x);
     }
-    max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
+    host::max_pool(&x)
+        .unwrap_or_else(|| max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1])))
 }

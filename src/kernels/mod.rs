@@ -36,7 +36,7 @@ pub use gpu::set_software as set_software_gpu;
 pub use host::in_host_memory;
 pub use linear::{Activation, Linear};
 pub use next_token::{TokenScoring, allowed_range};
-pub use norm::{GroupNorm, LayerNorm, Stream, normalise};
+pub use norm::{GroupNorm, LayerNorm, Stream, normalise, silu};
 pub use packed::{PackedWeight, Words};
 pub use pairs::{Pairs, RelativeRow};
 pub use past::{ApartProjections, Past, SelfProjections};

@@ -47,13 +47,20 @@ impl GroupNorm {
     /// `[B, C, h, w]` → `[B, C, h, w]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
-        let x = x.reshape([batch, self.groups, channels / self.groups * height * width]);
-        let centred = x.clone() - x.mean_dim(2);
-        let variance = centred.clone().square().mean_dim(2);
-        let normed = centred / (variance + GROUP_NORM_EPSILON).sqrt();
+        let x = x.reshape([batch * self.groups, channels / self.groups * height * width]);
+        let normed = host::gradients::normed_rows(&x, GROUP_NORM_EPSILON).unwrap_or_else(|| {
+            let centred = x.clone() - x.mean_dim(1);
+            let variance = centred.clone().square().mean_dim(1);
+            centred / (variance + GROUP_NORM_EPSILON).sqrt()
+        });
         let each = |values: &Param<Tensor<1>>| values.val().reshape([1, channels, 1, 1]);
         normed.reshape([batch, channels, height, width]) * each(&self.weight) + each(&self.bias)
     }
+}
+
+/// `x · σ(x)`, which follows group norms.
+pub fn silu(x: Tensor<4>) -> Tensor<4> {
+    host::gradients::silu(&x).unwrap_or_else(|| burn::tensor::activation::silu(x))
 }
 
 /// A residual stream, and the norm of it that the next branch reads.

@@ -4,7 +4,7 @@ use super::assemble::open;
 use super::batch::Arrangement;
 use super::loader::Loader;
 use super::parameters::Section;
-use super::ranks::Alone;
+use super::ranks::Ranks;
 use super::recipe::Recipe;
 use super::self_critical::answered;
 use super::session::prepare;
@@ -22,8 +22,10 @@ pub struct Plan {
     pub samples_per_update: f64,
     /// Shares of the samples.
     pub objectives: BTreeMap<&'static str, f64>,
-    /// Bytes of weights, gradients, the optimiser's memory and averages.
+    /// Bytes of weights, gradients, the optimiser's memory and averages, of each process.
     pub state_bytes: usize,
+    /// Processes that share an update.
+    pub processes: usize,
     /// Seconds of an update.
     pub seconds: f64,
     /// Of these, seconds of the forward and of the backward passes.
@@ -34,12 +36,12 @@ pub struct Plan {
     pub tokens_per_update: f64,
 }
 
-/// What the run of `recipe` would do, measured on some updates of a trainer that is then thrown away, after one that
-/// warms up.
+/// What the run of `recipe` would do, measured on some updates of trainers that are then thrown away, after one that
+/// warms up. Every rank makes them; times and shares of the objectives are its own.
 ///
 /// # Errors
 /// Everything that would stop the run from beginning.
-pub fn plan(recipe: &Recipe, device: &Device, measured: usize) -> Result<Plan> {
+pub fn plan(recipe: &Recipe, device: &Device, ranks: &dyn Ranks, measured: usize) -> Result<Plan> {
     // The updates of patches alone take a fraction of those that follow, which are the ones to know of.
     let mut recipe = recipe.clone();
     recipe.update.patches.alone_until = 0;
@@ -65,7 +67,7 @@ pub fn plan(recipe: &Recipe, device: &Device, measured: usize) -> Result<Plan> {
         config: &config,
         seed: recipe.seed,
         arrangement: Arrangement::on(&trainer.device()),
-        rank: (0, 1),
+        rank: (ranks.rank(), ranks.size()),
     };
     let (mut seconds, mut passes, mut data_seconds) = (0.0, [0.0; 2], 0.0);
     let (mut samples, mut tokens) = (0, 0);
@@ -80,7 +82,7 @@ pub fn plan(recipe: &Recipe, device: &Device, measured: usize) -> Result<Plan> {
         for objective in groups.iter().flatten().flat_map(|batch| &batch.objectives) {
             *objectives.entry(objective).or_default() += 1.0;
         }
-        let updated = pollster::block_on(trainer.update(&groups, &Alone))?;
+        let updated = pollster::block_on(trainer.update(&groups, ranks))?;
         samples += updated.samples;
         tokens += updated.tokens;
         if update > 0 {
@@ -90,7 +92,8 @@ pub fn plan(recipe: &Recipe, device: &Device, measured: usize) -> Result<Plan> {
             passes[1] += updated.backward * share;
         }
     }
-    objectives.values_mut().for_each(|share| *share /= samples as f64);
+    let own: f64 = objectives.values().sum();
+    objectives.values_mut().for_each(|share| *share /= own);
     Ok(Plan {
         trained,
         frozen,
@@ -99,6 +102,7 @@ pub fn plan(recipe: &Recipe, device: &Device, measured: usize) -> Result<Plan> {
         samples_per_update: samples as f64 / (measured + 1) as f64,
         objectives,
         state_bytes,
+        processes: ranks.size(),
         seconds,
         passes,
         data_seconds,

@@ -27,6 +27,9 @@ pub struct VqvaeOptions {
     pub updates: u64,
     pub schedule: Schedule,
     pub adam: AdamOptions,
+    /// Updates of a plain autoencoder before codes take the place of its vectors. Rounded to the vectors of an encoder
+    /// that knows nothing yet, they keep it from learning.
+    pub plain_updates: u64,
     /// The longest gradient; 0 switches clipping off.
     pub clip_norm: f64,
     /// The weight of the vectors' distance from their rows.
@@ -45,6 +48,7 @@ impl Default for VqvaeOptions {
             updates: 2000,
             schedule: Schedule { lr: 1e-3, end_lr: 1e-5, ..Schedule::default() },
             adam: AdamOptions { betas: [0.9, 0.99], weight_decay: 0.0, ..AdamOptions::default() },
+            plain_updates: 500,
             clip_norm: 1.0,
             commitment: 0.25,
             decay: 0.98,
@@ -97,7 +101,7 @@ impl VqvaeTrainer {
             return Err(Error::config("type", "VQModel, the kind that is trained here", "GumbelVQ"));
         }
         device.seed(seed);
-        let mut fresh = Fresh { device: device.clone().autodiff() };
+        let mut fresh = Fresh { width: config.ddconfig.ch, device: device.clone().autodiff() };
         let (model, mut map) = ParameterMap::record(&mut fresh, |parameters| Vqgan::new(&config, parameters))?;
         let model = map.freeze(model, |name| name.starts_with("quantize."));
         let values = map.values(&model, Section::Parameters);
@@ -193,11 +197,9 @@ impl VqvaeTrainer {
         let images = self.batch(images)?;
         let features = self.model.features(self.model.encode(images.clone()));
         let vectors = features.clone().without_autodiff();
-        if self.updates.is_multiple_of(self.options.restart_every.max(1)) {
-            self.codebook.restart(&vectors, self.options.least_use, seed_of(&[self.seed, update])).await?;
-        }
-        let codes = self.codebook.quantizer.codes(vectors.clone());
-        let rows = self.codebook.quantizer.look_up(codes.clone());
+        let codes = self.choose(&vectors, update).await?;
+        // Without codes, the vectors are their own rows.
+        let rows = codes.clone().map_or_else(|| vectors.clone(), |codes| self.codebook.quantizer.look_up(codes));
         // The decoder sees the rows, and its gradient passes them by to the encoder.
         let straight_through = features.clone() + (rows.clone() - vectors.clone());
         let drawn = self.model.decode_features(straight_through);
@@ -217,13 +219,28 @@ impl VqvaeTrainer {
         let mask = self.map.mask(&gradient.reached, &gradient.values.device());
         self.values = self.adam.step(self.values.clone(), gradient.values, mask, lr);
         self.model = self.map.load(self.model.clone(), Section::Parameters, &self.values);
-        let used = self.codebook.follow(codes, vectors, self.options.decay);
+        let used = match codes {
+            Some(codes) => self.codebook.follow(codes, vectors, self.options.decay),
+            None => reconstruction.zeros_like().without_autodiff(),
+        };
         self.updates = update;
 
         let read = vec![reconstruction.without_autodiff(), commitment.without_autodiff(), used];
         let read = floats(Tensor::cat(read, 0)).await?;
         let number = |at: usize| f64::from(read[at]);
         Ok(VqvaeUpdated { update, lr, reconstruction: number(0), commitment: number(1), codes: number(2) as usize })
+    }
+
+    /// The nearest rows, once there are codes: `[B, C, h, w]` → `[B, h, w]`.
+    async fn choose(&mut self, vectors: &Tensor<4>, update: u64) -> Result<Option<Tensor<3, Int>>> {
+        let VqvaeOptions { plain_updates, restart_every, least_use, .. } = self.options;
+        if update <= plain_updates {
+            return Ok(None);
+        }
+        if (update - plain_updates - 1).is_multiple_of(restart_every.max(1)) {
+            self.codebook.restart(vectors, least_use, seed_of(&[self.seed, update])).await?;
+        }
+        Ok(Some(self.codebook.quantizer.codes(vectors.clone())))
     }
 
     /// `[B, 3, height, width]`, from -1 to 1.
@@ -314,9 +331,12 @@ fn columns(vectors: Tensor<4>) -> Tensor<2> {
     vectors.permute([0, 2, 3, 1]).reshape([batch * height * columns, width])
 }
 
-/// Fresh parameters by the rule of the original's framework: weights uniform within ± fan-in^-0.5, norms 1 and 0. The
-/// codebook begins at the first batch's vectors.
+/// Fresh parameters. The way past the blocks begins as what lets colours through as they are, and blocks begin as nothing
+/// else: norms see to it that what is weak there is never missed, and colours would be learnt last. Other weights are
+/// uniform and keep the variance, norms 1 and 0. The codebook begins at the first vectors.
 struct Fresh {
+    /// Channels of the finest level.
+    width: usize,
     device: Device,
 }
 
@@ -324,13 +344,40 @@ impl Parameters for Fresh {
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
         let count: usize = shape.iter().product();
         let constant = |value: f32| Tensor::<1>::full([count], value, &self.device);
-        Ok(Stored::Flat(match shape {
+        let is = |layers: &[&str]| layers.iter().any(|layer| name.ends_with(&format!("{layer}.weight")));
+        Ok(Stored::Flat(match *shape {
+            [_, _, _, _] if is(&["conv2", "proj_out"]) => constant(0.0),
+            [output, input, kernel, _] if is(&["downsample.conv", "upsample.conv", "nin_shortcut"]) => {
+                // Of each four pixels the mean, or each pixel.
+                let seen = if is(&["downsample.conv"]) { 0..2 } else { kernel / 2..kernel / 2 + 1 };
+                Tensor::from_data(passing([output, input, kernel], seen).as_slice(), &self.device)
+            }
             [_, input, height, width] => {
-                let bound = ((input * height * width) as f64).powf(-0.5);
+                let bound = (3.0 / (input * height * width) as f64).sqrt();
                 Tensor::random([count], Distribution::Uniform(-bound, bound), &self.device)
             }
             [_] if name.ends_with(".weight") => constant(1.0),
+            // Of each level's channels two hold up the deviation by which norms divide, and what is bright stays so.
+            [channels] if name.ends_with("coder.conv_in.bias") => {
+                let far = (self.width as f32 / 2.0).sqrt();
+                let bias = |channel: usize| [far, -far].get(channel % self.width).copied().unwrap_or(0.0);
+                Tensor::from_data((0..channels).map(bias).collect::<Vec<_>>().as_slice(), &self.device)
+            }
             _ => constant(0.0),
         }))
     }
+}
+
+/// The weights of a convolution each of whose channels is the mean, over the rows and columns `seen` of its window, of the
+/// channels that come to lie on it when they are counted round.
+fn passing([output, input, kernel]: [usize; 3], seen: std::ops::Range<usize>) -> Vec<f32> {
+    let together = input.div_ceil(output) * seen.len() * seen.len();
+    let mut weights = vec![0.0; output * input * kernel * kernel];
+    for channel in 0..output.max(input) {
+        let window = ((channel % output) * input + channel % input) * kernel * kernel;
+        for (row, column) in seen.clone().flat_map(|row| seen.clone().map(move |column| (row, column))) {
+            weights[window + row * kernel + column] = 1.0 / together as f32;
+        }
+    }
+    weights
 }

@@ -142,7 +142,7 @@ fn a_plan_counts_what_a_run_would_learn() {
     let _drawing = only_drawer();
     let folder = tempfile::tempdir().unwrap();
     files(folder.path());
-    let plan = plan(&pretraining(folder.path(), &[]).unwrap(), &burn::tensor::Device::flex(), 1).unwrap();
+    let plan = plan(&pretraining(folder.path(), &[]).unwrap(), &burn::tensor::Device::flex(), &Alone, 1).unwrap();
     assert_eq!((plan.updates, plan.draws), (6, 6));
     assert!(plan.objectives.contains_key("infill_image") && plan.objectives.contains_key("caption"));
     assert!((plan.objectives.values().sum::<f64>() - 1.0).abs() < f64::EPSILON * 16.0, "{:?}", plan.objectives);

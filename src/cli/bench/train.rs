@@ -2,7 +2,7 @@
 
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-use crate::train::{Plan, Recipe, plan, resolved};
+use crate::train::{Alone, Plan, Recipe, plan, resolved};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub fn run(Args { recipe, sets, updates, device }: Args) -> Result<()> {
     let recipe = resolved(Recipe::read(&recipe, &sets)?)?;
     let (device, chosen) = pollster::block_on(DeviceChoice::from_name(&device)?.open())?;
     let Plan { seconds, data_seconds, passes: [forward, backward], samples_per_update, tokens_per_update, .. } =
-        plan(&recipe, &device, updates as usize)?;
+        plan(&recipe, &device, &Alone, updates as usize)?;
     let whole = seconds + data_seconds;
     let measured = json!({
         "device": format!("{} ({})", chosen.kind, chosen.name),

@@ -6,6 +6,10 @@ pub fn gelu<const D: usize>(_x: &Tensor<D>) -> Option<Tensor<D>> {
     None
 }
 
+pub fn silu<const D: usize>(_x: &Tensor<D>) -> Option<Tensor<D>> {
+    None
+}
+
 pub fn softmax<const D: usize>(_x: &Tensor<D>) -> Option<Tensor<D>> {
     None
 }
@@ -16,6 +20,10 @@ pub fn layer_norm<const D: usize>(
     _bias: &Tensor<1>,
     _epsilon: f64,
 ) -> Option<Tensor<D>> {
+    None
+}
+
+pub fn normed_rows(_x: &Tensor<2>, _epsilon: f64) -> Option<Tensor<2>> {
     None
 }
 

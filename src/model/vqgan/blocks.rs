@@ -2,10 +2,10 @@
 
 use crate::config::AutoencoderConfig;
 use crate::error::Result;
-use crate::kernels::{Bias, Columns, Convolution, GroupNorm, Heads, KeysValues, attention};
+use crate::kernels::{Bias, Columns, Convolution, GroupNorm, Heads, KeysValues, attention, silu};
 use crate::model::Path;
 use burn::module::Module;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 /// Twice norm → swish → convolution, added to the input.
 #[derive(Module, Debug)]
@@ -180,5 +180,5 @@ impl Middle {
 /// # Shapes
 /// `[B, C, h, w]` → `[B, C, h, w]`
 pub fn norm_swish(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
-    activation::silu(norm.forward(x))
+    silu(norm.forward(x))
 }

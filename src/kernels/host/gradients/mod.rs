@@ -2,11 +2,12 @@
 //! tensors take a dozen.
 
 mod convolution;
+mod norm;
 
 use super::lanes::{Lanes, Work, run};
-use super::math::{cumulative, exp, moments, softmax as softmax_row};
+use super::math::{cumulative, exp, softmax as softmax_row};
 use super::parallel::{Shared, ranges};
-use super::{FlexTensor, in_host_memory, tensor};
+use super::{FlexTensor, in_host_memory};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
@@ -14,9 +15,10 @@ use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind, unary};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Autodiff, BackendTypes, DType, Flex, TensorMetadata};
 use burn::tensor::{Tensor, TensorData};
-use std::sync::Arc;
+use std::marker::PhantomData;
 
 pub use convolution::convolve;
+pub use norm::{batch_norm, layer_norm, normed_rows};
 
 /// Values that one thread passes over at a time. How they are cut decides in which order they are added, so the number
 /// of threads has no part in it.
@@ -27,6 +29,15 @@ const PLAIN: usize = 8;
 
 /// `x · Φ(x)`, the exact GELU. `None` where no gradients are followed, or not in host memory.
 pub fn gelu<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
+    value_by_value::<Gelu, D>(x)
+}
+
+/// `x · σ(x)`. `None` as with [`gelu`].
+pub fn silu<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
+    value_by_value::<Silu, D>(x)
+}
+
+fn value_by_value<C: Curve, const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
     let (x, node) = followed(x)?.into_parts();
     let x = x.to_contiguous();
     let values = slice(&x);
@@ -35,7 +46,7 @@ pub fn gelu<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
     ranges(values.len(), BLOCK, values.len() * EXPONENTIAL, |range| {
         // SAFETY: each range is handed out once.
         let [y, slope] = places.each_ref().map(|place| unsafe { place.part(range.start, range.len()) });
-        run(Gelu { x: &values[range], y, slope });
+        run(Along { curve: PhantomData::<C>, x: &values[range], y, slope });
     });
     let [y, slope] = [y, slope].map(|values| like(&x, values));
     Some(recorded(Scaled, [node], y, || slope))
@@ -50,63 +61,6 @@ pub fn softmax<const D: usize>(x: &Tensor<D>) -> Option<Tensor<D>> {
     let y = like(&x, values);
     let weights = y.clone();
     Some(recorded(Weighed, [node], y, || weights))
-}
-
-/// LayerNorm over the last dimension, with a scale and a shift a column. `None` as with [`gelu`].
-pub fn layer_norm<const D: usize>(
-    x: &Tensor<D>,
-    weight: &Tensor<1>,
-    bias: &Tensor<1>,
-    epsilon: f64,
-) -> Option<Tensor<D>> {
-    normalised(x, weight, bias, epsilon, Across::Columns).map(|(y, _)| y)
-}
-
-/// BatchNorm by the statistics of the batch, which are also returned: mean and variance of each channel. `None` as with
-/// [`gelu`].
-///
-/// # Shapes
-/// `[C, n]` → `[C, n]`, `[C]` and `[C]`
-pub fn batch_norm(
-    x: &Tensor<2>,
-    weight: &Tensor<1>,
-    bias: &Tensor<1>,
-    epsilon: f64,
-) -> Option<(Tensor<2>, [Tensor<1>; 2])> {
-    let (y, seen) = normalised(x, weight, bias, epsilon, Across::Rows)?;
-    let moment = |which: usize| {
-        let values: Vec<f32> = seen.iter().map(|moments| moments[which]).collect();
-        tensor(values, [seen.len()], &x.device())
-    };
-    Some((y, [moment(0), moment(1)]))
-}
-
-/// Rows less their mean, by their deviation, scaled and shifted; and the rows' means and variances.
-fn normalised<const D: usize>(
-    x: &Tensor<D>,
-    weight: &Tensor<1>,
-    bias: &Tensor<1>,
-    epsilon: f64,
-    across: Across,
-) -> Option<(Tensor<D>, Arc<[[f32; 2]]>)> {
-    let width = x.dims()[D - 1];
-    let parts = [followed(x)?, followed(weight)?, followed(bias)?];
-    let nodes = parts.each_ref().map(|part| part.node());
-    let [x, weight, bias] = parts.map(|part| part.into_primitive().to_contiguous());
-    let (values, weights, biases, epsilon) = (slice(&x), slice(&weight), slice(&bias), epsilon as f32);
-    let mut seen = vec![[0.0f32; 2]; values.len() / width];
-    let mut y = vec![0.0f32; values.len()];
-    let place = Shared::new(seen.as_flattened_mut());
-    rows_of(&mut y, width, PLAIN, |row, y| {
-        // SAFETY: each row is handed out once.
-        let seen = unsafe { place.part(row * 2, 2) };
-        let of = |values| across.of(values, row);
-        run(Normalise { x: &values[row * width..][..width], weight: of(weights), bias: of(biases), epsilon, seen, y });
-    });
-    let (y, seen): (_, Arc<[_]>) = (like(&x, y), seen.into());
-    let state = || Normalised { x, weight, seen: seen.clone(), epsilon };
-    let y = recorded(Norm { across }, nodes, y, state);
-    Some((y, seen))
 }
 
 /// What an operation found, with the way back to its inputs, which needs `state` if any of them is followed.
@@ -188,105 +142,51 @@ impl Backward<Flex, 1> for Weighed {
     }
 }
 
-/// Whether a norm has a scale and a shift for each column of its rows, or for each row.
-#[derive(Debug, Clone, Copy)]
-enum Across {
-    Columns,
-    Rows,
+/// A function of one value, with its slope there.
+trait Curve {
+    /// # Safety
+    /// The instructions behind `L` exist.
+    unsafe fn at<L: Lanes>(x: L) -> [L; 2];
 }
 
-impl Across {
-    /// Those of a row.
-    fn of(self, values: &[f32], row: usize) -> &[f32] {
-        match self {
-            Self::Columns => values,
-            Self::Rows => &values[row..=row],
+struct Gelu;
+
+impl Curve for Gelu {
+    #[inline(always)]
+    unsafe fn at<L: Lanes>(x: L) -> [L; 2] {
+        // 1 / √2π
+        const DENSITY: f32 = 0.398_942_3;
+        unsafe {
+            let phi = cumulative(x);
+            let density = exp(x.mul(x).mul(L::splat(-0.5))).mul(L::splat(DENSITY));
+            [x.mul(phi), phi.add_mul(x, density)]
         }
     }
 }
 
-/// The way back through a norm.
-#[derive(Debug)]
-struct Norm {
-    across: Across,
-}
+struct Silu;
 
-/// What it needs: what came in, and the mean and the variance of each row.
-#[derive(Debug, Clone)]
-struct Normalised {
-    x: FlexTensor,
-    weight: FlexTensor,
-    seen: Arc<[[f32; 2]]>,
-    epsilon: f32,
-}
-
-impl Backward<Flex, 3> for Norm {
-    type State = Normalised;
-
-    fn backward(self, ops: Ops<Normalised, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let Normalised { x, weight, seen, epsilon } = ops.state;
-        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let (values, weights, given) = (slice(&x), slice(&weight), slice(&gradient));
-        let (rows, width) = (seen.len(), values.len() / seen.len().max(1));
-        let parameters = match self.across {
-            Across::Columns => width,
-            Across::Rows => 1,
-        };
-        // Rows that share parameters are added up block by block.
-        let together = BLOCK.div_ceil(width);
-        let blocks = rows.div_ceil(together);
-        let sets = match self.across {
-            Across::Columns => blocks,
-            Across::Rows => rows,
-        };
-        let mut learnt = vec![0.0f32; sets * 2 * parameters];
-        let mut out = vec![0.0f32; values.len()];
-        let [learnt_place, out_place] = [&mut learnt, &mut out].map(|values| Shared::new(values));
-        ranges(blocks, 1, values.len() * PLAIN, |range| {
-            for block in range {
-                for row in block * together..rows.min((block + 1) * together) {
-                    let set = match self.across {
-                        Across::Columns => block,
-                        Across::Rows => row,
-                    };
-                    // SAFETY: each block is handed out once, and with it its rows and sums.
-                    let [out, learnt] = unsafe {
-                        [out_place.part(row * width, width), learnt_place.part(set * 2 * parameters, 2 * parameters)]
-                    };
-                    let part = row * width..(row + 1) * width;
-                    let (x, given) = (&values[part.clone()], &given[part]);
-                    let weight = self.across.of(weights, row);
-                    run(NormBack { x, given, weight, seen: seen[row], epsilon, out, learnt });
-                }
-            }
-        });
-        let sums = |which: usize| -> Vec<f32> {
-            let sets = learnt.chunks_exact(2 * parameters).map(|set| &set[which * parameters..][..parameters]);
-            match self.across {
-                Across::Rows => sets.flatten().copied().collect(),
-                Across::Columns => sets.fold(vec![0.0; parameters], |mut sums, set| {
-                    sums.iter_mut().zip(set).for_each(|(sum, value)| *sum += value);
-                    sums
-                }),
-            }
-        };
-        let found = [like(&x, out), like(&weight, sums(0)), like(&weight, sums(1))];
-        for (parent, found) in ops.parents.into_iter().zip(found) {
-            if let Some(parent) = parent {
-                gradients.register::<Flex>(parent.id, found);
-            }
+impl Curve for Silu {
+    #[inline(always)]
+    unsafe fn at<L: Lanes>(x: L) -> [L; 2] {
+        unsafe {
+            let one = L::splat(1.0);
+            let sigmoid = one.div(one.add(exp(L::splat(0.0).sub(x))));
+            let y = x.mul(sigmoid);
+            [y, sigmoid.add_mul(y, one.sub(sigmoid))]
         }
     }
 }
 
-/// GELU and its slope at each value.
-struct Gelu<'a> {
+/// A curve and its slope at each value.
+struct Along<'a, C> {
+    curve: PhantomData<C>,
     x: &'a [f32],
     y: &'a mut [f32],
     slope: &'a mut [f32],
 }
 
-impl Work for Gelu<'_> {
+impl<C: Curve> Work for Along<'_, C> {
     type Output = ();
 
     #[inline(always)]
@@ -294,7 +194,7 @@ impl Work for Gelu<'_> {
         let whole = self.x.len() - self.x.len() % L::COUNT;
         for at in (0..whole).step_by(L::COUNT) {
             unsafe {
-                let [y, slope] = gelu_and_slope(L::load(self.x.as_ptr().add(at)));
+                let [y, slope] = C::at(L::load(self.x.as_ptr().add(at)));
                 y.store(self.y.as_mut_ptr().add(at));
                 slope.store(self.slope.as_mut_ptr().add(at));
             }
@@ -303,23 +203,12 @@ impl Work for Gelu<'_> {
         let rest = self.x.len() - whole;
         x[..rest].copy_from_slice(&self.x[whole..]);
         unsafe {
-            let found = gelu_and_slope(L::load(x.as_ptr()));
+            let found = C::at(L::load(x.as_ptr()));
             found[0].store(y.as_mut_ptr());
             found[1].store(slope.as_mut_ptr());
         }
         self.y[whole..].copy_from_slice(&y[..rest]);
         self.slope[whole..].copy_from_slice(&slope[..rest]);
-    }
-}
-
-#[inline(always)]
-unsafe fn gelu_and_slope<L: Lanes>(x: L) -> [L; 2] {
-    // 1 / √2π
-    const DENSITY: f32 = 0.398_942_3;
-    unsafe {
-        let phi = cumulative(x);
-        let density = exp(x.mul(x).mul(L::splat(-0.5))).mul(L::splat(DENSITY));
-        [x.mul(phi), phi.add_mul(x, density)]
     }
 }
 
@@ -349,81 +238,6 @@ impl Work for SoftmaxBack<'_> {
     unsafe fn run<L: Lanes>(self) {
         let [_, mean] = unsafe { weighed_sums::<L>(self.gradient, self.y, 0.0) };
         self.gradient.iter_mut().zip(self.y).for_each(|(gradient, y)| *gradient = (*gradient - mean) * y);
-    }
-}
-
-/// One row normalised, with one scale and shift or one a column.
-struct Normalise<'a> {
-    x: &'a [f32],
-    weight: &'a [f32],
-    bias: &'a [f32],
-    epsilon: f32,
-    /// Mean and variance.
-    seen: &'a mut [f32],
-    y: &'a mut [f32],
-}
-
-impl Work for Normalise<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        let [mean, variance] = unsafe { moments::<L>(self.x) };
-        self.seen.copy_from_slice(&[mean, variance]);
-        let factor = 1.0 / (variance + self.epsilon).sqrt();
-        let values = self.y.iter_mut().zip(self.x);
-        if let ([weight], [bias]) = (self.weight, self.bias) {
-            values.for_each(|(y, x)| *y = (x - mean) * (factor * weight) + bias);
-        } else {
-            let parameters = self.weight.iter().zip(self.bias);
-            values.zip(parameters).for_each(|((y, x), (weight, bias))| *y = (x - mean) * factor * weight + bias);
-        }
-    }
-}
-
-/// The way back through [`Normalise`]: with `n = (x − mean) / deviation` and `h = given · weight`,
-/// `(h − mean h − n · mean (h n)) / deviation`.
-struct NormBack<'a> {
-    x: &'a [f32],
-    given: &'a [f32],
-    weight: &'a [f32],
-    seen: [f32; 2],
-    epsilon: f32,
-    out: &'a mut [f32],
-    /// What is added to the gradients of the scales, then of the shifts.
-    learnt: &'a mut [f32],
-}
-
-impl Work for NormBack<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<L: Lanes>(self) {
-        let Self { x, given, weight, seen: [mean, variance], epsilon, out, learnt } = self;
-        let (factor, share) = (1.0 / (variance + epsilon).sqrt(), 1.0 / x.len() as f32);
-        let (scales, shifts) = learnt.split_at_mut(weight.len());
-        if let ([weight], [scale], [shift]) = (weight, &mut *scales, &mut *shifts) {
-            let [sum, centred] = unsafe { weighed_sums::<L>(given, x, mean) };
-            *shift += sum;
-            *scale += centred * factor;
-            let (whole, slope) = (sum * share, centred * factor * factor * share);
-            for ((out, given), x) in out.iter_mut().zip(given).zip(x) {
-                *out = (given - whole - (x - mean) * slope) * (factor * weight);
-            }
-            return;
-        }
-        for ((out, given), weight) in out.iter_mut().zip(given).zip(weight) {
-            *out = given * weight;
-        }
-        let [sum, centred] = unsafe { weighed_sums::<L>(out, x, mean) };
-        let (whole, slope) = (sum * share, centred * factor * factor * share);
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = (*out - whole - (x - mean) * slope) * factor;
-        }
-        for ((scale, given), x) in scales.iter_mut().zip(given).zip(x) {
-            *scale += given * ((x - mean) * factor);
-        }
-        shifts.iter_mut().zip(given).for_each(|(shift, given)| *shift += given);
     }
 }
 
@@ -500,6 +314,8 @@ mod tests {
             let parameters = |count: usize| (random([1, count], &device), random([count], &device));
             let (weight, bias) = parameters(columns);
             assert_alike("gelu", [x(), weight], bias, |x, _, _| gelu(x), |x, _, _| activation::gelu(x));
+            let (weight, bias) = parameters(columns);
+            assert_alike("silu", [x(), weight], bias, |x, _, _| silu(x), |x, _, _| activation::silu(x));
             let (weight, bias) = parameters(columns);
             assert_alike("softmax", [x(), weight], bias, |x, _, _| softmax(x), |x, _, _| activation::softmax(x, 1));
             let (weight, bias) = parameters(columns);
