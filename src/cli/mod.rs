@@ -11,6 +11,8 @@ mod export;
 #[cfg(feature = "train")]
 mod finetune;
 mod init;
+#[cfg(feature = "train")]
+mod memory;
 #[cfg(feature = "parity")]
 mod parity;
 mod predict;

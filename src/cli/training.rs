@@ -1,5 +1,6 @@
 //! What `ofa pretrain` and `ofa finetune` have in common: a recipe → a run → a model.
 
+use super::memory::keep_freed;
 use super::watch::Watch;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
@@ -64,6 +65,7 @@ impl RunArgs {
 
     /// Plans or runs. `command` is what the person would go on with.
     pub fn go(&self, command: &str, recipe: Recipe) -> Result<()> {
+        keep_freed();
         let workers = usize::from(self.workers);
         share_cores(workers)?;
         let ranks = ranks(workers)?;

@@ -1,7 +1,8 @@
 //! Affine quantisation in groups along the input dimension, as MLX packs it.
 //!
 //! `X.weight` is U32 `[out, in · bits / 32]`, low bits first; `X.scales` and `X.biases` are f16 `[out, in / group]`;
-//! a weight is `scale · u + bias`. The codes are symmetric: `bias = −2^(bits−1) · scale`, which f16 holds exactly.
+//! a weight is `scale · u + bias`. Scale and bias are those of least squared error among some: codes to both sides of zero
+//! alike (`bias = −2^(bits−1) · scale`), the group's range, and for 4 bits what cuts its ends or fits the codes better.
 
 use super::raw::{Dtype, RawTensor, Tensors};
 use crate::config::Quantization;
@@ -72,59 +73,94 @@ pub fn quantize(name: &str, weights: &[f32], columns: usize, quantization: Quant
         scales: Vec::with_capacity(groups),
         biases: Vec::with_capacity(groups),
     };
-    let half = (1 << (bits - 1)) as f32;
+    let top = ((1u32 << bits) - 1) as f32;
     for group in weights.chunks_exact(group_size) {
         if let Some(value) = group.iter().find(|value| !value.is_finite()) {
             return Err(Error::tensor(name, "finite values", value));
         }
-        let scale = best_scale(group, bits);
-        let bias = f16::from_f32(-half * scale.to_f32());
-        if bias.is_infinite() {
+        let steps = Steps::of(group, bits);
+        if steps.scale.is_infinite() || steps.bias.is_infinite() {
             return Err(Error::tensor(name, "values that fit f16", "larger ones"));
         }
-        packed.scales.push(scale);
-        packed.biases.push(bias);
+        packed.scales.push(steps.scale);
+        packed.biases.push(steps.bias);
         for codes in group.chunks_exact(32 / bits) {
-            let word = codes.iter().enumerate().fold(0, |word, (place, value)| {
-                let code = (level(*value, scale.to_f32(), half) + half) as u32;
-                word | code << (place * bits)
-            });
-            packed.words.push(word);
+            let word = |word, (place, value): (usize, &f32)| word | (steps.code(*value, top) as u32) << (place * bits);
+            packed.words.push(codes.iter().enumerate().fold(0, word));
         }
     }
     Ok(packed)
 }
 
-/// The signed code of `value`: the nearest of −half ..= half − 1.
-fn level(value: f32, scale: f32, half: f32) -> f32 {
-    if scale == 0.0 { 0.0 } else { (value / scale).round_ties_even().clamp(-half, half - 1.0) }
+/// What of the range of a group the codes may span: with less than all its ends are cut a little and the values between
+/// gain. At 8 bits that makes no difference worth its time.
+const SPANS_4: [f32; 3] = [1.0, 0.9, 0.8];
+const SPANS_8: [f32; 1] = [1.0];
+/// How often scale and bias are fitted to the codes, and the codes to them.
+const FITS_4: usize = 3;
+const FITS_8: usize = 0;
+
+/// The values of codes: `scale · u + bias`.
+#[derive(Clone, Copy)]
+struct Steps {
+    scale: f16,
+    bias: f16,
 }
 
-/// Steps between zero and the largest value that are tried for 4 bits. With 7 every value is in range; with more the
-/// largest is cut a little and the others gain, and a negative number turns the codes over, so that the odd code −8
-/// serves the larger end. At 8 bits the choice makes no difference worth its time.
-const STEPS_4: [f32; 8] = [7.0, -7.0, 7.5, -7.5, 8.0, -8.0, 8.6, -8.6];
-const STEPS_8: [f32; 1] = [127.0];
-
-/// The f16 scale with the least squared error of those tried.
-fn best_scale(group: &[f32], bits: usize) -> f16 {
-    let half = (1 << (bits - 1)) as f32;
-    let largest = group.iter().fold(0f32, |best, value| if value.abs() > best.abs() { *value } else { best });
-    let steps: &[f32] = if bits == 4 { &STEPS_4 } else { &STEPS_8 };
-    let mut best = (f32::INFINITY, f16::ZERO);
-    for step in steps {
-        let scale = f16::from_f32(largest / step);
-        let error: f32 = if steps.len() == 1 {
-            0.0
-        } else {
-            let wide = scale.to_f32();
-            group.iter().map(|value| (value - wide * level(*value, wide, half)).powi(2)).sum()
-        };
-        if error < best.0 {
-            best = (error, scale);
+impl Steps {
+    /// Those with the least squared error of those tried.
+    fn of(group: &[f32], bits: usize) -> Self {
+        let top = ((1u32 << bits) - 1) as f32;
+        let (spans, fits): (&[f32], _) = if bits == 4 { (&SPANS_4, FITS_4) } else { (&SPANS_8, FITS_8) };
+        let (least, greatest) =
+            group.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), value| (a.min(*value), b.max(*value)));
+        let new = |scale: f32, bias: f32| Self { scale: f16::from_f32(scale), bias: f16::from_f32(bias) };
+        let half = (top + 1.0) / 2.0;
+        let alike = greatest.max(-least) / (half - 1.0);
+        let cut = spans.iter().map(|span| {
+            let (middle, reach) = ((least + greatest) / 2.0, (greatest - least) / 2.0 * span);
+            new(2.0 * reach / top, middle - reach)
+        });
+        let mut best: Option<(f32, Self)> = None;
+        for mut steps in std::iter::once(new(alike, -half * alike)).chain(cut) {
+            for fit in 0..=fits {
+                let error = steps.error(group, top);
+                if best.is_none_or(|(least, _)| error < least) {
+                    best = Some((error, steps));
+                }
+                if fit < fits {
+                    let (scale, bias) = steps.fitted(group, top);
+                    steps = new(scale, bias);
+                }
+            }
         }
+        best.map_or(new(0.0, 0.0), |(_, steps)| steps)
     }
-    best.1
+
+    /// The code whose value is nearest.
+    fn code(&self, value: f32, top: f32) -> f32 {
+        let (scale, bias) = (self.scale.to_f32(), self.bias.to_f32());
+        if scale == 0.0 { 0.0 } else { ((value - bias) / scale).round_ties_even().clamp(0.0, top) }
+    }
+
+    fn error(&self, group: &[f32], top: f32) -> f32 {
+        let (scale, bias) = (self.scale.to_f32(), self.bias.to_f32());
+        group.iter().map(|value| (value - scale * self.code(*value, top) - bias).powi(2)).sum()
+    }
+
+    /// Scale and bias of the line through the codes of a group and its values.
+    fn fitted(&self, group: &[f32], top: f32) -> (f32, f32) {
+        let count = group.len() as f32;
+        let codes = || group.iter().map(|value| self.code(*value, top));
+        let (code, value) = (codes().sum::<f32>() / count, group.iter().sum::<f32>() / count);
+        let spread: f32 = codes().map(|each| (each - code).powi(2)).sum();
+        if spread == 0.0 {
+            return (0.0, value);
+        }
+        let along: f32 = codes().zip(group).map(|(each, of)| (each - code) * (of - value)).sum();
+        let scale = along / spread;
+        (scale, value - scale * code)
+    }
 }
 
 impl Packed {

@@ -1,5 +1,6 @@
 //! `ofa codes train`: a small model of image codes from nothing.
 
+use crate::cli::memory::keep_freed;
 use crate::device::DeviceChoice;
 use crate::error::Result;
 use crate::train::corpus::fetched_folder;
@@ -48,6 +49,7 @@ pub fn run(args: Args) -> Result<()> {
             Box::new(world)
         }
     };
+    keep_freed();
     let last = recipe.update.updates;
     pollster::block_on(async {
         let (device, report) = DeviceChoice::from_name(&args.device)?.open().await?;
