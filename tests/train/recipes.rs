@@ -51,16 +51,19 @@ fn every_recipe_of_fine_tuning_comes_with_the_binary_and_says_its_task() {
 }
 
 #[test]
-fn the_recipe_that_goes_on_draws_the_scenes_of_the_one_before() {
+fn recipes_that_go_on_draw_the_scenes_of_the_one_before() {
     let read = |name: &str, sets: &[String]| {
         let recipe = Recipe::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes").join(name), sets).unwrap();
-        // Of both the side, the tasks' weights and the first's easy beginning are their own.
+        // The side, what is asked how often, the first's easy beginning and the last's codes are their own.
         let options = world_of(&recipe).unwrap().unwrap();
-        ScenesOptions { side: 0, tasks: TaskWeights::default(), curriculum: 0, ..options }
+        let tasks = TaskWeights::default();
+        ScenesOptions { side: 0, tasks, extra_samples: 0.0, curriculum: 0, codes: None, ..options }
     };
     let first = read("scenes-cpu.toml", &[]);
-    let further = read("scenes-cpu-further.toml", &["model.from='runs/scenes-cpu/model'".to_owned()]);
-    assert_eq!(format!("{further:?}"), format!("{first:?}"));
+    for further in ["scenes-cpu-further.toml", "scenes-cpu-draw.toml"] {
+        let further = read(further, &["model.from='runs/scenes-cpu/model'".to_owned()]);
+        assert_eq!(format!("{further:?}"), format!("{first:?}"));
+    }
 }
 
 #[test]

@@ -14,6 +14,8 @@ import { Stage } from "./stage";
 import { Tabs } from "./tabs";
 
 let running: AbortController | undefined;
+/** When the last piece of work has ended. */
+let ended: Promise<void> = Promise.resolve();
 let asking: Asking | undefined;
 /** Whether the question is asked again of every picture, while somebody moves what is on it. */
 let following = false;
@@ -67,10 +69,12 @@ function pictureChanged(): void {
 function suggest(questions: readonly string[]): void {
   el("suggested").replaceChildren(...questions.map((text) => {
     const button = make("button", { type: "button", textContent: text });
-    button.addEventListener("click", () => {
+    button.addEventListener("click", async () => {
       tabs.select("ask");
       form.write({ task: "vqa", inputs: { text }, options: {} });
       update();
+      cancel();
+      await ended;
       void ask();
     });
     return button;
@@ -104,8 +108,11 @@ function resetStage(): void {
 }
 
 /** One piece of work at a time, which Cancel and Escape end. */
-async function work(body: (signal: AbortSignal) => Promise<void>): Promise<void> {
-  if (running) return;
+function work(body: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  return running ? Promise.resolve() : (ended = worked(body));
+}
+
+async function worked(body: (signal: AbortSignal) => Promise<void>): Promise<void> {
   const controller = (running = new AbortController());
   show("error", false);
   update();

@@ -82,9 +82,10 @@ export class ModelCard {
     this.update();
     try {
       const onProgress = progressShown();
+      // Another may be chosen while this is loaded.
+      const listed = this.listed[Number(this.model.value)];
       const loaded = await OFA.load(this.bundle(), { device: this.device.value as DeviceChoice, signal: controller.signal, onProgress });
       this.ofa = loaded;
-      const listed = this.listed[Number(this.model.value)];
       [this.tasks, this.world] = [listed?.tasks, listed?.world];
       const { device, precision, parameters, bytes: size } = loaded.info;
       el("badge").textContent = `${device.kind === "webgpu" ? "WebGPU" : "CPU"} · ${precision} · ${(parameters / 1e6).toFixed(1)} M parameters · ${bytes(size)}`;

@@ -1,7 +1,7 @@
 // Builds the package into dist/ and the demo site into dist-demo/.
 import { build } from "esbuild";
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const www = fileURLToPath(new URL("..", import.meta.url));
@@ -21,6 +21,7 @@ async function buildPackage() {
   rmSync("dist", { recursive: true, force: true });
   // The wasm bindings stay files of their own: only the one that is needed is fetched.
   await build({ ...common, entryPoints: ["src/ofa.ts", "src/worker.ts"], outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
+  keepImportsOfTheBrowser();
   for (const kind of KINDS) {
     mkdirSync(`dist/wasm/${kind}`, { recursive: true });
     const glue = readFileSync(`wasm/${kind}/ofa.js`, "utf8");
@@ -29,6 +30,17 @@ async function buildPackage() {
   }
   execFileSync("node_modules/.bin/tsc", ["-p", "tsconfig.types.json"], { stdio: "inherit" });
   cpSync("../LICENSE", "LICENSE");
+}
+
+/** The bindings are imported by an address that the browser knows; other bundlers than esbuild, which drops the comments, must leave that to it. */
+function keepImportsOfTheBrowser() {
+  const found = readdirSync("dist").filter((name) => name.endsWith(".js")).map((name) => {
+    const code = readFileSync(`dist/${name}`, "utf8");
+    const kept = code.replace(/\bimport\((\w+\.href)\)/g, "import(/* webpackIgnore: true */ /* @vite-ignore */ $1)");
+    if (kept !== code) writeFileSync(`dist/${name}`, kept);
+    return kept !== code;
+  });
+  if (!found.includes(true)) throw new Error("dist: no import of the wasm bindings found");
 }
 
 async function buildDemo() {

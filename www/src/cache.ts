@@ -5,6 +5,9 @@ const PREFIX = "https://ofa-web.invalid/";
 
 export type CacheMode = "auto" | "none";
 
+/** Under what the chunks of a bundle are listed. */
+const listOf = (bundle: string) => `${PREFIX}bundle?${encodeURIComponent(bundle)}`;
+
 /** A store keyed by SHA-256. Storage that fails or is full is no error: the network is always there. */
 export class ChunkCache {
   private constructor(private readonly cache: Cache | undefined) {}
@@ -27,7 +30,26 @@ export class ChunkCache {
     await this.cache?.put(PREFIX + hash, new Response(bytes)).catch(() => undefined);
   }
 
-  async delete(hash: string): Promise<boolean> {
-    return (await this.cache?.delete(PREFIX + hash).catch(() => false)) ?? false;
+  /** Notes what chunks the bundle at an address has, and removes those that it had before and that no other has. */
+  async keepOnly(bundle: string, hashes: readonly string[]): Promise<void> {
+    const before = await this.read(listOf(bundle));
+    await this.cache?.put(listOf(bundle), new Response(JSON.stringify(hashes))).catch(() => undefined);
+    const kept = new Set(hashes);
+    if (before.every((hash) => kept.has(hash))) return;
+    for (const { url } of (await this.cache?.keys().catch(() => [])) ?? []) {
+      if (url.startsWith(listOf(""))) for (const hash of await this.read(url)) kept.add(hash);
+    }
+    await Promise.all(before.filter((hash) => !kept.has(hash)).map((hash) => this.cache?.delete(PREFIX + hash).catch(() => false)));
+  }
+
+  /** Removes the chunks of the bundle at an address, but for those that another has too. */
+  async forget(bundle: string): Promise<void> {
+    await this.keepOnly(bundle, []);
+    await this.cache?.delete(listOf(bundle)).catch(() => false);
+  }
+
+  private async read(list: string): Promise<string[]> {
+    const found = await this.cache?.match(list).catch(() => undefined);
+    return found ? ((await found.json().catch(() => [])) as string[]) : [];
   }
 }

@@ -37,7 +37,8 @@ export async function fetchCodesManifest(source: Source, signal: AbortSignal): P
 }
 
 async function manifestOf(source: Source, needed: readonly string[], signal: AbortSignal): Promise<Manifest> {
-  const bytes = await withRetries(source, signal, () => readAll(source, "manifest.json", signal));
+  // Whether it changed is asked every time: all the rest is judged by it.
+  const bytes = await withRetries(source, signal, () => readAll(source, "manifest.json", signal, "no-cache"));
   return parseManifest(new TextDecoder().decode(bytes), source.describe("manifest.json"), needed);
 }
 
@@ -46,10 +47,14 @@ export async function fetchSmallFiles(manifest: Manifest, options: DownloadOptio
   const text = async (name: string) => {
     const entry = manifest.files.find((file) => file.name === name);
     if (!entry) return undefined;
-    const bytes = await withRetries(options.source, options.signal, () => readAll(options.source, name, options.signal, entry.size));
-    if (bytes.length !== entry.size || (await sha256(bytes)) !== entry.sha256) {
-      throw new OfaError("integrity", `${options.source.describe(name)}: not the bytes that the manifest promises`);
-    }
+    const bytes = await withRetries(options.source, options.signal, async (cache) => {
+      const bytes = await readAll(options.source, name, options.signal, cache, entry.size);
+      if (bytes.length !== entry.size || (await sha256(bytes)) !== entry.sha256) {
+        const found = `found ${bytes.length} bytes, not the ${entry.size} that the manifest promises`;
+        throw new OfaError("integrity", `${options.source.describe(name)}: ${bytes.length === entry.size ? "other bytes than the manifest promises" : found}`);
+      }
+      return bytes;
+    });
     return new TextDecoder().decode(bytes);
   };
   const [config, tokenizer, generation] = await Promise.all(
@@ -68,6 +73,7 @@ export async function fetchShards(
   take: (file: FileEntry, bytes: Uint8Array<ArrayBuffer>) => void | Promise<void>,
 ): Promise<void> {
   const shards = manifest.files.filter(isShard);
+  await options.cache.keepOnly(options.source.describe(""), shards.flatMap((file) => file.chunks));
   const total = shards.reduce((sum, file) => sum + file.size, 0);
   const loaded = new Map<string, number>();
   let uploaded = 0;
@@ -126,13 +132,15 @@ async function fetchShard(
     }
   };
   await fromCache();
-  await withRetries(source, signal, async () => {
+  await withRetries(source, signal, async (mode) => {
     if (verified === file.size) return;
-    const reader = (await source.open(file.name, verified, signal)).getReader();
+    const reader = (await source.open(file.name, verified, signal, mode)).getReader();
     let filled = verified;
     try {
       for (;;) {
-        const { done, value } = await reader.read();
+        const { done, value } = await reader.read().catch((error: unknown) => {
+          throw cutOff(source, file.name, filled, file.size, error);
+        });
         throwIfAborted(signal);
         if (done) break;
         if (filled + value.length > file.size) {
@@ -157,19 +165,26 @@ async function fetchShard(
     } finally {
       reader.cancel().catch(() => undefined);
     }
-    if (verified < file.size) {
-      throw new OfaError("fetch", `${source.describe(file.name)}: cut off after ${filled} of ${file.size} bytes`);
-    }
+    if (verified < file.size) throw cutOff(source, file.name, filled, file.size);
   });
   return bytes;
 }
 
-async function withRetries<T>(source: Source, signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+function cutOff(source: Source, name: string, filled: number, size: number | undefined, cause?: unknown): OfaError {
+  const why = cause ? ` (${OfaError.from(cause).message})` : "";
+  const of = size === undefined ? "" : ` of ${size}`;
+  return new OfaError("fetch", `${source.describe(name)}: cut off after ${filled}${of} bytes${why}`, { cause });
+}
+
+/** Tries again what may come right. Where bytes were not those promised, the browser's own cache is passed by. */
+async function withRetries<T>(source: Source, signal: AbortSignal, attempt: (cache: RequestCache) => Promise<T>): Promise<T> {
+  let cache: RequestCache = "default";
   for (let tried = 0; ; tried++) {
     try {
-      return await attempt();
+      return await attempt(cache);
     } catch (error) {
       throwIfAborted(signal);
+      if (error instanceof OfaError && error.code === "integrity") cache = "reload";
       const final = error instanceof HttpError && error.status < 500 && error.status !== 429;
       const hopeless = error instanceof OfaError && error.code === "manifest";
       if (final || hopeless || tried >= source.retries) throw OfaError.from(error, "fetch");
@@ -193,12 +208,21 @@ function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-async function readAll(source: Source, name: string, signal: AbortSignal, limit = 64 << 20): Promise<Uint8Array<ArrayBuffer>> {
-  const reader = (await source.open(name, 0, signal)).getReader();
+async function readAll(
+  source: Source,
+  name: string,
+  signal: AbortSignal,
+  cache: RequestCache,
+  size?: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const limit = size ?? 64 << 20;
+  const reader = (await source.open(name, 0, signal, cache)).getReader();
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let length = 0;
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error: unknown) => {
+      throw cutOff(source, name, length, size, error);
+    });
     if (done) break;
     length += value.length;
     if (length > limit) {

@@ -268,13 +268,20 @@ function stopwatch(): () => number {
   };
 }
 
-const channel = new MessageChannel();
 const waiting: (() => void)[] = [];
-channel.port1.onmessage = () => waiting.shift()?.();
+let knock: (() => void) | undefined;
 
 function macrotask(): Promise<void> {
+  // Not before it is needed: an open channel keeps Node, which may render pages with this, from ending.
+  knock ??= openChannel();
   return new Promise((resolve) => {
     waiting.push(resolve);
-    channel.port2.postMessage(null);
+    knock?.();
   });
+}
+
+function openChannel(): () => void {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => waiting.shift()?.();
+  return () => port2.postMessage(null);
 }

@@ -17,6 +17,7 @@ const MAX_PIXELS = 64 << 20;
 /** Decodes an image, upright, its colours as the file has them. */
 export async function toRgba(image: ImageInput, signal?: AbortSignal): Promise<Rgba> {
   throwIfAborted(signal);
+  if (!isPicture(image)) throw new OfaError("image", `expected an image, found ${describe(image)}`);
   if (isA(image, "ImageData")) {
     const { width, height, data } = image as ImageData;
     return { width, height, data: new Uint8Array(data) };
@@ -56,7 +57,6 @@ export async function toRgba(image: ImageInput, signal?: AbortSignal): Promise<R
     }
   }
   const { width, height } = image as ImageBitmap;
-  if (typeof width !== "number") throw new OfaError("image", `expected an image, found ${describe(image)}`);
   return draw(image as ImageBitmap, width, height);
 }
 
@@ -67,7 +67,8 @@ async function fetchBlob(url: string, signal: AbortSignal | undefined): Promise<
     return await response.blob();
   } catch (error) {
     throwIfAborted(signal);
-    throw OfaError.from(error, "fetch");
+    if (error instanceof OfaError) throw error;
+    throw new OfaError("fetch", `${url}: no answer (${OfaError.from(error).message})`, { cause: error });
   }
 }
 
@@ -102,12 +103,22 @@ function draw(source: CanvasImageSource, width: number, height: number): Rgba {
   checkSize(width, height);
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   if (!context) throw new OfaError("image", `no canvas of ${width} × ${height} pixels to be had`);
-  context.drawImage(source, 0, 0);
+  try {
+    context.drawImage(source, 0, 0);
+  } catch (error) {
+    throw new OfaError("image", `${describe(source)} shows no picture: ${OfaError.from(error).message}`, { cause: error });
+  }
   try {
     return { width, height, data: new Uint8Array(context.getImageData(0, 0, width, height).data) };
   } catch (error) {
     throw new OfaError("image", "the picture comes from another site that does not allow reading it (CORS)", { cause: error });
   }
+}
+
+/** An address, a file, or what has a width. */
+function isPicture(value: unknown): boolean {
+  if (typeof value === "string" || value instanceof URL || value instanceof Blob) return true;
+  return typeof value === "object" && value !== null && ("width" in value || "displayWidth" in value);
 }
 
 /** `instanceof` for classes that a worker may not have. */

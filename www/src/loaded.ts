@@ -30,14 +30,16 @@ export class Loaded {
   }
 
   async refreshInfo(): Promise<ModelInfo> {
-    return (this.model = await this.use((engine) => engine.info()));
+    return (this.model = await this.use((engine) => engine.info(), new AbortController().signal));
   }
 
-  async use<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
+  /** `signal` ends the waiting for a model that is loaded again; the next call finds it. */
+  async use<T>(work: (engine: Engine) => Promise<T>, signal: AbortSignal): Promise<T> {
     if (this.disposed) throw new OfaError("internal", "the model has been disposed of");
-    const current = (this.engine ??= this.reload());
+    const current = (this.engine ??= this.again());
+    const engine = await unlessAborted(current, signal);
     try {
-      return await work(await current);
+      return await work(engine);
     } catch (error) {
       const failure = OfaError.from(error);
       if ((failure.code === "internal" || failure.code === "device") && this.engine === current && !this.disposed) {
@@ -53,11 +55,29 @@ export class Loaded {
     await this.engine?.then((engine) => engine.dispose(), () => undefined);
   }
 
+  /** What cannot be loaded now may be the next time. */
+  private again(): Promise<Engine> {
+    const engine = this.reload();
+    engine.catch(() => {
+      if (this.engine === engine) this.engine = undefined;
+    });
+    return engine;
+  }
+
   private async reload(): Promise<Engine> {
     const { engine, model } = await start(this.request, this.worker, () => undefined, new AbortController().signal);
     this.model = model;
     return engine;
   }
+}
+
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(new OfaError("aborted", "aborted"));
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
 }
 
 async function start(

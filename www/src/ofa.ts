@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 import { ChunkCache, type CacheMode } from "./cache.js";
-import { fetchCodesManifest, fetchManifest, isCached } from "./download.js";
+import { fetchManifest, isCached } from "./download.js";
 import type { Engine, LoadRequest } from "./engine.js";
 import { OfaError, throwIfAborted } from "./errors.js";
 import { toRgba, type ImageInput } from "./image.js";
@@ -187,7 +187,7 @@ export class OFA {
     const { signal = never(), ...answerOptions } = options;
     return this.loaded.use((engine) =>
       withHandle(engine, task, image, answerOptions, signal, async (handle) =>
-        (await engine.runAll(task, handle, inputs, answerOptions, signal)) as TaskAnswers[T][]));
+        (await engine.runAll(task, handle, inputs, answerOptions, signal)) as TaskAnswers[T][]), signal);
   }
 
   /**
@@ -204,7 +204,7 @@ export class OFA {
     const { signal = never(), ...answerOptions } = options;
     return this.loaded.use((engine) =>
       withHandle(engine, task, image, answerOptions, signal, (handle) =>
-        engine.attention(task, handle as number, inputs, answerOptions, answer.tokens, signal)));
+        engine.attention(task, handle as number, inputs, answerOptions, answer.tokens, signal)), signal);
   }
 
   /**
@@ -214,13 +214,14 @@ export class OFA {
    */
   loadCodes(options: Pick<LoadOptions, "onProgress" | "signal"> = {}): Promise<void> {
     const { onProgress = ignore, signal = never() } = options;
-    return this.loaded.use((engine) => engine.loadCodes(onProgress, signal));
+    return this.loaded.use((engine) => engine.loadCodes(onProgress, signal), signal);
   }
 
   /** The picture of codes, row after row, which need not all be there; none before the first row is. */
   async drawCodes(codes: number[], options: Pick<LoadOptions, "onProgress" | "signal"> = {}): Promise<ImageData | undefined> {
     await this.loadCodes(options);
-    const drawn = await this.loaded.use((engine) => engine.draw(codes, undefined, options.signal ?? never()));
+    const { signal = never() } = options;
+    const drawn = await this.loaded.use((engine) => engine.draw(codes, undefined, signal), signal);
     return drawn?.image;
   }
 
@@ -265,7 +266,7 @@ export class OFA {
     return this.loaded.use(async (engine) => {
       const handle = await engine.encodeImage(task, await toRgba(image, signal), size(answerOptions), signal);
       return new EncodedImage(engine, handle, () => engine.freeImage(handle));
-    });
+    }, signal);
   }
 
   /** Frees the model and its worker. */
@@ -287,11 +288,8 @@ export class OFA {
   /** Removes a bundle's weights, image codes and all, from the browser's cache. */
   static async clearCache(url: string | URL): Promise<void> {
     const source = new UrlSource(url);
-    const manifest = await fetchManifest(source, never());
-    const codes = await fetchCodesManifest(source.folder(CODES), never()).catch(ignore);
     const cache = await ChunkCache.open("auto");
-    const files = [...manifest.files, ...(codes?.files ?? [])];
-    await Promise.all(files.flatMap((file) => file.chunks).map((hash) => cache.delete(hash)));
+    for (const bundle of [source, source.folder(CODES)]) await cache.forget(bundle.describe(""));
   }
 
   private ask<T extends TaskName>(
@@ -304,7 +302,7 @@ export class OFA {
     const { signal = never(), ...answerOptions } = options;
     return this.loaded.use((engine) =>
       withHandle(engine, task, image, answerOptions, signal, async (handle) =>
-        (await engine.run(task, handle, inputs, answerOptions, onEvent, signal)) as TaskAnswers[T]));
+        (await engine.run(task, handle, inputs, answerOptions, onEvent, signal)) as TaskAnswers[T]), signal);
   }
 
   private async drawings(
@@ -319,7 +317,7 @@ export class OFA {
     const judged = answer.codes.length > 1 ? inputs.text : undefined;
     const drawings: Drawing[] = [];
     for (const [index, codes] of answer.codes.entries()) {
-      const drawn = await this.loaded.use((engine) => engine.draw(codes, judged, signal));
+      const drawn = await this.loaded.use((engine) => engine.draw(codes, judged, signal), signal);
       if (drawn) drawings.push({ ...drawn, codes, score: answer.scores[index] as number });
     }
     // The likelier comes first, and stays there among equals.

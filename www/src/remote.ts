@@ -102,6 +102,7 @@ export class RemoteEngine implements Engine {
         this.worker.postMessage({ id, method: "abort" });
         // The worker may be deep in a kernel; the caller need not wait for it.
         settle(() => reject(new OfaError("aborted", "aborted")));
+        if (method === "encodeImage") this.freeUnwanted(id);
       };
       const settle = (end: () => void) => {
         signal?.removeEventListener("abort", abort);
@@ -114,8 +115,23 @@ export class RemoteEngine implements Engine {
         reject: (error) => settle(() => reject(error)),
         onEvent,
       });
-      this.worker.postMessage({ id, method, args }, transfer);
+      try {
+        this.worker.postMessage({ id, method, args }, transfer);
+      } catch (error) {
+        // Something that cannot cross to the worker: a function, or an object of a framework that watches it.
+        settle(() => reject(new OfaError("option", `inputs and options must be plain values: ${OfaError.from(error).message}`, { cause: error })));
+      }
     });
+  }
+
+  /** An image that was encoded although nobody waits for it any more must not stay. */
+  private freeUnwanted(id: number): void {
+    const done = () => this.pending.delete(id);
+    const resolve = (handle: unknown) => {
+      done();
+      this.freeImage(handle as number).catch(() => undefined);
+    };
+    this.pending.set(id, { resolve, reject: done, onEvent: () => undefined });
   }
 
   private receive(data: FromWorker): void {

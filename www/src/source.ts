@@ -7,8 +7,8 @@ export const CODES = "vqgan";
 export interface Source {
   /** For messages. */
   describe(name: string): string;
-  /** The bytes of a file from `start` on, as they come. */
-  open(name: string, start: number, signal: AbortSignal): Promise<ReadableStream<Uint8Array<ArrayBuffer>>>;
+  /** The bytes of a file from `start` on, as they come. `cache` is for the browser's own, which may hold a file of before. */
+  open(name: string, start: number, signal: AbortSignal, cache?: RequestCache): Promise<ReadableStream<Uint8Array<ArrayBuffer>>>;
   /** Whether trying again may help. */
   readonly retries: number;
   /** The files of a folder inside. */
@@ -37,12 +37,17 @@ export class UrlSource implements Source {
     return new UrlSource(new URL(`${name}/`, this.base));
   }
 
-  async open(name: string, start: number, signal: AbortSignal): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+  async open(
+    name: string,
+    start: number,
+    signal: AbortSignal,
+    cache: RequestCache = "default",
+  ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
     const url = this.describe(name);
     const headers: HeadersInit = start > 0 ? { Range: `bytes=${start}-` } : {};
     let response: Response;
     try {
-      response = await fetch(url, { signal, headers });
+      response = await fetch(url, { signal, headers, cache });
     } catch (error) {
       throwIfAborted(signal);
       throw new OfaError("fetch", `${url}: no answer (${String((error as Error).message)})`, { cause: error });

@@ -292,3 +292,68 @@ test("a worker that dies fails its calls, and the next one finds the model loade
   assert.equal(typeof found.text, "string");
   assert.equal(found.workers, 2);
 });
+
+test("a model that cannot be loaded again now is loaded by the call after", async () => {
+  const own = await openBlank(browser, server);
+  await own.evaluate(async () => {
+    const Original = window.Worker;
+    window.Worker = class extends Original {
+      constructor(...args) {
+        super(...args);
+        window.last = this;
+      }
+    };
+    window.ofa = await OFA.load("/bundle/", { device: "cpu", cache: "none" });
+    window.last.dispatchEvent(new ErrorEvent("error", { message: "boom", cancelable: true }));
+  });
+  const caption = (signal) => own.evaluate(([picture, aborted]) => {
+    const signal = aborted ? AbortSignal.timeout(100) : undefined;
+    return window.caught(window.ofa.caption(`/golden/${picture}`, signal && { signal }));
+  }, [PICTURE, signal]);
+  // The first notices the crash.
+  assert.equal((await caption()).code, "internal");
+  await own.route(/tokenizer\.json/, (route) => route.fulfill({ status: 404 }));
+  assert.equal((await caption()).code, "fetch");
+  await own.unroute(/tokenizer\.json/);
+  await own.route(/tokenizer\.json/, async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await route.continue();
+  });
+  // Giving up does not wait for the model, and what was begun serves the next.
+  assert.match((await caption(true)).code, /aborted|internal/);
+  assert.equal((await caption()).code, "none");
+  await own.context().close();
+});
+
+test("a picture that nobody waits for any more is freed, and what cannot cross to the worker costs no model", async () => {
+  const found = await page.evaluate(async (picture) => {
+    const sent = [];
+    const Original = window.Worker;
+    window.Worker = class extends Original {
+      postMessage(message, transfer) {
+        sent.push(message.method);
+        super.postMessage(message, transfer);
+      }
+    };
+    const ofa = await OFA.load("/bundle/", { device: "cpu" });
+    const controller = new AbortController();
+    const given = window.caught(ofa.encodeImage(`/golden/${picture}`, { signal: controller.signal }));
+    while (!sent.includes("encodeImage")) await new Promise((resolve) => setTimeout(resolve, 1));
+    controller.abort();
+    const aborted = await given;
+    for (let waited = 0; waited < 5000 && !sent.includes("freeImage"); waited += 10) await new Promise((resolve) => setTimeout(resolve, 10));
+    const strange = await window.caught(ofa.caption(`/golden/${picture}`, { onProgress: () => undefined }));
+    const nothing = await window.caught(ofa.caption(document.querySelector("#nothing")));
+    const { text } = await ofa.caption(`/golden/${picture}`);
+    await ofa.dispose();
+    window.Worker = Original;
+    return { aborted, sent, strange, nothing, text, loads: sent.filter((method) => method === "load").length };
+  }, PICTURE);
+  assert.equal(found.aborted.code, "aborted");
+  assert.ok(found.sent.includes("freeImage"), `sent ${found.sent}`);
+  assert.equal(found.strange.code, "option", found.strange.message);
+  assert.equal(found.nothing.code, "image", found.nothing.message);
+  assert.match(found.nothing.message, /found null/);
+  assert.equal(typeof found.text, "string");
+  assert.equal(found.loads, 1);
+});

@@ -125,6 +125,23 @@ test("the second load comes from the cache, and the cache can be cleared", () =>
     assert.equal(await cached(), false);
   }));
 
+test("what a bundle no longer has leaves the cache with the next load, unless another has it", () =>
+  withPage({}, async (page) => {
+    await load(page, "/bundle/", { cache: "auto" });
+    const left = await page.evaluate(async () => {
+      const cache = await caches.open("ofa-web-v1");
+      const list = (await cache.keys()).find(({ url }) => url.includes("bundle?"));
+      const hashes = await (await cache.match(list)).json();
+      for (const old of ["old", "shared"]) await cache.put(`https://ofa-web.invalid/${old}`, new Response("bytes"));
+      await cache.put(list, new Response(JSON.stringify([...hashes, "old", "shared"])));
+      await cache.put(`${list.url}another`, new Response(JSON.stringify(["shared"])));
+      await window.caught(OFA.load("/bundle/", { device: "cpu" }).then((ofa) => ofa.dispose()));
+      const there = async (hash) => (await cache.match(`https://ofa-web.invalid/${hash}`)) !== undefined;
+      return { old: await there("old"), shared: await there("shared"), own: await there(hashes[0]) };
+    });
+    assert.deepEqual(left, { old: false, shared: true, own: true });
+  }));
+
 test("what a cut load had verified is not fetched again by the next page", () =>
   withPage({ [shards.at(-1)]: { status: 404, times: 1 } }, async (page, server) => {
     assert.equal((await load(page, "/bundle/", { cache: "auto" })).code, "fetch");

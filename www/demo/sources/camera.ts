@@ -1,3 +1,4 @@
+import { OfaError } from "ofa-web";
 import { make } from "../dom";
 import type { Source } from "./source";
 
@@ -9,6 +10,8 @@ export const camera: Source = {
   label: "Camera",
   mount(place, choose, failed) {
     let stream: MediaStream | undefined;
+    /** How often the tab was left: what the visitor allows afterwards stays off. */
+    let left = 0;
     const video = make("video", { muted: true, playsInline: true, hidden: true, ariaLabel: "What the camera sees" });
     const button = make("button", { type: "button" });
     const show = (on: boolean) => {
@@ -17,7 +20,11 @@ export const camera: Source = {
     };
     const press = async () => {
       if (!stream) {
-        stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+        if (!navigator.mediaDevices) throw new OfaError("unsupported", "The camera can be used only on https pages and localhost");
+        const before = left;
+        const allowed = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+        if (left !== before) return allowed.getTracks().forEach((track) => track.stop());
+        stream = allowed;
         video.srcObject = stream;
         await video.play();
         return show(true);
@@ -27,12 +34,14 @@ export const camera: Source = {
       choose({ blob: await canvas.convertToBlob(), name: "camera picture", file: "camera.png" });
     };
     switchOff = () => {
+      left++;
       stream?.getTracks().forEach((track) => track.stop());
       stream = undefined;
       show(false);
     };
     button.addEventListener("click", () => {
-      press().catch(failed);
+      button.disabled = true;
+      press().catch(failed).finally(() => (button.disabled = false));
     });
     show(false);
     place.append(video, button);
