@@ -229,7 +229,8 @@ fn image_codes_are_trained() {
     let (recipe, out) = (directory.path().join("recipe.toml"), directory.path().join("run"));
     let ddconfig = "{ z_channels = 8, resolution = 32, ch = 8, ch_mult = [1, 1], num_res_blocks = 1, num_groups = 4 }";
     let model = format!("{{ type = 'VQModel', embed_dim = 4, n_embed = 16, ddconfig = {ddconfig} }}");
-    std::fs::write(&recipe, format!("side = 16\nmodel = {model}\nupdate.updates = 2\n")).unwrap();
+    std::fs::write(&recipe, format!("side = 16\nmodel = {model}\nupdate = {{ updates = 2, plain_updates = 1 }}\n"))
+        .unwrap();
     let images = goldens().join("tiny");
     let train = ["codes", "train", path(&recipe), "--images", path(&images), "--out", path(&out), "--device", "cpu"];
     let printed = run(&train);
@@ -239,8 +240,21 @@ fn image_codes_are_trained() {
     assert_eq!(run(&[encode.as_slice(), &["--device", "cpu"]].concat()).lines().count(), 8);
     let message = fail(&train, 1);
     assert!(message.contains("--resume"), "{message}");
-    let message = fail(&[train.as_slice(), &["--set", "side=17"]].concat(), 2);
-    assert!(message.contains("multiples of 2"), "{message}");
+    for (set, why) in [
+        ("side=17", "multiples of 2"),
+        ("update.updates=1", "plain_updates, 1"),
+        ("update.decay=nan", "update.decay"),
+        ("update.schedule.lr=-1", "lr"),
+        ("model.n_embed=1", "n_embed"),
+        ("model.ddconfig.foo=1", "model.ddconfig.foo"),
+    ] {
+        let another = directory.path().join(set);
+        let another = ["--images", path(&images), "--out", path(&another), "--device", "cpu", "--set", set];
+        let message = fail(&[["codes", "train", path(&recipe)].as_slice(), &another].concat(), 2);
+        assert!(message.contains(why), "{set}: {message}");
+    }
+    let resumed = [train.as_slice(), &["--resume", "--set", "side=32"]].concat();
+    assert!(fail(&resumed, 2).contains("16, as the run began"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::corpus::{ScenesOptions, World};
 use super::recipe::{parsed, text};
 use super::seed::seed_of;
+use super::session::RECIPE;
 use super::vqvae::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};
 use crate::config::VqganConfig;
 use crate::error::{Error, Result};
@@ -11,10 +12,15 @@ use crate::weights::{Manifest, Precision, VQGAN, encode_shard, read_shard, repla
 use burn::tensor::Device;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use toml::{Table, Value};
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
+/// Pixels of scenes that are learnt; half a scene is the least that is drawn, and twice as large the largest.
+const SCENE_SIDES: RangeInclusive<u32> = 8..=512;
 
 /// Everything that decides a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,10 +61,17 @@ impl CodesRecipe {
     /// [`Error::File`] naming what is unknown or of the wrong kind, [`Error::Option`] and [`Error::Config`] for what
     /// cannot be used.
     pub fn read(path: Option<&Path>, sets: &[String]) -> Result<Self> {
-        let recipe: Self = match path {
-            Some(path) => parsed(&path.display().to_string(), &text(path)?, sets)?,
-            None => parsed("the default recipe", "", sets)?,
+        let (name, text) = match path {
+            Some(path) => (path.display().to_string(), text(path)?),
+            None => ("the default recipe".to_owned(), String::new()),
         };
+        let mut table: Table = parsed(&name, &text, sets)?;
+        if let Some(model) = table.get_mut("model") {
+            // A few keys of the model's may be all that differs.
+            let default = Table::try_from(Self::default().model).map_err(|error| Error::file(&name, error))?;
+            *model = over(default, model, "model")?;
+        }
+        let recipe: Self = table.try_into().map_err(|error| Error::file(&name, error))?;
         if !(1..=1024).contains(&recipe.batch) || recipe.checkpoint_every == 0 {
             let found = format!("{} and {}", recipe.batch, recipe.checkpoint_every);
             return Err(Error::option("batch and checkpoint_every", "1 to 1024, and at least 1", found));
@@ -71,14 +84,46 @@ impl CodesRecipe {
         Ok(recipe)
     }
 
+    /// Refuses to go on from a run whose pictures came in another order, or whose model was another.
+    fn goes_on_from(&self, path: &Path) -> Result<()> {
+        let before: Self = parsed(&path.display().to_string(), &text(path)?, &[])?;
+        let same = |option: &str, before: &dyn Debug, now: &dyn Debug| {
+            let (before, now) = (format!("{before:?}"), format!("{now:?}"));
+            if before == now { Ok(()) } else { Err(Error::option(option, format!("{before}, as the run began"), now)) }
+        };
+        same("seed", &before.seed, &self.seed)?;
+        same("side", &before.side, &self.side)?;
+        same("batch", &before.batch, &self.batch)?;
+        same("model", &before.model, &self.model)
+    }
+
     /// The world whose pictures are learnt.
     ///
     /// # Errors
     /// Those of [`World::new`].
     pub fn world(&self) -> Result<World> {
+        if !SCENE_SIDES.contains(&self.side) {
+            let (least, most) = (SCENE_SIDES.start(), SCENE_SIDES.end());
+            return Err(Error::option("side", format!("{least} to {most} pixels of scenes"), self.side));
+        }
         // Middles are of pictures twice as large.
         World::new(ScenesOptions { side: 2 * self.side, ..self.data.clone() })
     }
+}
+
+/// `given` over what a table says already, which has no other keys.
+fn over(mut default: Table, given: &Value, path: &str) -> Result<Value> {
+    let given = given.as_table().ok_or_else(|| Error::option(path, "a table", given))?;
+    for (key, value) in given {
+        let path = format!("{path}.{key}");
+        let value = match default.remove(key) {
+            Some(Value::Table(inner)) => over(inner, value, &path)?,
+            None if key != "double_z" => return Err(Error::option(path, "a key of the model", "no such key")),
+            _ => value.clone(),
+        };
+        default.insert(key.clone(), value);
+    }
+    Ok(Value::Table(default))
 }
 
 /// Where squares come from: a pure function of the position, so that a run goes on where it stopped.
@@ -158,10 +203,13 @@ impl CodesRun {
     /// Begins a run in `directory`, or goes on with the one that is there where `resume` says so.
     ///
     /// # Errors
-    /// [`Error::File`] for a directory that holds another run; those of the trainer and of a checkpoint of another
-    /// model.
+    /// [`Error::File`] for a directory that holds another run, or none to go on with; those of the trainer and of a
+    /// checkpoint of another model.
     pub fn open(recipe: CodesRecipe, directory: &Path, device: &Device, resume: bool) -> Result<Self> {
         fs::create_dir_all(directory).map_err(|error| Error::file(directory.display(), error))?;
+        if resume {
+            recipe.goes_on_from(&directory.join(RECIPE))?;
+        }
         let mut trainer = VqvaeTrainer::new(recipe.model.clone(), recipe.update.clone(), recipe.seed, device)?;
         let path = directory.join(CHECKPOINT);
         if path.is_file() {
@@ -172,6 +220,8 @@ impl CodesRun {
             let bytes = fs::read(&path).map_err(|error| Error::file(path.display(), error))?;
             trainer.restore(&read_shard(&path.display().to_string(), &bytes)?)?;
         }
+        let resolved = toml::to_string_pretty(&recipe).map_err(|error| Error::file(RECIPE, error))?;
+        replace_file(&directory.join(RECIPE), resolved.as_bytes())?;
         Ok(Self { directory: directory.to_owned(), recipe, trainer })
     }
 

@@ -2,6 +2,8 @@
 //! weights, and the learning rate's schedule.
 
 use super::parameters::Gradient;
+use super::recipe::{NOT_NEGATIVE, within};
+use crate::error::Result;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,18 @@ pub struct AdamOptions {
     pub eps: f64,
     /// On every parameter, norms and biases too.
     pub weight_decay: f64,
+}
+
+impl AdamOptions {
+    /// # Errors
+    /// [`Error::Option`](crate::error::Error::Option) for numbers that no training goes by.
+    pub fn check(&self) -> Result<()> {
+        for beta in self.betas {
+            within("update.adam.betas", beta, 0.0..1.0, "0 to below 1")?;
+        }
+        within("update.adam.eps", self.eps, 0.0..f64::INFINITY, NOT_NEGATIVE)?;
+        within("update.adam.weight_decay", self.weight_decay, 0.0..f64::INFINITY, NOT_NEGATIVE)
+    }
 }
 
 impl Default for AdamOptions {
@@ -111,6 +125,14 @@ impl Default for Schedule {
 }
 
 impl Schedule {
+    /// # Errors
+    /// [`Error::Option`](crate::error::Error::Option) for rates that no training goes by.
+    pub fn check(&self) -> Result<()> {
+        within("update.schedule.lr", self.lr, 0.0..f64::INFINITY, NOT_NEGATIVE)?;
+        within("update.schedule.end_lr", self.end_lr, 0.0..f64::INFINITY, NOT_NEGATIVE)?;
+        within("update.schedule.warmup_ratio", self.warmup_ratio, 0.0..=1.0, "0 to 1")
+    }
+
     /// The update at which the rate has fallen to its end, of a run of so many.
     pub fn total(&self, updates: u64) -> u64 {
         self.total_updates.unwrap_or(updates)

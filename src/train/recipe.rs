@@ -6,6 +6,7 @@ use crate::config::{OfaConfig, Size};
 use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -136,15 +137,29 @@ impl Recipe {
         if let Some((option, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Error::option(option, "at least 1", 0));
         }
-        if !(0.0..=1.0).contains(&self.batch.max_skipped) {
-            return Err(Error::option("batch.max_skipped", "0 to 1", self.batch.max_skipped));
+        if self.batch.draws > MOST_DRAWS {
+            return Err(Error::option("batch.draws", format!("at most {MOST_DRAWS}"), self.batch.draws));
         }
-        let (even, extra) = (self.update.loss.even_answers, self.update.extra_weight);
-        if !(0.0..=1.0).contains(&even) {
-            return Err(Error::option("update.loss.even_answers", "0 to 1", even));
+        let UpdateOptions { schedule, adam, clip_norm, loss, extra_weight, patches, .. } = &self.update;
+        schedule.check()?;
+        adam.check()?;
+        for (option, value) in [
+            ("update.clip_norm", *clip_norm),
+            ("update.extra_weight", *extra_weight),
+            ("update.patches.weight", patches.weight),
+            ("update.patches.referred", patches.referred),
+            ("update.patches.looked", patches.looked),
+            ("update.loss.reg_alpha", loss.reg_alpha),
+        ] {
+            within(option, value, 0.0..f64::INFINITY, NOT_NEGATIVE)?;
         }
-        if !(0.0..f64::INFINITY).contains(&extra) {
-            return Err(Error::option("update.extra_weight", "at least 0", extra));
+        for (option, value) in [
+            ("batch.max_skipped", self.batch.max_skipped),
+            ("update.loss.even_answers", loss.even_answers),
+            ("update.loss.label_smoothing", loss.label_smoothing),
+            ("update.loss.drop_worst_ratio", loss.drop_worst_ratio),
+        ] {
+            within(option, value, 0.0..=1.0, "0 to 1")?;
         }
         if let Some(decay) = self.update.ema_decay.filter(|decay| !(0.0..1.0).contains(decay)) {
             return Err(Error::option("update.ema_decay", "0 to below 1", decay));
@@ -188,6 +203,15 @@ impl ModelChoice {
         }
         OfaConfig::from_json(&json.to_string())
     }
+}
+
+/// Draws of an update, beyond which no memory is enough.
+const MOST_DRAWS: u64 = 1 << 20;
+pub(super) const NOT_NEGATIVE: &str = "at least 0";
+
+/// Refuses a number outside of `range`; none is inside that is no number.
+pub(super) fn within(option: &str, value: f64, range: impl RangeBounds<f64>, expected: &str) -> Result<()> {
+    if range.contains(&value) { Ok(()) } else { Err(Error::option(option, expected, value)) }
 }
 
 pub(super) fn text(path: &Path) -> Result<String> {

@@ -7,6 +7,7 @@
 use super::checkpoint::named;
 use super::optimizer::{Adam, AdamOptions, Schedule, clip};
 use super::parameters::{ParameterMap, Section};
+use super::recipe::{NOT_NEGATIVE, within};
 use super::seed::seed_of;
 use crate::config::{CodeChoice, VqganConfig};
 use crate::error::{Error, Result};
@@ -40,6 +41,28 @@ pub struct VqvaeOptions {
     pub least_use: f64,
     /// Updates between two looks for dead rows.
     pub restart_every: u64,
+}
+
+impl VqvaeOptions {
+    /// # Errors
+    /// [`Error::Option`] for numbers that no training goes by.
+    fn check(&self) -> Result<()> {
+        if self.updates <= self.plain_updates {
+            let expected = format!("more than plain_updates, {}, or the codes are never learnt", self.plain_updates);
+            return Err(Error::option("update.updates", expected, self.updates));
+        }
+        self.schedule.check()?;
+        self.adam.check()?;
+        within("update.decay", self.decay, 0.0..1.0, "0 to below 1")?;
+        for (option, value) in [
+            ("update.clip_norm", self.clip_norm),
+            ("update.commitment", self.commitment),
+            ("update.least_use", self.least_use),
+        ] {
+            within(option, value, 0.0..f64::INFINITY, NOT_NEGATIVE)?;
+        }
+        Ok(())
+    }
 }
 
 impl Default for VqvaeOptions {
@@ -94,12 +117,17 @@ impl VqvaeTrainer {
     /// A fresh model on `device`.
     ///
     /// # Errors
-    /// [`Error::Config`] for a configuration that cannot be used or whose codes are chosen by logits.
+    /// [`Error::Config`] for a configuration that cannot be used or whose codes are chosen by logits, [`Error::Option`]
+    /// for numbers that no training goes by.
     pub fn new(config: VqganConfig, options: VqvaeOptions, seed: u64, device: &Device) -> Result<Self> {
         config.validate()?;
         if config.choice != CodeChoice::VQModel {
             return Err(Error::config("type", "VQModel, the kind that is trained here", "GumbelVQ"));
         }
+        if config.n_embed < 2 {
+            return Err(Error::config("n_embed", "at least 2 codes", config.n_embed));
+        }
+        options.check()?;
         device.seed(seed);
         let mut fresh = Fresh { width: config.ddconfig.ch, device: device.clone().autodiff() };
         let (model, mut map) = ParameterMap::record(&mut fresh, |parameters| Vqgan::new(&config, parameters))?;
@@ -289,9 +317,10 @@ impl MovingCodebook {
         let average = |old: Tensor<2>, new: Tensor<2>| old * decay + new * (1.0 - decay);
         self.uses = average(self.uses.clone().unsqueeze(), uses.unsqueeze()).reshape([rows]);
         self.sums = average(self.sums.clone(), chosen.transpose().matmul(vectors));
-        // Uses only shrink by decay between two looks for dead rows, so that none of them is 0.
+        // What nothing has chosen for so long that nothing is left to divide by stays where it is.
+        let dead = self.uses.clone().lower_elem(f32::MIN_POSITIVE).reshape([rows, 1]).expand(self.sums.dims());
         let means = self.sums.clone() / self.uses.clone().reshape([rows, 1]);
-        self.quantizer = self.quantizer.clone().with_codebook(means);
+        self.quantizer = self.quantizer.clone().with_codebook(means.mask_where(dead, self.quantizer.codebook()));
         used
     }
 

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// The largest shard written. Browsers and CDNs cache, resume and run out of memory by the file.
@@ -253,11 +253,14 @@ pub fn read_listed(directory: &Path, entry: &FileEntry) -> Result<Vec<u8>> {
 /// [`Error::File`] when there is none, or it is malformed.
 pub(super) fn read_manifest(directory: &Path) -> Result<Manifest> {
     let path = directory.join(MANIFEST);
-    if !path.is_file() {
-        let reason = "not there, so this is not a bundle; `ofa convert` makes one from a checkpoint";
-        return Err(Error::file(path.display(), reason));
-    }
-    Manifest::from_json(&read_text(directory, MANIFEST)?)
+    let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            let reason = "not there, so this is not a bundle; `ofa convert` makes one from a checkpoint";
+            Error::file(path.display(), reason)
+        }
+        _ => Error::file(path.display(), error),
+    })?;
+    Manifest::from_json(&text).map_err(|error| Error::file(directory.display(), error))
 }
 
 pub(super) fn read_text(directory: &Path, name: &str) -> Result<String> {
@@ -277,7 +280,8 @@ pub fn read_files(directory: &Path) -> Result<(Manifest, BundleFiles)> {
     }
     let generation_config =
         if listed(GENERATION_CONFIG) { read_text(directory, GENERATION_CONFIG)? } else { "{}".to_owned() };
-    let config = OfaConfig::from_json(&read_text(directory, CONFIG)?)?;
+    let config = OfaConfig::from_json(&read_text(directory, CONFIG)?);
+    let config = config.map_err(|error| Error::file(directory.display(), error))?;
     Ok((manifest, BundleFiles { config, tokenizer_json: read_text(directory, TOKENIZER)?, generation_config }))
 }
 

@@ -1,5 +1,6 @@
 //! `ofa bench train`: what training costs on this machine.
 
+use crate::cli::memory::keep_freed;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::train::{Alone, Plan, Recipe, plan, resolved};
@@ -24,6 +25,7 @@ pub struct Args {
 
 /// Prints one JSON object. Batches are made before each update here, where a run makes them meanwhile.
 pub fn run(Args { recipe, sets, updates, device }: Args) -> Result<()> {
+    keep_freed();
     let recipe = resolved(Recipe::read(&recipe, &sets)?)?;
     let (device, chosen) = pollster::block_on(DeviceChoice::from_name(&device)?.open())?;
     let Plan { seconds, data_seconds, passes: [forward, backward], samples_per_update, tokens_per_update, .. } =

@@ -20,7 +20,7 @@ pub struct Args {
     /// A directory of JPEG, PNG and WebP files, in place of scenes
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
-    /// Change a value of the recipe, `update.updates=500` for instance
+    /// Change a value of the recipe, `update.updates=5000` for instance
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// Go on with the run that is in DIR

@@ -8,7 +8,7 @@ use crate::kernels::Activation;
 use std::cell::Cell;
 use std::ops::Range;
 
-/// Inner products are summed over this many values at a time, so that a panel is 16 kB at most.
+/// Inner products are summed over this many values at a time, so that a panel is 32 kB at most.
 pub(super) const BLOCK: usize = 256;
 /// Panels that are packed together, so that the rows of the left matrix come from the second cache.
 const PANELS: usize = 8;

@@ -62,9 +62,13 @@ impl EpochFiles {
     /// Opens all of them.
     ///
     /// # Errors
-    /// Those of [`open`], and [`Error::Option`] if there is no file or no row.
+    /// Those of [`open`], [`Error::File`] for one without a row, [`Error::Option`] if there is none.
     pub fn open(paths: &[PathBuf], kind: &'static Kind, columns: &[usize]) -> Result<Self> {
-        Self::new(paths.iter().map(|path| open(path, kind, columns)).collect::<Result<_>>()?)
+        let opened = |path: &PathBuf| {
+            let file = open(path, kind, columns)?;
+            if file.is_empty() { Err(Error::file(path.display(), "no row in it")) } else { Ok(file) }
+        };
+        Self::new(paths.iter().map(opened).collect::<Result<_>>()?)
     }
 
     /// # Errors
