@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 /// The resolved recipe of a run, and of a bundle.
 pub const RECIPE: &str = "recipe.toml";
 const LOCK: &str = "run.lock";
+/// From how many of the likeliest codes the pictures of scenes are drawn.
+const SCENE_CODES: usize = 64;
 const CHECKPOINTS: &str = "checkpoints";
 /// Tokens of the longest captions of scenes, which have 30 words, and some to spare.
 const SCENE_CAPTION: usize = 48;
@@ -213,6 +215,8 @@ fn generation(recipe: &Recipe) -> Result<GenerationConfig> {
         // They name all there is, which may share words: the original's captions end after 16 tokens and repeat no three.
         let (max_len, no_repeat_ngram_size) = (Some(SCENE_CAPTION), Some(0));
         all = all.with_task("caption", AnswerOptions { max_len, no_repeat_ngram_size, ..AnswerOptions::default() });
+        // The original draws from 256 codes of 8,192.
+        all = all.with_task("image_gen", AnswerOptions { top_k: Some(SCENE_CODES), ..AnswerOptions::default() });
     }
     let prompt_type = recipe.data.options.get("prompt_type");
     let Some(prompt_type) = prompt_type else { return Ok(all) };

@@ -125,7 +125,7 @@ impl VqvaeTrainer {
             return Err(Error::config("type", "VQModel, the kind that is trained here", "GumbelVQ"));
         }
         if config.n_embed < 2 {
-            return Err(Error::config("n_embed", "at least 2 codes", config.n_embed));
+            return Err(Error::option("model.n_embed", "at least 2", config.n_embed));
         }
         options.check()?;
         device.seed(seed);

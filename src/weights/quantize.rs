@@ -82,8 +82,8 @@ pub fn quantize(name: &str, weights: &[f32], columns: usize, quantization: Quant
         if steps.scale.is_infinite() || steps.bias.is_infinite() {
             return Err(Error::tensor(name, "values that fit f16", "larger ones"));
         }
-        packed.scales.push(steps.scale);
-        packed.biases.push(steps.bias);
+        packed.scales.push(f16::from_f32(steps.scale));
+        packed.biases.push(f16::from_f32(steps.bias));
         for codes in group.chunks_exact(32 / bits) {
             let word = |word, (place, value): (usize, &f32)| word | (steps.code(*value, top) as u32) << (place * bits);
             packed.words.push(codes.iter().enumerate().fold(0, word));
@@ -100,11 +100,11 @@ const SPANS_8: [f32; 1] = [1.0];
 const FITS_4: usize = 3;
 const FITS_8: usize = 0;
 
-/// The values of codes: `scale · u + bias`.
+/// The values of codes: `scale · u + bias`, both as f16 holds them.
 #[derive(Clone, Copy)]
 struct Steps {
-    scale: f16,
-    bias: f16,
+    scale: f32,
+    bias: f32,
 }
 
 impl Steps {
@@ -114,7 +114,8 @@ impl Steps {
         let (spans, fits): (&[f32], _) = if bits == 4 { (&SPANS_4, FITS_4) } else { (&SPANS_8, FITS_8) };
         let (least, greatest) =
             group.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), value| (a.min(*value), b.max(*value)));
-        let new = |scale: f32, bias: f32| Self { scale: f16::from_f32(scale), bias: f16::from_f32(bias) };
+        let stored = |value: f32| f16::from_f32(value).to_f32();
+        let new = |scale: f32, bias: f32| Self { scale: stored(scale), bias: stored(bias) };
         let half = (top + 1.0) / 2.0;
         let alike = greatest.max(-least) / (half - 1.0);
         let cut = spans.iter().map(|span| {
@@ -139,13 +140,14 @@ impl Steps {
 
     /// The code whose value is nearest.
     fn code(&self, value: f32, top: f32) -> f32 {
-        let (scale, bias) = (self.scale.to_f32(), self.bias.to_f32());
-        if scale == 0.0 { 0.0 } else { ((value - bias) / scale).round_ties_even().clamp(0.0, top) }
+        // From here on floats are whole, so that the sum is rounded: an instruction, where rounding may be a call.
+        const WHOLE: f32 = (1 << 23) as f32;
+        let level = ((value - self.bias) / self.scale).clamp(0.0, top);
+        if self.scale == 0.0 { 0.0 } else { level + WHOLE - WHOLE }
     }
 
     fn error(&self, group: &[f32], top: f32) -> f32 {
-        let (scale, bias) = (self.scale.to_f32(), self.bias.to_f32());
-        group.iter().map(|value| (value - scale * self.code(*value, top) - bias).powi(2)).sum()
+        group.iter().map(|value| (value - self.scale * self.code(*value, top) - self.bias).powi(2)).sum()
     }
 
     /// Scale and bias of the line through the codes of a group and its values.
