@@ -122,7 +122,9 @@ fn rows_that_nothing_chooses_begin_anew() {
     let codebook = |least_use: f64| {
         let mut trainer = trainer(VqvaeOptions { least_use, restart_every: 1, ..VqvaeOptions::default() });
         // The codebook begins at the second update.
-        (0..2).for_each(|seed| drop(update(&mut trainer, seed)));
+        for seed in 0..2 {
+            update(&mut trainer, seed);
+        }
         let before = trainer.model().quantize.codebook();
         update(&mut trainer, 2);
         let moved = (trainer.model().quantize.codebook() - before).abs().max_dim(1);
