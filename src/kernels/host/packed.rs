@@ -2,7 +2,7 @@
 
 use super::few_rows::{TOGETHER, WeightRows, bytes};
 use super::lanes::Lanes;
-use super::product::{Left, Right};
+use super::product::{BLOCK, Left, Right, SQUARE, turn};
 use std::ops::Range;
 
 /// Codes that a register or two take at a time.
@@ -48,20 +48,23 @@ impl PackedRows<'_> {
         [half_to_float(pair & 0xffff), half_to_float(pair >> 16)]
     }
 
-    /// Values from `at` on, a whole number of sixteens, into `place`.
+    /// Values from `at` on, where a group begins, a whole number of sixteens, into `place`.
     ///
     /// # Safety
     /// The instructions behind `L` exist.
     #[inline(always)]
     pub unsafe fn unpack<L: Lanes>(&self, row: usize, at: usize, place: &mut [f32]) {
-        for (index, place) in place.chunks_exact_mut(SIXTEEN).enumerate() {
-            let at = at + index * SIXTEEN;
+        for (index, place) in place.chunks_mut(self.group).enumerate() {
+            let at = at + index * self.group;
             let [scale, bias] = self.scale_and_bias(row, at / self.group);
-            unsafe {
-                let values = sixteen::<L>(self.code(row, at), self.bits);
-                for (part, value) in values.as_ref().iter().enumerate() {
-                    let value = L::splat(bias).add_mul(*value, L::splat(scale));
-                    value.store(place.as_mut_ptr().add(part * L::COUNT));
+            let codes = self.code(row, at);
+            for (index, place) in place.chunks_exact_mut(SIXTEEN).enumerate() {
+                unsafe {
+                    let values = sixteen::<L>(codes.add(index * SIXTEEN * self.bits / 8), self.bits);
+                    for (part, value) in values.as_ref().iter().enumerate() {
+                        let value = L::splat(bias).add_mul(*value, L::splat(scale));
+                        value.store(place.as_mut_ptr().add(part * L::COUNT));
+                    }
                 }
             }
         }
@@ -224,22 +227,20 @@ impl PackedRows<'_> {
         if words.len() >= L::COUNT {
             return unsafe { L::halves(words.as_ptr()) };
         }
-        let mut padded = [0u32; MOST_LANES];
-        padded[..words.len()].copy_from_slice(words);
-        unsafe { L::halves(padded.as_ptr()) }
+        unsafe { L::first_halves(words.as_ptr(), words.len()) }
     }
 }
 
 impl Right for PackedRows<'_> {
     #[inline(always)]
     unsafe fn pack<L: Lanes>(&self, depth: Range<usize>, first: usize, width: usize, panel: &mut [f32]) {
-        let mut values = [0.0f32; super::product::BLOCK];
-        let values = &mut values[..depth.len()];
-        for column in 0..width {
-            unsafe { self.unpack::<L>((first + column).min(self.count - 1), depth.start, values) };
-            for (value, place) in values.iter().zip(panel[column..].iter_mut().step_by(width)) {
-                *place = *value;
+        let mut values = [[0.0f32; BLOCK]; SQUARE];
+        for left in (0..width).step_by(SQUARE) {
+            for (column, values) in values.iter_mut().enumerate() {
+                let row = (first + left + column).min(self.count - 1);
+                unsafe { self.unpack::<L>(row, depth.start, &mut values[..depth.len()]) };
             }
+            turn(values.each_ref().map(|values| &values[..depth.len()]), left, width, panel);
         }
     }
 }

@@ -247,6 +247,28 @@ impl Finish<'_> {
     }
 }
 
+/// The side of the squares in which [`turn`] goes; panels are whole numbers of them wide.
+pub(super) const SQUARE: usize = 8;
+
+/// Writes rows of one length into a panel of `width` columns as the columns from `left` on, by squares that registers
+/// can turn.
+#[inline(always)]
+pub(super) fn turn(rows: [&[f32]; SQUARE], left: usize, width: usize, panel: &mut [f32]) {
+    let whole = rows[0].len() - rows[0].len() % SQUARE;
+    assert!(rows.iter().all(|row| row.len() == rows[0].len()));
+    for top in (0..whole).step_by(SQUARE) {
+        // SAFETY: within rows that are all as long as the first.
+        let square: [[f32; SQUARE]; SQUARE] =
+            rows.map(|row| std::array::from_fn(|k| unsafe { *row.get_unchecked(top + k) }));
+        for k in 0..SQUARE {
+            panel[(top + k) * width + left..][..SQUARE].copy_from_slice(&square.map(|row| row[k]));
+        }
+    }
+    for k in whole..rows[0].len() {
+        rows.iter().enumerate().for_each(|(column, row)| panel[k * width + left + column] = row[k]);
+    }
+}
+
 /// A right matrix whose columns are rows in memory: `x Wᵀ`, `q kᵀ`.
 pub struct Transposed<'a> {
     pub rows: Rows<'a>,
@@ -260,22 +282,8 @@ impl Right for Transposed<'_> {
             let start = (first + column).min(self.count - 1) * self.rows.stride;
             &self.rows.values[start + depth.start..start + depth.end]
         };
-        // Squares that registers can turn.
-        const SIDE: usize = 8;
-        let whole = depth.len() - depth.len() % SIDE;
-        for left in (0..width).step_by(SIDE) {
-            let rows: [&[f32]; SIDE] = std::array::from_fn(|column| row(left + column));
-            for top in (0..whole).step_by(SIDE) {
-                let square: [[f32; SIDE]; SIDE] =
-                    rows.map(|row| std::array::from_fn(|k| unsafe { *row.get_unchecked(top + k) }));
-                for k in 0..SIDE {
-                    let place = &mut panel[(top + k) * width + left..][..SIDE];
-                    place.copy_from_slice(&square.map(|row| row[k]));
-                }
-            }
-            for k in whole..depth.len() {
-                rows.iter().enumerate().for_each(|(column, row)| panel[k * width + left + column] = row[k]);
-            }
+        for left in (0..width).step_by(SQUARE) {
+            turn(std::array::from_fn(|column| row(left + column)), left, width, panel);
         }
     }
 }

@@ -55,6 +55,13 @@ pub trait Lanes: Copy {
 
     /// `COUNT` words as the values of their low halves and of their high halves, which are finite f16 numbers.
     unsafe fn halves(from: *const u32) -> [Self; 2];
+    /// The same of the first `count` words, fewer than `COUNT`, and zeros behind them.
+    #[inline(always)]
+    unsafe fn first_halves(from: *const u32, count: usize) -> [Self; 2] {
+        let mut padded = [0u32; 16];
+        padded[..count].copy_from_slice(unsafe { std::slice::from_raw_parts(from, count) });
+        unsafe { Self::halves(padded.as_ptr()) }
+    }
     /// Sixteen unsigned bytes as whole numbers.
     unsafe fn byte_codes(from: *const u8) -> Self::Codes;
     /// Sixteen unsigned halves of eight bytes as whole numbers, the low half of each first.

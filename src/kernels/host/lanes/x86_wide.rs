@@ -103,17 +103,11 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     unsafe fn halves(from: *const u32) -> [Self; 2] {
-        unsafe {
-            let words = _mm512_loadu_si512(from.cast());
-            // Of what lies in the high half of a word.
-            let value = |words| {
-                let magnitude = _mm512_srli_epi32::<3>(_mm512_and_si512(words, _mm512_set1_epi32(0x7fff_0000)));
-                let magnitude = _mm512_mul_ps(_mm512_castsi512_ps(magnitude), _mm512_set1_ps(HALF_EXPONENTS));
-                let sign = _mm512_and_si512(words, _mm512_set1_epi32(i32::MIN));
-                Self(_mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(magnitude), sign)))
-            };
-            [value(_mm512_slli_epi32::<16>(words)), value(words)]
-        }
+        unsafe { halves_of(_mm512_loadu_si512(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn first_halves(from: *const u32, count: usize) -> [Self; 2] {
+        unsafe { halves_of(_mm512_maskz_loadu_epi32((1 << count) - 1, from.cast())) }
     }
     #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> __m256i {
@@ -140,4 +134,19 @@ impl Lanes for Avx512 {
 #[inline(always)]
 unsafe fn widened(bytes: __m128i) -> [Avx512; 1] {
     unsafe { [Avx512(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)))] }
+}
+
+/// Of words the values of their low halves and of their high halves.
+#[inline(always)]
+unsafe fn halves_of(words: __m512i) -> [Avx512; 2] {
+    unsafe {
+        // Of what lies in the high half of a word.
+        let value = |words| {
+            let magnitude = _mm512_srli_epi32::<3>(_mm512_and_si512(words, _mm512_set1_epi32(0x7fff_0000)));
+            let magnitude = _mm512_mul_ps(_mm512_castsi512_ps(magnitude), _mm512_set1_ps(HALF_EXPONENTS));
+            let sign = _mm512_and_si512(words, _mm512_set1_epi32(i32::MIN));
+            Avx512(_mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(magnitude), sign)))
+        };
+        [value(_mm512_slli_epi32::<16>(words)), value(words)]
+    }
 }
