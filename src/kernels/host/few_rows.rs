@@ -25,8 +25,8 @@ pub trait WeightRows: Sync {
     fn depth(&self) -> usize;
     fn count(&self) -> usize;
 
-    /// The bytes of the rows from `first` on, and of all behind them.
-    fn bytes_from(&self, first: usize) -> &[u8];
+    /// Where rows lie, in one place or in two.
+    fn memory(&self, rows: Range<usize>) -> [&[u8]; 2];
 
     /// Inner products of `W` rows from `first` on with `X` rows of the input from `row` on.
     ///
@@ -84,12 +84,12 @@ unsafe fn group_of<L: Lanes, R: WeightRows, const X: usize, const W: usize>(
 ) {
     let place = |at: usize, column: usize| (row + at) * weights.count() + column;
     let whole = range.start + range.len() / W * W;
-    let line = weights.bytes_from(0).len() / weights.count() * W;
+    let ahead = AHEAD.div_ceil(weights.memory(0..1)[0].len().max(1));
     for first in (range.start..whole).step_by(W) {
-        if L::PREFETCHES
-            && let Some(ahead) = weights.bytes_from(first).get(AHEAD..AHEAD + line)
-        {
-            ahead.iter().step_by(CACHE_LINE).for_each(|byte| unsafe { L::prefetch(byte) });
+        if L::PREFETCHES && first + ahead + W <= weights.count() {
+            for bytes in weights.memory(first + ahead..first + ahead + W) {
+                bytes.iter().step_by(CACHE_LINE).for_each(|byte| unsafe { L::prefetch(byte) });
+            }
         }
         let dots: [[f32; W]; X] = unsafe { weights.dots::<L, X, W>(input, row, first) };
         for (at, dots) in dots.iter().enumerate() {
@@ -133,8 +133,9 @@ impl WeightRows for PlainRows<'_> {
     }
 
     #[inline(always)]
-    fn bytes_from(&self, first: usize) -> &[u8] {
-        bytes(&self.rows.values[first * self.rows.stride..])
+    fn memory(&self, rows: Range<usize>) -> [&[u8]; 2] {
+        let stride = self.rows.stride;
+        [bytes(&self.rows.values[rows.start * stride..(rows.end - 1) * stride + self.depth]), &[]]
     }
 
     #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.

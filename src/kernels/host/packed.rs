@@ -146,8 +146,12 @@ impl WeightRows for PackedRows<'_> {
     }
 
     #[inline(always)]
-    fn bytes_from(&self, first: usize) -> &[u8] {
-        bytes(&self.codes[first * (self.depth * self.bits / 32)..])
+    fn memory(&self, rows: Range<usize>) -> [&[u8]; 2] {
+        let part = |words, of_row: usize| {
+            let words: &[u32] = words;
+            bytes(&words[rows.start * of_row..rows.end * of_row])
+        };
+        [part(self.codes, self.depth * self.bits / 32), part(self.scales, self.depth / self.group)]
     }
 
     #[inline(always)]
