@@ -212,8 +212,15 @@ fn a_bundle_gets_image_codes_and_keeps_them() {
     let decode = ["codes", "decode", "--codes", path(&raster), "--out", path(&drawn), "--device", "cpu", "--model"];
     run(&[decode.as_slice(), &[path(&half)]].concat());
     assert_eq!(ofa::image::decode(&std::fs::read(&drawn).unwrap()).unwrap().size(), (24, 16));
-    for (wrong, why, code) in [("1 2\n3", "row 2 has 1", 1), ("1 x", "`x`", 1), ("99999", "below", 2), ("", "codes", 2)]
-    {
+    let many = "1 ".repeat(20_000);
+    let wrongs = [
+        ("1 2\n3", "row 2 has 1", 1),
+        ("1 x", "`x`", 1),
+        ("99999", "below", 2),
+        ("", "codes", 2),
+        (many.trim(), "at most 16384", 2),
+    ];
+    for (wrong, why, code) in wrongs {
         std::fs::write(&raster, wrong).unwrap();
         let message = fail(&[decode.as_slice(), &[path(&half)]].concat(), code);
         assert!(message.contains(why), "{message}");

@@ -63,10 +63,14 @@ impl ImageCodes {
     /// The image of codes in raster order, `columns` in a row.
     ///
     /// # Errors
-    /// [`Error::Option`] for a code that the codebook does not have or rows that are not complete.
+    /// [`Error::Option`] for a code that the codebook does not have, rows that are not complete, or more codes than memory
+    /// is enough for.
     pub async fn decode(&self, codes: &[usize], columns: usize) -> Result<Pixels> {
         if columns == 0 || codes.is_empty() || !codes.len().is_multiple_of(columns) {
             return Err(Error::option("codes", format!("rows of {columns}"), format!("{} codes", codes.len())));
+        }
+        if codes.len() > MOST_CODES {
+            return Err(Error::option("codes", format!("at most {MOST_CODES}"), format!("{} codes", codes.len())));
         }
         if let Some(code) = codes.iter().find(|code| **code >= self.config.n_embed) {
             return Err(Error::option("codes", format!("numbers below {}", self.config.n_embed), code));
@@ -79,6 +83,9 @@ impl ImageCodes {
         from_planes(&floats(image).await?, width as u32, height as u32)
     }
 }
+
+/// Of the largest picture: 128 × 128. Attention between all of them takes a gigabyte.
+const MOST_CODES: usize = 1 << 14;
 
 /// The square of `side` pixels in the middle of an image that is at least as large.
 fn centre(pixels: &Pixels, side: u32) -> Result<Pixels> {
