@@ -26,11 +26,12 @@ pub fn run(args: Args) -> Result<()> {
     }
     let codes = args.dir.join(VQGAN);
     if codes.is_dir() {
-        let found = verify_vqgan(&codes, codes_parameters)?;
-        let config = VqganConfig::from_json(&std::fs::read_to_string(codes.join("config.json")).unwrap_or_default());
-        if let Err(error) = config.and_then(|config| config.serves(&files.config)) {
-            report.problems.push(error.to_string());
-        }
+        let mut serves = Ok(());
+        let found = verify_vqgan(&codes, |config| {
+            serves = config.serves(&files.config);
+            codes_parameters(config)
+        })?;
+        report.problems.extend(serves.err().map(|error| error.to_string()));
         report.problems.extend(found.problems.iter().map(|problem| format!("{VQGAN}/{problem}")));
         report.files += found.files;
         report.bytes += found.bytes;

@@ -161,8 +161,8 @@ impl Recipe {
         ] {
             within(option, value, 0.0..=1.0, "0 to 1")?;
         }
-        if let Some(decay) = self.update.ema_decay.filter(|decay| !(0.0..1.0).contains(decay)) {
-            return Err(Error::option("update.ema_decay", "0 to below 1", decay));
+        if let Some(decay) = self.update.ema_decay {
+            within("update.ema_decay", decay, 0.0..1.0, "0 to below 1")?;
         }
         let (from, tokenizer) = (self.model.from.is_some(), self.model.tokenizer.is_some());
         if !from && !tokenizer {

@@ -49,11 +49,9 @@ export async function fetchSmallFiles(manifest: Manifest, options: DownloadOptio
     if (!entry) return undefined;
     const bytes = await withRetries(options.source, options.signal, async (cache) => {
       const bytes = await readAll(options.source, name, options.signal, cache, entry.size);
-      if (bytes.length !== entry.size || (await sha256(bytes)) !== entry.sha256) {
-        const found = `found ${bytes.length} bytes, not the ${entry.size} that the manifest promises`;
-        throw new OfaError("integrity", `${options.source.describe(name)}: ${bytes.length === entry.size ? "other bytes than the manifest promises" : found}`);
-      }
-      return bytes;
+      if (bytes.length === entry.size && (await sha256(bytes)) === entry.sha256) return bytes;
+      const found = bytes.length === entry.size ? "other bytes than" : `${bytes.length} bytes, where ${entry.size} are what`;
+      throw new OfaError("integrity", `${options.source.describe(name)}: ${found} the manifest promises`);
     });
     return new TextDecoder().decode(bytes);
   };

@@ -30,11 +30,11 @@ export class Loaded {
   }
 
   async refreshInfo(): Promise<ModelInfo> {
-    return (this.model = await this.use((engine) => engine.info(), new AbortController().signal));
+    return (this.model = await this.use((engine) => engine.info()));
   }
 
   /** `signal` ends the waiting for a model that is loaded again; the next call finds it. */
-  async use<T>(work: (engine: Engine) => Promise<T>, signal: AbortSignal): Promise<T> {
+  async use<T>(work: (engine: Engine) => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (this.disposed) throw new OfaError("internal", "the model has been disposed of");
     const current = (this.engine ??= this.again());
     const engine = await unlessAborted(current, signal);
@@ -71,12 +71,12 @@ export class Loaded {
   }
 }
 
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = () => reject(new OfaError("aborted", "aborted"));
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+    if (signal?.aborted) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal?.removeEventListener("abort", stop));
   });
 }
 

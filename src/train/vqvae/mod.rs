@@ -4,6 +4,9 @@
 //! against what was shown, and vectors against their rows. The codebook is a moving average of the vectors that chose
 //! each row; rows that nothing chooses begin anew at one of them.
 
+mod codebook;
+mod fresh;
+
 use super::checkpoint::named;
 use super::optimizer::{Adam, AdamOptions, Schedule, clip};
 use super::parameters::{ParameterMap, Section};
@@ -13,11 +16,12 @@ use crate::config::{CodeChoice, VqganConfig};
 use crate::error::{Error, Result};
 use crate::image::{Normalization, Pixels, normalize};
 use crate::kernels::floats;
-use crate::kernels::indices;
-use crate::model::{Parameters, Quantizer, Stored, Vqgan};
+use crate::model::Vqgan;
 use crate::weights::{RawTensor, Tensors};
 use burn::module::Module;
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use codebook::MovingCodebook;
+use fresh::Fresh;
 use serde::{Deserialize, Serialize};
 
 /// How updates are made.
@@ -285,128 +289,4 @@ impl VqvaeTrainer {
         let shape = [images.len(), 3, height as usize, width as usize];
         Ok(Tensor::from_data(TensorData::new(values, shape), &self.model.device()))
     }
-}
-
-/// The codebook and what it is the mean of.
-struct MovingCodebook {
-    quantizer: Quantizer,
-    /// How many vectors of a batch choose each row, averaged over batches, `[K]`.
-    uses: Tensor<1>,
-    /// The sum of those vectors, `[K, C]`.
-    sums: Tensor<2>,
-}
-
-impl MovingCodebook {
-    fn new(quantizer: Quantizer) -> Self {
-        let codebook = quantizer.codebook();
-        let [rows, _] = codebook.dims();
-        Self { quantizer, uses: Tensor::zeros([rows], &codebook.device()), sums: codebook.zeros_like() }
-    }
-
-    /// Moves each row towards the mean of the vectors that chose it; tells how many rows were chosen, `[1]`.
-    ///
-    /// # Shapes
-    /// codes `[B, h, w]`, vectors `[B, C, h, w]`
-    fn follow(&mut self, codes: Tensor<3, Int>, vectors: Tensor<4>, decay: f64) -> Tensor<1> {
-        let [rows, _] = self.sums.dims();
-        let vectors = columns(vectors);
-        let [count, _] = vectors.dims();
-        let chosen = codes.reshape([count]).one_hot::<2>(rows).float();
-        let uses = chosen.clone().sum_dim(0).reshape([rows]);
-        let used = uses.clone().greater_elem(0.5).float().sum();
-        let average = |old: Tensor<2>, new: Tensor<2>| old * decay + new * (1.0 - decay);
-        self.uses = average(self.uses.clone().unsqueeze(), uses.unsqueeze()).reshape([rows]);
-        self.sums = average(self.sums.clone(), chosen.transpose().matmul(vectors));
-        // What nothing has chosen for so long that nothing is left to divide by stays where it is.
-        let dead = self.uses.clone().lower_elem(f32::MIN_POSITIVE).reshape([rows, 1]).expand(self.sums.dims());
-        let means = self.sums.clone() / self.uses.clone().reshape([rows, 1]);
-        self.quantizer = self.quantizer.clone().with_codebook(means.mask_where(dead, self.quantizer.codebook()));
-        used
-    }
-
-    /// Sets rows that are hardly used to vectors drawn by `seed`; at first all are.
-    ///
-    /// # Shapes
-    /// vectors `[B, C, h, w]`
-    async fn restart(&mut self, vectors: &Tensor<4>, least_use: f64, seed: u64) -> Result<()> {
-        let vectors = columns(vectors.clone());
-        let ([count, _], [rows, _]) = (vectors.dims(), self.sums.dims());
-        let fair = count as f64 / rows as f64;
-        let mut uses = floats(self.uses.clone()).await?;
-        let dead: Vec<bool> = uses.iter().map(|uses| f64::from(*uses) <= least_use * fair).collect();
-        if !dead.contains(&true) {
-            return Ok(());
-        }
-        let mut random = fastrand::Rng::with_seed(seed);
-        let device = vectors.device();
-        let drawn = vectors.select(0, indices((0..rows).map(|_| random.usize(0..count)), &device));
-        let revived: Vec<f32> = dead.iter().map(|dead| f32::from(*dead)).collect();
-        let revived = Tensor::<2>::from_data(TensorData::new(revived, [rows, 1]), &device);
-        let codebook = self.quantizer.codebook();
-        let codebook = codebook.clone() + (drawn - codebook) * revived;
-        for (uses, _) in uses.iter_mut().zip(&dead).filter(|(_, dead)| **dead) {
-            *uses = fair as f32;
-        }
-        self.uses = Tensor::from_data(TensorData::new(uses, [rows]), &device);
-        self.sums = codebook.clone() * self.uses.clone().reshape([rows, 1]);
-        self.quantizer = self.quantizer.clone().with_codebook(codebook);
-        Ok(())
-    }
-}
-
-/// `[B, C, h, w]` → `[B · h · w, C]`, in the order of codes.
-fn columns(vectors: Tensor<4>) -> Tensor<2> {
-    let [batch, width, height, columns] = vectors.dims();
-    vectors.permute([0, 2, 3, 1]).reshape([batch * height * columns, width])
-}
-
-/// Fresh parameters. The way past the blocks begins as what lets colours through as they are, and blocks begin as nothing
-/// else: norms see to it that what is weak there is never missed, and colours would be learnt last. Other weights are
-/// uniform and keep the variance, norms 1 and 0. The codebook begins at the first vectors.
-struct Fresh {
-    /// Channels of the finest level.
-    width: usize,
-    device: Device,
-}
-
-impl Parameters for Fresh {
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
-        let count: usize = shape.iter().product();
-        let constant = |value: f32| Tensor::<1>::full([count], value, &self.device);
-        let is = |layers: &[&str]| layers.iter().any(|layer| name.ends_with(&format!("{layer}.weight")));
-        Ok(Stored::Flat(match *shape {
-            [_, _, _, _] if is(&["conv2", "proj_out"]) => constant(0.0),
-            [output, input, kernel, _] if is(&["downsample.conv", "upsample.conv", "nin_shortcut"]) => {
-                // Of each four pixels the mean, or each pixel.
-                let seen = if is(&["downsample.conv"]) { 0..2 } else { kernel / 2..kernel / 2 + 1 };
-                Tensor::from_data(passing([output, input, kernel], seen).as_slice(), &self.device)
-            }
-            [_, input, height, width] => {
-                let bound = (3.0 / (input * height * width) as f64).sqrt();
-                Tensor::random([count], Distribution::Uniform(-bound, bound), &self.device)
-            }
-            [_] if name.ends_with(".weight") => constant(1.0),
-            // Of each level's channels two hold up the deviation by which norms divide, and what is bright stays so.
-            [channels] if name.ends_with("coder.conv_in.bias") => {
-                let far = (self.width as f32 / 2.0).sqrt();
-                let bias = |channel: usize| [far, -far].get(channel % self.width).copied().unwrap_or(0.0);
-                Tensor::from_data((0..channels).map(bias).collect::<Vec<_>>().as_slice(), &self.device)
-            }
-            _ => constant(0.0),
-        }))
-    }
-}
-
-/// The weights of a convolution each of whose channels is the mean, over the rows and columns `seen` of its window, of the
-/// channels that come to lie on it when they are counted round.
-fn passing([output, input, kernel]: [usize; 3], seen: std::ops::Range<usize>) -> Vec<f32> {
-    let together = input.div_ceil(output) * seen.len() * seen.len();
-    let mut weights = vec![0.0; output * input * kernel * kernel];
-    for channel in 0..output.max(input) {
-        let window = ((channel % output) * input + channel % input) * kernel * kernel;
-        for (row, column) in seen.clone().flat_map(|row| seen.clone().map(move |column| (row, column))) {
-            weights[window + row * kernel + column] = 1.0 / together as f32;
-        }
-    }
-    weights
 }
