@@ -11,15 +11,19 @@ use crate::train::data::{Kind, Records, open};
 use crate::train::metrics::cider::DocumentFrequencies;
 use crate::train::objectives::{RowOptions, Rows};
 use crate::train::results::{Results, results};
-use crate::train::{EvaluateOptions, Measured, Question, Report, Step, evaluate};
+use crate::train::{Agreement, EvaluateOptions, Measured, Question, Report, Step, agreement, evaluate};
 use crate::weights::VQGAN;
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// In place of a task: pictures drawn on the fly.
 const SCENES: &str = "scenes";
+
+/// The share of places at which the model prefers the reference's token, among a task's metrics.
+const PREFERRED: &str = "preferred_as_reference";
 
 /// Pictures of shapes whose middle is drawn: each takes as long as many questions.
 const MOST_INFILLED: u64 = 200;
@@ -56,6 +60,10 @@ pub struct Args {
     /// Put the image's caption before the sentence to be judged
     #[arg(long)]
     with_caption: bool,
+    /// A bundle of the same model in other weights: tell how often --model prefers the tokens that this one prefers, both
+    /// held to this one's answers
+    #[arg(long, value_name = "DIR")]
+    reference: Option<PathBuf>,
     #[arg(long, value_name = "K")]
     num_beams: Option<usize>,
     /// The side in pixels that images are resized to [default: the bundle's]
@@ -87,15 +95,15 @@ pub fn run(args: Args) -> Result<()> {
     };
     let source = Source::open(&args)?;
     let limit = args.limit.unwrap_or(u64::MAX);
-    let questions = source.questions().take(usize::try_from(limit).unwrap_or(usize::MAX));
-    let (report, of_world) = pollster::block_on(async {
+    let questions = || source.questions().take(usize::try_from(limit).unwrap_or(usize::MAX));
+    let (report, of_world, agreed) = pollster::block_on(async {
         let (device, opened) = DeviceChoice::from_name(&args.device)?.open().await?;
         if let Some(reason) = &opened.reason {
             eprintln!("running on the CPU: {reason}");
         }
         let predictor = Predictor::load(&args.model, &device)?;
         let bar = progress(source.len().min(limit));
-        let report = evaluate(&predictor, questions, &options, |step| {
+        let report = evaluate(&predictor, questions(), &options, |step| {
             if let Step::Skipped(error) = step {
                 bar.suspend(|| eprintln!("left out: {error}"));
             }
@@ -110,16 +118,30 @@ pub fn run(args: Args) -> Result<()> {
             }
             Source::Files { .. } => Value::Null,
         };
-        Ok::<_, Error>((report, of_world))
+        let agreed = match &args.reference {
+            Some(reference) => {
+                let reference = Predictor::load(reference, &device)?;
+                let bar = progress(source.len().min(limit));
+                let agreed = agreement(&reference, &predictor, questions(), &options.answer, || bar.inc(1)).await?;
+                bar.finish_and_clear();
+                agreed
+            }
+            None => BTreeMap::new(),
+        };
+        Ok::<_, Error>((report, of_world, agreed))
     })?;
     let mut metrics = report.metrics();
     for (name, value) in of_world.as_object().into_iter().flatten() {
         metrics[name] = value.clone();
     }
+    for (task, agreed) in &agreed {
+        metrics[task][PREFERRED] = agreed.share().into();
+    }
     if let Some(out) = &args.out {
         write(out, &report, &metrics)?;
     }
     print_table(&report);
+    print_agreement(&agreed);
     if args.json {
         println!("{metrics}");
     }
@@ -207,6 +229,19 @@ fn print_table(report: &Report) {
     }
     let count: usize = report.tasks.values().map(|measured| measured.count).sum();
     println!("{count} answers in {:.1} s", report.seconds);
+}
+
+/// How often the reference's tokens were preferred: a line for each task, and one for all.
+fn print_agreement(agreed: &BTreeMap<&'static str, Agreement>) {
+    let Some(width) = agreed.keys().map(|task| task.len()).max() else { return };
+    println!("prefers the reference's token, held to the reference's answers:");
+    let all = agreed.values().fold(Agreement::default(), |sum, of_task| Agreement {
+        places: sum.places + of_task.places,
+        agreeing: sum.agreeing + of_task.agreeing,
+    });
+    for (task, agreed) in agreed.iter().map(|(task, agreed)| (*task, *agreed)).chain([("all", all)]) {
+        println!("{INDENT}{task:width$}  {} of {}, {:.2} %", agreed.agreeing, agreed.places, 100.0 * agreed.share());
+    }
 }
 
 /// What sets groups off from their task.

@@ -1,6 +1,7 @@
 //! A table of rows: looked up by id, and multiplied with as the tied output projection.
 
 use super::linear::Activation;
+use super::next_token::NextTokens;
 use super::upload::tensor;
 use super::weight::Weight;
 use burn::module::{Module, ParamId};
@@ -61,6 +62,14 @@ impl Table {
             start += rows;
         }
         sum.expect("a table has at least one part")
+    }
+
+    /// The scores of what may come behind `hidden`, `[n, C]`.
+    pub fn next_tokens(&self, hidden: Tensor<2>) -> NextTokens {
+        match &self.parts[..] {
+            [Weight::Halved(weight)] => NextTokens::Behind(hidden, weight.clone()),
+            _ => NextTokens::Logits(self.project(hidden)),
+        }
     }
 
     /// `x Eᵀ`.

@@ -10,6 +10,7 @@ mod convolution;
 mod embedding;
 #[cfg_attr(not(feature = "gpu"), path = "no_gpu.rs")]
 mod gpu;
+mod halved;
 #[cfg_attr(not(feature = "cpu"), path = "no_host.rs")]
 mod host;
 mod linear;
@@ -33,9 +34,10 @@ pub use embedding::Table;
 pub use gpu::set_line as set_gpu_line;
 #[cfg(feature = "gpu")]
 pub use gpu::set_software as set_software_gpu;
+pub use halved::{HalvedWeight, Halves};
 pub use host::in_host_memory;
 pub use linear::{Activation, Linear};
-pub use next_token::{TokenScoring, allowed_range};
+pub use next_token::{NextTokens, TokenScoring, allowed_range};
 pub use norm::{GroupNorm, LayerNorm, Stream, normalise, silu};
 pub use packed::{PackedWeight, Words};
 pub use pairs::{Pairs, RelativeRow};

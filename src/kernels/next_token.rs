@@ -3,10 +3,13 @@
 use super::arguments::Found;
 use super::attention::MASKED;
 use super::gpu;
+use super::halved::HalvedWeight;
 use super::host;
+use super::linear::Activation;
 use super::readback::floats;
 use super::top_k::{Best, padded, top_entries};
 use super::upload::tensor;
+use super::weight::Weight;
 use crate::error::Result;
 use burn::tensor::{Device, Tensor, activation};
 
@@ -18,6 +21,42 @@ pub struct TokenScoring {
     pub constraint: Option<Tensor<2>>,
     /// The constraint acts on the log-probabilities instead.
     pub constrain_after: bool,
+}
+
+/// What a step chooses from.
+#[derive(Debug, Clone)]
+pub enum NextTokens {
+    /// `[n, V]`
+    Logits(Tensor<2>),
+    /// Hidden states, `[n, C]`, and the output projection, most of which need not be read.
+    Behind(Tensor<2>, HalvedWeight),
+}
+
+impl NextTokens {
+    /// [`TokenScoring::best`] of the logits.
+    ///
+    /// # Errors
+    /// The device's own, when the values cannot be read back.
+    pub async fn best(
+        &self,
+        scoring: &TokenScoring,
+        k: usize,
+        probes: &[Vec<u32>],
+    ) -> Result<(Vec<Best>, Vec<Vec<f32>>)> {
+        let logits = match self {
+            Self::Logits(logits) => logits.clone(),
+            Self::Behind(hidden, weight) => {
+                let warmed =
+                    if scoring.temperature == 1.0 { hidden.clone() } else { hidden.clone() / scoring.temperature };
+                let free = scoring.constraint.is_none();
+                if let Some(found) = free.then(|| host::best_products(&warmed, weight, k, probes)).flatten() {
+                    return Ok(found);
+                }
+                Weight::Halved(weight.clone()).linear(hidden.clone(), None, Activation::None)
+            }
+        };
+        scoring.best(logits, k, probes).await
+    }
 }
 
 impl TokenScoring {

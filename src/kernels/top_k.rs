@@ -50,7 +50,20 @@ pub async fn entries(values: Tensor<2>, columns: &[Vec<u32>]) -> Result<Vec<Vec<
     Ok(columns.iter().zip(found.chunks(widest)).map(|(row, found)| found[..row.len()].to_vec()).collect())
 }
 
-fn best(row: &[f32], k: usize) -> Best {
+/// The places of all values that are at least `least`.
+pub(super) fn above(row: &[f32], least: f32) -> Vec<u32> {
+    let mut places = Vec::new();
+    for (block, values) in row.chunks(SKIPPED).enumerate() {
+        if greatest(values) >= least {
+            let of_block = values.iter().enumerate().filter(|(_, value)| **value >= least);
+            places.extend(of_block.map(|(index, _)| (block * SKIPPED + index) as u32));
+        }
+    }
+    places
+}
+
+/// The `k` greatest entries, the first of equals before the others; those that are not numbers are left out.
+pub(super) fn best(row: &[f32], k: usize) -> Best {
     let mut kept: Best = Vec::with_capacity(k + 1);
     for (block, values) in row.chunks(SKIPPED).enumerate() {
         // Nearly all values are worse than those kept: a block is looked at only where its greatest is not.

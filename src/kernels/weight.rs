@@ -2,6 +2,7 @@
 
 use super::arguments::{Ending, Finish};
 use super::gpu;
+use super::halved::HalvedWeight;
 use super::host;
 use super::linear::Activation;
 use super::packed::PackedWeight;
@@ -15,6 +16,8 @@ use burn::tensor::{Device, Tensor};
 pub enum Weight {
     Plain(Param<Tensor<2>>),
     Packed(PackedWeight),
+    /// In f32, for the few greatest of its products.
+    Halved(HalvedWeight),
 }
 
 /// Rows of a packed matrix that are unpacked at one time where no kernel reads them packed: few enough to stay in a
@@ -26,6 +29,7 @@ impl Weight {
         match self {
             Self::Plain(weight) => weight.val().dims(),
             Self::Packed(weight) => [weight.rows, weight.columns],
+            Self::Halved(weight) => [weight.rows, weight.columns],
         }
     }
 
@@ -33,14 +37,15 @@ impl Weight {
         match self {
             Self::Plain(weight) => weight.val().device(),
             Self::Packed(weight) => weight.device(),
+            Self::Halved(weight) => weight.device(),
         }
     }
 
-    /// The parameter's id; a packed weight is none that could be trained.
+    /// The parameter's id; only a plain weight is one that could be trained.
     pub fn id(&self) -> Option<ParamId> {
         match self {
             Self::Plain(weight) => Some(weight.id),
-            Self::Packed(_) => None,
+            Self::Packed(_) | Self::Halved(_) => None,
         }
     }
 
@@ -49,6 +54,7 @@ impl Weight {
         match self {
             Self::Plain(weight) => weight.val(),
             Self::Packed(weight) => weight.unpacked(),
+            Self::Halved(weight) => weight.unpacked(),
         }
     }
 
@@ -71,6 +77,7 @@ impl Weight {
                 weight.select(0, indices(numbers.iter().map(|row| *row as usize), &device))
             }
             Self::Packed(weight) => weight.rows(numbers),
+            Self::Halved(weight) => weight.rows(numbers),
         }
     }
 
@@ -101,6 +108,7 @@ impl Weight {
         let product = |x: Tensor<2>, weight: Tensor<2>| x.matmul(weight.transpose());
         match self {
             Self::Plain(weight) => product(x, weight.val()),
+            Self::Halved(weight) => product(x, weight.unpacked()),
             Self::Packed(weight) => {
                 let blocks = (0..weight.rows).step_by(ROWS_AT_A_TIME).map(|start| {
                     let rows: Vec<u32> =
@@ -118,7 +126,7 @@ impl Weight {
             .iter()
             .filter_map(|part| match part {
                 Self::Packed(weight) => Some(weight),
-                Self::Plain(_) => None,
+                Self::Plain(_) | Self::Halved(_) => None,
             })
             .collect();
         if packed.len() == parts.len()

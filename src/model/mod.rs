@@ -21,7 +21,7 @@ mod vqgan;
 
 use crate::config::OfaConfig;
 use crate::error::Result;
-use crate::kernels::Table;
+use crate::kernels::{NextTokens, Table};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -103,6 +103,16 @@ impl OfaModel {
         let (_, layers) = self.decode_watched(tokens, &mut cache);
         let heads = Tensor::cat(layers, 1);
         heads.mean_dim(1).squeeze_dim(1)
+    }
+
+    /// What may come behind the last of the tokens that led to `hidden`.
+    ///
+    /// # Shapes
+    /// `[N, T, C]`
+    pub fn next_tokens(&self, hidden: Tensor<3>) -> NextTokens {
+        let [rows, length, width] = hidden.dims();
+        let last = hidden.slice([0..rows, length - 1..length, 0..width]);
+        self.embed_tokens.next_tokens(last.reshape([rows, width]))
     }
 
     /// The tied output projection.

@@ -3,8 +3,8 @@
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use crate::kernels::{
-    ApartProjections, BatchNorm, ConvNorm, Convolution, GroupNorm, LayerNorm, Linear, PackedWeight, SelfProjections,
-    Table, Weight,
+    ApartProjections, BatchNorm, ConvNorm, Convolution, GroupNorm, HalvedWeight, LayerNorm, Linear, PackedWeight,
+    SelfProjections, Table, Weight,
 };
 use burn::module::{Param, ParamId, RunningState};
 use burn::tensor::{Device, Distribution, Tensor};
@@ -18,6 +18,8 @@ pub enum Stored {
     Rows(Vec<Tensor<2>>),
     /// Whole rows of a packed matrix, in parts that fit a binding each.
     Packed(Vec<PackedWeight>),
+    /// A matrix in two halves.
+    Halved(HalvedWeight),
     /// Only the shape matters: a value that takes no memory stands in.
     Shape(Device),
 }
@@ -65,6 +67,7 @@ impl<'a> Path<'a> {
             Stored::Flat(values) => values.reshape(shape),
             Stored::Shape(device) => Tensor::<D>::zeros([1; D], &device).expand(shape),
             Stored::Rows(_) => return Err(Error::tensor(path, "one tensor", "a table split by rows")),
+            Stored::Halved(_) => return Err(Error::tensor(path, "plain values", "a matrix in halves")),
             Stored::Packed(_) => return Err(Error::tensor(path, "plain values", "a packed matrix")),
         };
         let param = Param::from_tensor(tensor);
@@ -92,6 +95,7 @@ impl<'a> Path<'a> {
             Stored::Flat(values) => vec![plain(values.reshape(matrix))],
             Stored::Rows(parts) => parts.into_iter().map(plain).collect(),
             Stored::Packed(parts) => parts.into_iter().map(Weight::Packed).collect(),
+            Stored::Halved(weight) => vec![Weight::Halved(weight)],
             Stored::Shape(device) => vec![plain(Tensor::<2>::zeros([1, 1], &device).expand(matrix))],
         };
         parts.iter().filter_map(Weight::id).for_each(|id| self.parameters.placed(&path, id));

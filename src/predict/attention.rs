@@ -2,10 +2,9 @@
 
 use super::{EncodedImage, Predictor};
 use crate::config::AnswerOptions;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernels::floats;
-use crate::model::TokenBatch;
-use crate::task::{Constraint, Inputs, Task};
+use crate::task::{Inputs, Task};
 use serde::Serialize;
 
 /// An answer's words, each with a weight for every patch of the image.
@@ -32,7 +31,8 @@ impl Predictor {
     /// [`answer`](Self::answer), `tokens` what it [answered](super::Answered).
     ///
     /// # Errors
-    /// [`Error::Task`] as in [`answer`](Self::answer), [`Error::Option`] for tokens that no answer of this model has.
+    /// [`Error::Task`](crate::error::Error::Task) as in [`answer`](Self::answer),
+    /// [`Error::Option`](crate::error::Error::Option) for tokens that no answer of this model has.
     pub async fn attention(
         &self,
         task: &Task,
@@ -41,20 +41,14 @@ impl Predictor {
         options: &AnswerOptions,
         tokens: &[u32],
     ) -> Result<Attention> {
-        let prompt = self.prompt(task, Some(image), inputs, options)?;
-        let source = self.source(task, Some(image), &prompt.source)?;
-        self.check_tokens(tokens)?;
-        let encoded = self.model.encode(&source);
-        // Each token is decided on when the one before it is read.
-        let read: Vec<u32> = [self.config.bos_token_id].iter().chain(tokens).copied().take(tokens.len()).collect();
-        let cache = self.model.begin(&encoded, &[task.constraint == Constraint::Codes], read.len());
-        let weights = self.model.cross_attention(&TokenBatch::new(1, read.len(), read), cache);
+        let (read, cache, prefix) = self.reread(task, Some(image), inputs, options, tokens)?;
+        let weights = self.model.cross_attention(&read, cache);
         let [_, patches, _] = image.features.patches.dims();
         let weights = weights.slice([0..1, 0..tokens.len(), 0..patches]);
         let weights = floats(weights).await?;
 
         let eos = self.config.eos_token_id;
-        let answer = tokens.iter().copied().zip(weights.chunks(patches)).skip(prompt.prefix.len());
+        let answer = tokens.iter().copied().zip(weights.chunks(patches)).skip(prefix);
         let mut words: Vec<(Vec<u32>, Vec<&[f32]>)> = Vec::new();
         for (token, weights) in answer.filter(|(token, _)| *token != eos) {
             let goes_on = self.vocab.piece(token).is_some_and(|piece| !piece.starts_with(b" "));
@@ -74,17 +68,5 @@ impl Predictor {
                 .collect(),
         });
         Ok(Attention { columns: patches.isqrt(), words: words.collect() })
-    }
-
-    fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
-        let (most, size) =
-            (self.config.max_position_embeddings.max(self.config.code_grid().pow(2)), self.vocab.layout().size);
-        if !(1..=most).contains(&tokens.len()) {
-            return Err(Error::option("tokens", format!("1 to {most} of them"), tokens.len()));
-        }
-        match tokens.iter().find(|token| **token as usize >= size) {
-            Some(token) => Err(Error::option("tokens", format!("ids below {size}"), token)),
-            None => Ok(()),
-        }
     }
 }

@@ -4,6 +4,7 @@ mod attention;
 mod batch;
 mod codes;
 mod drawing;
+mod forced;
 #[cfg(feature = "cli")]
 mod load;
 mod step;

@@ -3,9 +3,8 @@
 use crate::config::{Decoding, OfaConfig};
 use crate::error::{Error, Result};
 use crate::generate::{Candidate, RowScores, Step, StepRequest};
-use crate::kernels::{Best, TokenScoring, allowed_range, entries};
+use crate::kernels::{Best, NextTokens, TokenScoring, allowed_range, entries};
 use crate::model::{DecoderCache, EncoderOutput, OfaModel, TokenBatch};
-use burn::tensor::Tensor;
 
 /// Ids below this stay allowed under every constraint range (reference §9.2).
 const ALWAYS_ALLOWED: u32 = 4;
@@ -15,8 +14,8 @@ pub struct ModelStep<'a> {
     model: &'a OfaModel,
     cache: DecoderCache,
     scoring: TokenScoring,
-    /// Of the step just taken, `[rows, V]`.
-    logits: Option<Tensor<2>>,
+    /// Of the step just taken.
+    next: Option<NextTokens>,
     steps: usize,
 }
 
@@ -36,7 +35,7 @@ impl<'a> ModelStep<'a> {
             model,
             cache: model.begin(encoder, &vec![options.gen_code; samples], max_len + 1),
             scoring: TokenScoring { temperature: options.temperature, constraint, constrain_after: options.zero_shot },
-            logits: None,
+            next: None,
             steps: 0,
         }
     }
@@ -57,13 +56,9 @@ impl Step for ModelStep<'_> {
         if !rows.is_empty() {
             self.cache.select(&rows, samples.as_deref());
         }
-        let rows = tokens.len();
-        let hidden = self.model.decode(&TokenBatch::new(rows, 1, tokens), &mut self.cache);
-        let logits = self.model.logits(hidden);
-        let [_, _, vocabulary] = logits.dims();
-        let logits = logits.reshape([rows, vocabulary]);
-        self.logits = Some(logits.clone());
-        let (best, probed) = self.scoring.best(logits, count, &probes).await?;
+        let hidden = self.model.decode(&TokenBatch::new(tokens.len(), 1, tokens), &mut self.cache);
+        let next = self.next.insert(self.model.next_tokens(hidden));
+        let (best, probed) = next.best(&self.scoring, count, &probes).await?;
         Ok(best
             .into_iter()
             .enumerate()
@@ -75,8 +70,8 @@ impl Step for ModelStep<'_> {
     }
 
     async fn best(&mut self, count: usize) -> Result<Vec<Vec<Candidate>>> {
-        let logits = self.logits.clone().ok_or_else(|| Error::option("best", "a step taken before", "none"))?;
-        let (best, _) = self.scoring.best(logits, count, &[]).await?;
+        let next = self.next.as_ref().ok_or_else(|| Error::option("best", "a step taken before", "none"))?;
+        let (best, _) = next.best(&self.scoring, count, &[]).await?;
         Ok(best.into_iter().map(candidates).collect())
     }
 

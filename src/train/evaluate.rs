@@ -145,14 +145,14 @@ async fn answer(
 
 /// The last image, as the tasks that were asked about it see it.
 #[derive(Default)]
-struct Images {
+pub(super) struct Images {
     pixels: Option<Pixels>,
     by_task: BTreeMap<&'static str, EncodedImage>,
 }
 
 impl Images {
     /// The image, and whether it had to be encoded.
-    async fn encode(
+    pub async fn encode(
         &mut self,
         predictor: &Predictor,
         task: &'static Task,

@@ -4,11 +4,12 @@
 //! and `trainer` (one update), `fresh` (weights to begin with), `self_critical` (answers of the model's own), `ranks` (several
 //! processes: `workers` of one machine, or `mpi`), `loader`, `recipe`, `checkpoint`, `session` and `run` (all updates), `plan` (before them), `journal`, `tensorboard` and `report`
 //! (what is written about them), `question` (what evaluation asks), `evaluate`, `metrics` and `results` (how good the
-//! answers are, and what other tools read of them). Samples come from `data` (files), `objectives` (what rows teach),
+//! answers are, and what other tools read of them), `agreement` (what smaller weights change). Samples come from `data` (files), `objectives` (what rows teach),
 //! `noise` (on texts), `augment` (of images) and `corpus` (scenes made on the fly), with `seed` behind all that is drawn;
 //! `choice`, `source` and `assemble` make a run's data of its recipe. `vqvae` trains the small model of image codes,
 //! `codes` is its run.
 
+mod agreement;
 pub mod assemble;
 pub mod augment;
 mod batch;
@@ -47,6 +48,7 @@ mod trainer;
 mod vqvae;
 mod workers;
 
+pub use agreement::{Agreement, agreement};
 pub use batch::{Arrangement, Batch, Beside, Known, Pass};
 pub use builtin::{FINETUNING, builtin};
 pub use checkpoint::{Checkpoints, Progress};

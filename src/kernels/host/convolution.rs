@@ -120,6 +120,7 @@ pub fn convolution(
                 product(&LeftRows { rows: weights.rows(), count: out }, &patches, size, place, pixels, &finish)
             }
             Matrix::Packed(packed) => product(packed, &patches, size, place, pixels, &finish),
+            Matrix::Halved(_) => return None,
         }
     }
     Some(tensor(result, [batch, out, out_height, out_width], &x.device()))

@@ -106,7 +106,7 @@ unsafe fn group_of<L: Lanes, R: WeightRows, const X: usize, const W: usize>(
 
 /// Values as the memory that holds them.
 pub(super) fn bytes<T: Copy>(values: &[T]) -> &[u8] {
-    // SAFETY: f32 and u32 have no padding, and any byte is a u8.
+    // SAFETY: numbers have no padding, and any byte is a u8.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 

@@ -36,6 +36,7 @@ pub fn linear<const D: usize>(
         match weights {
             Matrix::Plain(..) => few_rows(values, &PlainRows { rows: weights.rows(), depth, count }, &mut out),
             Matrix::Packed(packed) => few_rows(values, packed, &mut out),
+            Matrix::Halved(halved) => few_rows(values, halved, &mut out),
         }
         run(Finished { out: &mut out, count, finish });
     } else {
@@ -46,6 +47,7 @@ pub fn linear<const D: usize>(
                 product(&left, &Transposed { rows: weights.rows(), count }, size, place, count, &finish)
             }
             Matrix::Packed(packed) => product(&left, packed, size, place, count, &finish),
+            Matrix::Halved(halved) => product(&left, halved, size, place, count, &finish),
         }
     }
     let mut shape = x.dims();

@@ -6,6 +6,7 @@ mod convolution;
 mod few_rows;
 #[cfg_attr(not(feature = "train"), path = "no_gradients.rs")]
 pub mod gradients;
+mod halved;
 mod lanes;
 mod linear;
 mod math;
@@ -22,11 +23,13 @@ use super::upload::tensor;
 use super::weight::Weight;
 use burn::backend::{DType, Flex, flex::FlexTensor};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use halved::HalvedRows;
 use packed::PackedRows;
 use product::Rows;
 
 pub use attention::attention;
 pub use convolution::convolution;
+pub use halved::best_products;
 pub use linear::{layer_norm, linear, log_softmax};
 pub use pool::max_pool;
 
@@ -52,6 +55,7 @@ pub enum Matrix<'a> {
     /// With its dimensions.
     Plain(Values, [usize; 2]),
     Packed(PackedRows<'a>),
+    Halved(HalvedRows<'a>),
 }
 
 impl<'a> Matrix<'a> {
@@ -59,6 +63,7 @@ impl<'a> Matrix<'a> {
     pub fn of(weight: &'a Weight) -> Option<Self> {
         match weight {
             Weight::Plain(weight) => Self::plain(&weight.val()),
+            Weight::Halved(weight) => Some(Self::Halved(HalvedRows::of(weight))),
             Weight::Packed(weight) => match (&weight.codes, &weight.scales) {
                 (Words::Host(codes), Words::Host(scales)) if PackedRows::suits(weight.bits, weight.group_size) => {
                     Some(Self::Packed(PackedRows {
@@ -85,6 +90,7 @@ impl<'a> Matrix<'a> {
         match self {
             Self::Plain(_, dims) => *dims,
             Self::Packed(packed) => [packed.count, packed.depth],
+            Self::Halved(halved) => halved.dims(),
         }
     }
 
@@ -92,7 +98,7 @@ impl<'a> Matrix<'a> {
     fn rows(&self) -> Rows<'_> {
         match self {
             Self::Plain(values, [_, depth]) => Rows { values: values.as_slice(), stride: *depth },
-            Self::Packed(_) => Rows { values: &[], stride: 0 },
+            Self::Packed(_) | Self::Halved(_) => Rows { values: &[], stride: 0 },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::Quantization;
-use crate::kernels::{Activation, PackedWeight};
+use crate::kernels::{Activation, Halves, PackedWeight, TokenScoring, indices};
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Distribution, activation};
@@ -13,6 +13,10 @@ const TOLERANCE: f32 = 2e-4;
 /// As much, of values that are rounded to a 65,534th of the greatest around them, which is 4 or so, and weights up to 4:
 /// √depth · 4 · 4 / 65,534 / √12, and six times that for the worst of thousands. It is a 200th of what 8 bits cost.
 const COUNTED_TOLERANCE: f32 = 8e-3;
+/// A 2³²th of the power of two above the greatest value, which is below 32.
+const JOINED_TOLERANCE: f32 = 8e-9;
+/// As much, and what a sum may be off by for rows that are half read.
+const HALVED_TOLERANCE: f32 = 2.5e-4;
 /// Log-probabilities of rows of some tens of thousands.
 const LOG_TOLERANCE: f32 = 2e-5;
 
@@ -159,6 +163,53 @@ fn packed_weights_of_odd_shapes() {
         let found =
             convolution(&x, &Matrix::of(&weight).expect("weights that the kernels read"), [3, 2, 1], Ending::default());
         assert_close(found, plain, TOLERANCE, &format!("a convolution of {bits} bits"));
+    }
+}
+
+#[test]
+fn the_few_greatest_products_of_halves() {
+    for (rows, depth, count, scale) in [
+        (1, 256, 1031, 1.0),
+        (1, 256, 1031, 0.01),
+        (5, 64, 3001, 0.2),
+        (2, 67, 9, 1.0),
+        (7, 3, 700, 4.0),
+        (3, 128, 65, 0.0),
+    ] {
+        let (x, values) = (random([rows, depth]), random([count, depth]) * scale);
+        let mut halves = Halves::new([count, depth]);
+        assert!(halves.extend(&values.to_data().try_to_vec::<f32>().expect("f32")));
+        assert!(!halves.extend(&vec![f32::NAN; depth]), "what is not finite is refused");
+        let weight = halves.into_weight(&Device::flex());
+        assert_close(Some(weight.unpacked()), values.clone(), JOINED_TOLERANCE, "both halves");
+        let some = values.clone().select(0, indices([2, 0].into_iter(), &x.device()));
+        assert_close(Some(weight.rows(&[2, 0])), some, JOINED_TOLERANCE, "rows of both halves");
+
+        let what = format!("{rows} x {depth} x {count}, weights around {scale}");
+        let logits = x.clone().matmul(values.transpose());
+        let whole = Weight::Halved(weight.clone());
+        let found = linear(&x, &Matrix::of(&whole).expect("weights that the kernels read"), Ending::default());
+        assert_close(found, logits.clone(), TOLERANCE, &what);
+
+        let probes: Vec<Vec<u32>> = (0..rows as u32).map(|row| vec![row, count as u32 - 1]).collect();
+        let all = activation::log_softmax(logits.clone(), 1).to_data().try_to_vec::<f32>().expect("f32");
+        for k in [1, 4, 70] {
+            let scoring = TokenScoring { temperature: 1.0, constraint: None, constrain_after: false };
+            let expected = pollster::block_on(scoring.best(logits.clone(), k, &probes)).expect("a CPU");
+            let found = best_products(&x, &weight, k, &probes).expect("weights that the kernels read");
+            for (row, (found, expected)) in found.0.iter().zip(&expected.0).enumerate() {
+                assert_eq!(found.len(), expected.len(), "{what}");
+                for (found, expected) in found.iter().zip(expected) {
+                    // Where two are as good as equal either may stand here, with its own value.
+                    let own = all[row * count + found.0 as usize];
+                    for expected in [expected.1, own] {
+                        assert!((found.1 - expected).abs() < HALVED_TOLERANCE, "{what}: {found:?}, {expected}");
+                    }
+                }
+            }
+            let pairs = found.1.iter().flatten().zip(expected.1.iter().flatten());
+            pairs.for_each(|(found, expected)| assert!((found - expected).abs() < HALVED_TOLERANCE, "{what}"));
+        }
     }
 }
 

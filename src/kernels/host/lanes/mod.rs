@@ -62,6 +62,8 @@ pub trait Lanes: Copy {
         padded[..count].copy_from_slice(unsafe { std::slice::from_raw_parts(from, count) });
         unsafe { Self::halves(padded.as_ptr()) }
     }
+    /// Twice `COUNT` whole numbers, as values, from their upper and lower sixteen bits.
+    unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2];
     /// Sixteen unsigned bytes as whole numbers.
     unsafe fn byte_codes(from: *const u8) -> Self::Codes;
     /// Sixteen unsigned halves of eight bytes as whole numbers, the low half of each first.

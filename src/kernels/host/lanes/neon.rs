@@ -91,6 +91,14 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
+    unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2] {
+        unsafe {
+            let (upper, lower) = (vld1q_u16(upper.cast()), vld1q_u16(lower));
+            let value = |halves| Self(vcvtq_f32_s32(vreinterpretq_s32_u16(halves)));
+            [value(vzip1q_u16(lower, upper)), value(vzip2q_u16(lower, upper))]
+        }
+    }
+    #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> [int16x8_t; 2] {
         unsafe { whole(vld1q_u8(from)) }
     }

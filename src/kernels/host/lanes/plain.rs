@@ -1,6 +1,7 @@
 //! Plain Rust.
 
 use super::{HALF_EXPONENTS, Lanes};
+use crate::kernels::halved::joined;
 
 /// For machines without any of the instructions above, and what they are tested against.
 #[derive(Clone, Copy)]
@@ -92,6 +93,12 @@ impl Lanes for Plain {
             f32::from_bits(magnitude.to_bits() | (half & 0x8000) << 16)
         };
         [Self(words.map(|word| value(word & 0xffff))), Self(words.map(|word| value(word >> 16)))]
+    }
+    #[inline(always)]
+    unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2] {
+        [0, 4].map(|start| {
+            Self(std::array::from_fn(|at| unsafe { joined(*upper.add(start + at), *lower.add(start + at)) }))
+        })
     }
     #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> [i16; 16] {

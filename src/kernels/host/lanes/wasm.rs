@@ -87,6 +87,14 @@ impl Lanes for Simd128 {
         [value(u32x4_shl(words, 16)), value(words)]
     }
     #[inline(always)]
+    unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2] {
+        let (upper, lower) = unsafe { (v128_load(upper.cast()), v128_load(lower.cast())) };
+        [
+            Self(f32x4_convert_i32x4(u16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(lower, upper))),
+            Self(f32x4_convert_i32x4(u16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(lower, upper))),
+        ]
+    }
+    #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> [v128; 2] {
         unsafe { [u16x8_load_extend_u8x8(from), u16x8_load_extend_u8x8(from.add(8))] }
     }

@@ -111,6 +111,10 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2] {
+        unsafe { [eight(upper, lower), eight(upper.add(8), lower.add(8))] }
+    }
+    #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> __m256i {
         unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast())) }
     }
@@ -129,6 +133,16 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn counted(sums: __m256i) -> Self {
         Self(unsafe { _mm256_cvtepi32_ps(sums) })
+    }
+}
+
+/// Eight whole numbers from their upper and lower sixteen bits.
+#[inline(always)]
+unsafe fn eight(upper: *const i16, lower: *const u16) -> Avx2 {
+    unsafe {
+        let upper = _mm256_cvtepu16_epi32(_mm_loadu_si128(upper.cast()));
+        let lower = _mm256_cvtepu16_epi32(_mm_loadu_si128(lower.cast()));
+        Avx2(_mm256_cvtepi32_ps(_mm256_or_si256(_mm256_slli_epi32(upper, 16), lower)))
     }
 }
 

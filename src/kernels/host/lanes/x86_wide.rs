@@ -110,6 +110,10 @@ impl Lanes for Avx512 {
         unsafe { halves_of(_mm512_maskz_loadu_epi32((1 << count) - 1, from.cast())) }
     }
     #[inline(always)]
+    unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2] {
+        unsafe { [sixteen(upper, lower), sixteen(upper.add(16), lower.add(16))] }
+    }
+    #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> __m256i {
         unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast())) }
     }
@@ -128,6 +132,16 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn counted(sums: __m256i) -> Self {
         Self(unsafe { _mm512_zextps256_ps512(_mm256_cvtepi32_ps(sums)) })
+    }
+}
+
+/// Sixteen whole numbers from their upper and lower sixteen bits.
+#[inline(always)]
+unsafe fn sixteen(upper: *const i16, lower: *const u16) -> Avx512 {
+    unsafe {
+        let upper = _mm512_cvtepu16_epi32(_mm256_loadu_si256(upper.cast()));
+        let lower = _mm512_cvtepu16_epi32(_mm256_loadu_si256(lower.cast()));
+        Avx512(_mm512_cvtepi32_ps(_mm512_or_si512(_mm512_slli_epi32::<16>(upper), lower)))
     }
 }
 

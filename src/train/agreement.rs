@@ -1,0 +1,65 @@
+//! What smaller weights change of a model's answers: how often it prefers the tokens that its original prefers.
+
+use super::Question;
+use super::evaluate::Images;
+use crate::config::AnswerOptions;
+use crate::error::{Error, Result};
+use crate::predict::Predictor;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Places in answers, and what was preferred there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Agreement {
+    /// Tokens of the reference's answers, EOS among them.
+    pub places: usize,
+    /// Those at which both models prefer the same token.
+    pub agreeing: usize,
+}
+
+impl Agreement {
+    /// From 0 to 1; 1 where nothing was compared.
+    pub fn share(self) -> f64 {
+        if self.places == 0 { 1.0 } else { self.agreeing as f64 / self.places as f64 }
+    }
+}
+
+/// Lets `reference` answer, holds both models to its answers and compares, by task, what they prefer at every place.
+/// Questions that cannot be read are left out. `each` hears of every question.
+///
+/// # Errors
+/// The predictors', and [`Error::Config`] for models that do not write the same tokens.
+pub async fn agreement(
+    reference: &Predictor,
+    other: &Predictor,
+    questions: impl IntoIterator<Item = Result<Question>>,
+    options: &AnswerOptions,
+    mut each: impl FnMut(),
+) -> Result<BTreeMap<&'static str, Agreement>> {
+    if reference.vocab().layout() != other.vocab().layout() {
+        let [expected, found] = [reference, other].map(|model| model.vocab().layout().size);
+        return Err(Error::config("vocab_size", format!("the reference's, {expected}, made up alike"), found));
+    }
+    let (mut images, mut same_images) = (Images::default(), Images::default());
+    let mut found: BTreeMap<&'static str, Agreement> = BTreeMap::new();
+    for question in questions.into_iter().flatten() {
+        let Question { task, image, inputs, .. } = question;
+        let (image, same_image) = match image {
+            Some(pixels) => {
+                let (image, _) = images.encode(reference, task, pixels.clone(), options).await?;
+                (Some(image), Some(same_images.encode(other, task, pixels, options).await?.0))
+            }
+            None => (None, None),
+        };
+        let answer = reference.answer(task, image, &inputs, options, async |_| Ok(())).await?.tokens;
+        if !answer.is_empty() {
+            let expected = reference.preferred(task, image, &inputs, options, &answer).await?;
+            let preferred = other.preferred(task, same_image, &inputs, options, &answer).await?;
+            let of_task = found.entry(task.name).or_default();
+            of_task.places += expected.len();
+            of_task.agreeing += expected.iter().zip(&preferred).filter(|(a, b)| a == b).count();
+        }
+        each();
+    }
+    Ok(found)
+}
