@@ -26,6 +26,12 @@ pub struct HalvedWeight {
     /// The greatest length of a row of what that is off by.
     #[module(skip)]
     pub reach: f32,
+    /// The greatest length of a group of upper halves, as whole numbers.
+    #[module(skip)]
+    pub longest: f32,
+    /// The greatest length of a row of what they stand for.
+    #[module(skip)]
+    pub longest_row: f32,
     pub rows: usize,
     pub columns: usize,
     #[module(skip)]
@@ -40,6 +46,11 @@ pub struct Halves {
     scales: Vec<f32>,
 }
 
+/// Values that are summed in whole numbers. Rows are of whole groups.
+pub const GROUP: usize = 64;
+/// What an upper half counts for.
+pub const UPPER: f32 = (1 << 16) as f32;
+
 /// Bytes of f32 from which on a matrix is halved: smaller ones stay in caches, where reading them takes no time.
 const LEAST_BYTES: usize = 8 << 20;
 
@@ -47,12 +58,16 @@ const LEAST_BYTES: usize = 8 << 20;
 const LEAST_EXPONENT: i32 = -90;
 
 impl Halves {
-    /// Whether a matrix of so many values gains from being halved where `device` computes.
-    pub fn suit(values: usize, device: &Device) -> bool {
-        values >= LEAST_BYTES / size_of::<f32>() && host::in_host_memory(device) && !device.is_autodiff()
+    /// Whether a matrix can be halved, and gains from it where `device` computes.
+    pub fn suit([rows, columns]: [usize; 2], device: &Device) -> bool {
+        let large = rows * columns >= LEAST_BYTES / size_of::<f32>() && columns.is_multiple_of(GROUP);
+        large && host::in_host_memory(device) && !device.is_autodiff()
     }
 
+    /// # Panics
+    /// If rows are not of whole groups.
     pub fn new([rows, columns]: [usize; 2]) -> Self {
+        assert!(columns > 0 && columns.is_multiple_of(GROUP), "rows of whole groups of {GROUP}");
         let (upper, lower) = (Vec::with_capacity(rows * columns), Vec::with_capacity(rows * columns));
         Self { columns, upper, lower, scales: Vec::with_capacity(rows) }
     }
@@ -89,8 +104,25 @@ impl Halves {
             (off.sum::<u64>() as f64).sqrt() as f32 * scale
         };
         let reach = lower.chunks_exact(columns).zip(&scales).map(length).fold(0.0, f32::max);
+        let square = |upper: &[i16]| upper.iter().map(|half| i64::from(*half).pow(2)).sum::<i64>() as f64;
+        let longest = upper.chunks_exact(GROUP).map(square).fold(1.0, f64::max).sqrt() as f32;
+        // An upper half more is more than what the lower one can add.
+        let row =
+            |(upper, scale): (&[i16], &f32)| (square(upper).sqrt() + (columns as f64).sqrt()) as f32 * UPPER * scale;
+        let longest_row = upper.chunks_exact(columns).zip(&scales).map(row).fold(0.0, f32::max);
         let (upper, lower, scales) = (Arc::new(upper), Arc::new(lower), Arc::new(scales));
-        HalvedWeight { upper, lower, scales, middle, reach, rows, columns, device: device.clone() }
+        HalvedWeight {
+            upper,
+            lower,
+            scales,
+            middle,
+            reach,
+            longest,
+            longest_row,
+            rows,
+            columns,
+            device: device.clone(),
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl DeviceWeights {
     /// The output projection in halves, where that is faster and its values allow it.
     fn halved(&self, name: &str, tensor: &RawTensor<'_>) -> Result<Option<HalvedWeight>> {
         let [rows, width] = tensor.shape[..] else { return Ok(None) };
-        if name != EMBEDDING || !Halves::suit(tensor.elements(), &self.device) {
+        if name != EMBEDDING || !Halves::suit([rows, width], &self.device) {
             return Ok(None);
         }
         let mut halves = Halves::new([rows, width]);

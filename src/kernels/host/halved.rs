@@ -4,8 +4,9 @@ use super::Values;
 use super::few_rows::{WeightRows, bytes, few_rows};
 use super::lanes::{Lanes, Work, run};
 use super::math::exp;
+use super::packed::{CountedRows, SIXTEEN};
 use super::product::{BLOCK, Right, SQUARE, turn};
-use crate::kernels::halved::{HalvedWeight, joined};
+use crate::kernels::halved::{GROUP, HalvedWeight, UPPER, joined};
 use crate::kernels::top_k::{Best, above, best};
 use burn::tensor::Tensor;
 use std::ops::Range;
@@ -14,32 +15,25 @@ use std::ops::Range;
 /// may differ from the reference's.
 const ERROR: f64 = 1e-5;
 
-/// Rows of halves.
-pub struct HalvedRows<'a> {
-    upper: &'a [i16],
-    /// As many rows of lower halves, or one that stands for all of them.
-    lower: &'a [u16],
-    lower_stride: usize,
-    scales: &'a [f32],
-    depth: usize,
-    count: usize,
-}
+/// Products by which it is estimated how far off all of them are.
+const SAMPLED: usize = 64;
+
+/// Both halves.
+pub struct HalvedRows<'a>(&'a HalvedWeight);
 
 impl<'a> HalvedRows<'a> {
-    /// All of a matrix.
     pub fn of(weight: &'a HalvedWeight) -> Self {
-        let HalvedWeight { upper, lower, scales, rows: count, columns: depth, .. } = weight;
-        Self { upper, lower, lower_stride: *depth, scales, depth: *depth, count: *count }
+        Self(weight)
+    }
+
+    pub fn dims(&self) -> [usize; 2] {
+        [self.0.rows, self.0.columns]
     }
 
     #[inline(always)]
     fn value(&self, row: usize, at: usize) -> f32 {
-        let [upper, lower] = [row * self.depth + at, row * self.lower_stride + at];
-        joined(self.upper[upper], self.lower[lower]) * self.scales[row]
-    }
-
-    pub fn dims(&self) -> [usize; 2] {
-        [self.count, self.depth]
+        let at = row * self.0.columns + at;
+        joined(self.0.upper[at], self.0.lower[at]) * self.0.scales[row]
     }
 
     /// Inner products of `X` rows with `W` rows of weights, with `STEPS` pairs of registers of sums for each.
@@ -50,13 +44,12 @@ impl<'a> HalvedRows<'a> {
         x: &[f32],
         first: usize,
     ) -> [[f32; W]; X] {
-        let depth = self.depth;
-        let upper: [*const i16; W] = std::array::from_fn(|w| self.upper[(first + w) * depth..].as_ptr());
-        let lower: [*const u16; W] = std::array::from_fn(|w| self.lower[(first + w) * self.lower_stride..].as_ptr());
-        let whole = depth - depth % (2 * STEPS * L::COUNT);
+        let depth = self.0.columns;
+        let upper: [*const i16; W] = std::array::from_fn(|w| self.0.upper[(first + w) * depth..].as_ptr());
+        let lower: [*const u16; W] = std::array::from_fn(|w| self.0.lower[(first + w) * depth..].as_ptr());
         unsafe {
             let mut sums = [[[[L::splat(0.0); 2]; STEPS]; W]; X];
-            for k in (0..whole).step_by(2 * STEPS * L::COUNT) {
+            for k in (0..depth).step_by(2 * STEPS * L::COUNT) {
                 for step in 0..STEPS {
                     let at = k + 2 * step * L::COUNT;
                     let weights: [[L; 2]; W] = std::array::from_fn(|w| L::joined(upper[w].add(at), lower[w].add(at)));
@@ -77,8 +70,7 @@ impl<'a> HalvedRows<'a> {
                     for step in 1..STEPS {
                         sum = sum.add(sums[row][w][step][0].add(sums[row][w][step][1]));
                     }
-                    let rest = (whole..depth).map(|k| x[row * depth + k] * self.value(first + w, k)).sum::<f32>();
-                    dots[row][w] = sum.sum() * self.scales[first + w] + rest;
+                    dots[row][w] = sum.sum() * self.0.scales[first + w];
                 }
             }
             dots
@@ -94,17 +86,17 @@ impl WeightRows for HalvedRows<'_> {
     }
 
     fn depth(&self) -> usize {
-        self.depth
+        self.0.columns
     }
 
     fn count(&self) -> usize {
-        self.count
+        self.0.rows
     }
 
     #[inline(always)]
     fn memory(&self, rows: Range<usize>) -> [&[u8]; 2] {
-        let [upper, lower] = [self.depth, self.lower_stride].map(|stride| rows.start * stride..rows.end * stride);
-        [bytes(&self.upper[upper]), bytes(&self.lower[lower])]
+        let range = rows.start * self.0.columns..rows.end * self.0.columns;
+        [bytes(&self.0.upper[range.clone()]), bytes(&self.0.lower[range])]
     }
 
     #[inline(always)]
@@ -114,7 +106,7 @@ impl WeightRows for HalvedRows<'_> {
         row: usize,
         first: usize,
     ) -> [[f32; W]; X] {
-        let x = &input[row * self.depth..(row + X) * self.depth];
+        let x = &input[row * self.0.columns..(row + X) * self.0.columns];
         unsafe {
             if L::PREFETCHES {
                 return self.dots_in::<L, X, W, 1>(x, first);
@@ -134,12 +126,112 @@ impl Right for HalvedRows<'_> {
         let mut values = [[0.0f32; BLOCK]; SQUARE];
         for left in (0..width).step_by(SQUARE) {
             for (column, values) in values.iter_mut().enumerate() {
-                let row = (first + left + column).min(self.count - 1);
+                let row = (first + left + column).min(self.0.rows - 1);
                 values.iter_mut().zip(depth.clone()).for_each(|(value, k)| *value = self.value(row, k));
             }
             turn(values.each_ref().map(|values| &values[..depth.len()]), left, width, panel);
         }
     }
+}
+
+/// Upper halves, multiplied as whole numbers.
+struct UpperRows<'a>(&'a HalvedWeight);
+
+/// Rows to multiply with upper halves.
+struct CountedInput {
+    rows: CountedRows,
+    /// What lower halves add, of which only the middle is known.
+    middles: Vec<f32>,
+}
+
+impl WeightRows for UpperRows<'_> {
+    type Input<'x> = CountedInput;
+
+    fn input(&self, x: &[f32]) -> CountedInput {
+        let depth = self.0.columns;
+        let rows = CountedRows::new(x, depth, GROUP, self.0.longest);
+        let sums = rows.sums.chunks_exact(rows.stride).map(|sums| sums[..depth / GROUP].iter().sum::<f32>());
+        let middles = sums.map(|sum| sum * f32::from(self.0.middle)).collect();
+        CountedInput { rows, middles }
+    }
+
+    fn depth(&self) -> usize {
+        self.0.columns
+    }
+
+    fn count(&self) -> usize {
+        self.0.rows
+    }
+
+    #[inline(always)]
+    fn memory(&self, rows: Range<usize>) -> [&[u8]; 2] {
+        [bytes(&self.0.upper[rows.start * self.0.columns..rows.end * self.0.columns]), &[]]
+    }
+
+    #[inline(always)]
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
+        &self,
+        input: &CountedInput,
+        row: usize,
+        first: usize,
+    ) -> [[f32; W]; X] {
+        unsafe {
+            if L::PREFETCHES {
+                return self.dots_of::<L, X, W>(input, row, first);
+            }
+            // In one stream.
+            let dots: [[[f32; 1]; X]; W] = std::array::from_fn(|w| self.dots_of::<L, X, 1>(input, row, first + w));
+            std::array::from_fn(|row| std::array::from_fn(|w| dots[w][row][0]))
+        }
+    }
+}
+
+impl UpperRows<'_> {
+    #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
+    #[inline(always)]
+    unsafe fn dots_of<L: Lanes, const X: usize, const W: usize>(
+        &self,
+        input: &CountedInput,
+        row: usize,
+        first: usize,
+    ) -> [[f32; W]; X] {
+        let depth = self.0.columns;
+        let upper = self.0.upper[first * depth..(first + W) * depth].as_ptr();
+        let numbers = input.rows.numbers[row * depth..(row + X) * depth].as_ptr();
+        let scales: [&[f32]; X] =
+            std::array::from_fn(|x| &input.rows.scales[(row + x) * input.rows.stride..][..depth / GROUP]);
+        unsafe {
+            let mut sums = [[L::splat(0.0); W]; X];
+            for group in 0..depth / GROUP {
+                let mut counts = [[L::no_counts(); W]; X];
+                for at in (group * GROUP..(group + 1) * GROUP).step_by(SIXTEEN) {
+                    let codes: [L::Codes; W] = std::array::from_fn(|w| L::numbers(upper.add(w * depth + at)));
+                    for x in 0..X {
+                        for w in 0..W {
+                            counts[x][w] = L::count(counts[x][w], codes[w], numbers.add(X * at + x * SIXTEEN));
+                        }
+                    }
+                }
+                for x in 0..X {
+                    let scale = L::splat(*scales[x].get_unchecked(group));
+                    for w in 0..W {
+                        sums[x][w] = sums[x][w].add_mul(L::counted(counts[x][w]), scale);
+                    }
+                }
+            }
+            let mut dots = [[0.0; W]; X];
+            for x in 0..X {
+                for w in 0..W {
+                    dots[x][w] = (sums[x][w].sum() * UPPER + input.middles[row + x]) * self.0.scales[first + w];
+                }
+            }
+            dots
+        }
+    }
+}
+
+fn length(x: &[f32]) -> f32 {
+    x.iter().map(|value| value * value).sum::<f32>().sqrt()
 }
 
 /// The `k` best log-probabilities of every row of `x Wᵀ` with what `probes` names, as
@@ -158,23 +250,25 @@ pub fn best_products(
     let values = Values::of(x)?;
     let whole = HalvedRows::of(weight);
     let [count, depth] = whole.dims();
-    let middles = vec![weight.middle; depth];
-    let half = HalvedRows { lower: &middles, lower_stride: 0, ..HalvedRows::of(weight) };
     let mut rough = vec![0.0f32; values.as_slice().len() / depth * count];
-    few_rows(values.as_slice(), &half, &mut rough);
+    let upper = UpperRows(weight);
+    let CountedInput { rows: counted, .. } = upper.input(values.as_slice());
+    few_rows(values.as_slice(), &upper, &mut rough);
 
     let (mut found, mut probed) = (Vec::new(), Vec::new());
     for (row, (x, rough)) in values.as_slice().chunks_exact(depth).zip(rough.chunks_exact(count)).enumerate() {
         let kept = best(rough, k.max(1));
         let (greatest, least) = (kept.first()?.1, kept.last()?.1);
-        // No product is further from the whole one (Cauchy and Schwarz).
-        let bound = x.iter().map(|value| value * value).sum::<f32>().sqrt() * weight.reach;
+        // No product is further from the whole one (Cauchy and Schwarz): for the halves that are not read, and for numbers
+        // that are half of one off.
+        let off = counted.scales[row * counted.stride..(row + 1) * counted.stride].iter();
+        let off = off.map(|scale| (0.5 * scale).powi(2) * GROUP as f32).sum::<f32>().sqrt();
+        let bound = length(x) * weight.reach + off * weight.longest_row;
         if !(greatest.is_finite() && bound.is_finite()) || kept.len() < k.min(count) {
             return None;
         }
         let [mut mass, squares] = run(Mass { row: rough, greatest });
-        // What is off has no more to do with one column than with another: the usual distance is this much of the bound.
-        let usual = f64::from(bound) / (depth as f64).sqrt();
+        let usual = usual_distance(&whole, x, rough);
         let mut threshold = least - 2.0 * bound;
         if usual * squares.sqrt() / mass > ERROR {
             // Left are probabilities below p, the sum of whose squares is at most p.
@@ -196,6 +290,14 @@ pub fn best_products(
         }
     }
     Some((found, probed))
+}
+
+/// How far rough products usually are from whole ones, by some of them.
+fn usual_distance(whole: &HalvedRows<'_>, x: &[f32], rough: &[f32]) -> f64 {
+    let rows: Vec<u32> = (0..rough.len() as u32).step_by(rough.len().div_ceil(SAMPLED)).collect();
+    let exact = run(Dots { weights: whole, x, rows: &rows });
+    let squares = rows.iter().zip(exact).map(|(row, exact)| f64::from(exact - rough[*row as usize]).powi(2));
+    (squares.sum::<f64>() / rows.len() as f64).sqrt()
 }
 
 /// Inner products with some rows of weights.

@@ -6,7 +6,7 @@ use super::product::{BLOCK, Left, Right, SQUARE, turn};
 use std::ops::Range;
 
 /// Codes that a register or two take at a time.
-const SIXTEEN: usize = 16;
+pub(super) const SIXTEEN: usize = 16;
 /// Codes of a group whose products with numbers of sixteen bits 32 bits can sum: 255 · 32,767 · 256 does not pass 2³¹.
 const LARGEST_GROUP: usize = 256;
 /// Values of the widest registers.
@@ -84,22 +84,26 @@ fn half_to_float(bits: u32) -> f32 {
     f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16)
 }
 
+/// What sums of products stay below: half of what 32 bits hold, for numbers are rounded.
+const MOST_COUNTED: f32 = (1 << 30) as f32;
+
 /// Rows to multiply with packed ones: by groups, whole numbers of sixteen bits and what to scale them by. They are half
 /// a 65,534th of a group's greatest value away from what they stand for at most, and a register multiplies twice as many
 /// of them, without unpacking the codes to floats.
 pub struct CountedRows {
     /// As they are read: of the rows that are multiplied together sixteen each, then the next sixteen.
-    numbers: Vec<i16>,
+    pub numbers: Vec<i16>,
     /// `[rows, stride]`
-    scales: Vec<f32>,
+    pub scales: Vec<f32>,
     /// The sums of what the numbers stand for, `[rows, stride]`.
-    sums: Vec<f32>,
+    pub sums: Vec<f32>,
     /// Groups of a row, up to whole registers; behind the last one are zeros.
-    stride: usize,
+    pub stride: usize,
 }
 
 impl CountedRows {
-    fn new(x: &[f32], depth: usize, group: usize) -> Self {
+    /// `longest` is the greatest length of a group of codes, if sums of products with them could exceed 32 bits.
+    pub fn new(x: &[f32], depth: usize, group: usize, longest: f32) -> Self {
         let stride = (depth / group).next_multiple_of(MOST_LANES);
         let (mut numbers, mut scales, mut sums) = (vec![0; x.len()], Vec::new(), Vec::new());
         let together = x.chunks(TOGETHER * depth).zip(numbers.chunks_mut(TOGETHER * depth));
@@ -109,7 +113,9 @@ impl CountedRows {
                 let mut sixteens = numbers.chunks_exact_mut(SIXTEEN).skip(row).step_by(rows);
                 for group in x.chunks_exact(group) {
                     let greatest = group.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-                    let scale = greatest / f32::from(i16::MAX);
+                    let length = group.iter().map(|value| value * value).sum::<f32>().sqrt();
+                    // By Cauchy and Schwarz no sum is greater than the product of lengths.
+                    let scale = (greatest / f32::from(i16::MAX)).max(length * longest / MOST_COUNTED);
                     // Of zeros, and of what is too small to divide by.
                     let inverse = if scale > f32::MIN_POSITIVE { scale.recip() } else { 0.0 };
                     let mut sum = 0;
@@ -134,7 +140,7 @@ impl WeightRows for PackedRows<'_> {
     type Input<'x> = CountedRows;
 
     fn input(&self, x: &[f32]) -> CountedRows {
-        CountedRows::new(x, self.depth, self.group)
+        CountedRows::new(x, self.depth, self.group, 0.0)
     }
 
     fn depth(&self) -> usize {

@@ -68,6 +68,8 @@ pub trait Lanes: Copy {
     unsafe fn byte_codes(from: *const u8) -> Self::Codes;
     /// Sixteen unsigned halves of eight bytes as whole numbers, the low half of each first.
     unsafe fn nibble_codes(from: *const u8) -> Self::Codes;
+    /// Sixteen whole numbers.
+    unsafe fn numbers(from: *const i16) -> Self::Codes;
     unsafe fn no_counts() -> Self::Counts;
     /// Adds the products of sixteen codes and as many numbers to sums, in any order.
     unsafe fn count(sums: Self::Counts, codes: Self::Codes, numbers: *const i16) -> Self::Counts;

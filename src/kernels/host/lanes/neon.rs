@@ -107,6 +107,10 @@ impl Lanes for Neon {
         unsafe { whole(nibbles(from)) }
     }
     #[inline(always)]
+    unsafe fn numbers(from: *const i16) -> [int16x8_t; 2] {
+        unsafe { [vld1q_s16(from), vld1q_s16(from.add(8))] }
+    }
+    #[inline(always)]
     unsafe fn no_counts() -> int32x4_t {
         unsafe { vdupq_n_s32(0) }
     }

@@ -110,6 +110,10 @@ impl Lanes for Plain {
         std::array::from_fn(|at| i16::from(bytes[at / 2] >> (at % 2 * 4) & 15))
     }
     #[inline(always)]
+    unsafe fn numbers(from: *const i16) -> [i16; 16] {
+        unsafe { from.cast::<[i16; 16]>().read_unaligned() }
+    }
+    #[inline(always)]
     unsafe fn no_counts() -> [i32; 4] {
         [0; 4]
     }

@@ -103,6 +103,10 @@ impl Lanes for Simd128 {
         whole(unsafe { nibbles(from) })
     }
     #[inline(always)]
+    unsafe fn numbers(from: *const i16) -> [v128; 2] {
+        unsafe { [v128_load(from.cast()), v128_load(from.add(8).cast())] }
+    }
+    #[inline(always)]
     unsafe fn no_counts() -> v128 {
         i32x4_splat(0)
     }

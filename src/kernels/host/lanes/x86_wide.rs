@@ -122,6 +122,10 @@ impl Lanes for Avx512 {
         unsafe { _mm256_cvtepu8_epi16(super::x86::nibbles(from)) }
     }
     #[inline(always)]
+    unsafe fn numbers(from: *const i16) -> __m256i {
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+    #[inline(always)]
     unsafe fn no_counts() -> __m256i {
         unsafe { _mm256_setzero_si256() }
     }
