@@ -82,11 +82,11 @@ impl Halves {
             }
             // Of the power of two above the greatest, which then is a number of 31 bits and a sign.
             let exponent = ((greatest.to_bits() >> 23) as i32 - 126).max(LEAST_EXPONENT);
-            let (scale, inverse) = (2.0f64.powi(exponent - 31), 2.0f64.powi(31 - exponent));
-            let number = |value: &f32| (f64::from(*value) * inverse).round_ties_even() as i32;
+            let (scale, inverse) = (2.0f32.powi(exponent - 31), 2.0f32.powi(31 - exponent));
+            let number = |value: &f32| (value * inverse).round_ties_even() as i32;
             self.upper.extend(row.iter().map(|value| (number(value) >> 16) as i16));
             self.lower.extend(row.iter().map(|value| number(value) as u16));
-            self.scales.push(scale as f32);
+            self.scales.push(scale);
             true
         })
     }
@@ -99,17 +99,15 @@ impl Halves {
         assert!(rows > 0 && lower.len() == rows * columns, "rows of one length");
         let sum: u64 = lower.iter().map(|half| u64::from(*half)).sum();
         let middle = (sum / lower.len() as u64) as u16;
-        let length = |(lower, scale): (&[u16], &f32)| {
-            let off = lower.iter().map(|half| u64::from(half.abs_diff(middle)).pow(2));
-            (off.sum::<u64>() as f64).sqrt() as f32 * scale
-        };
-        let reach = lower.chunks_exact(columns).zip(&scales).map(length).fold(0.0, f32::max);
-        let square = |upper: &[i16]| upper.iter().map(|half| i64::from(*half).pow(2)).sum::<i64>() as f64;
-        let longest = upper.chunks_exact(GROUP).map(square).fold(1.0, f64::max).sqrt() as f32;
+        let off = |half: &u16| f32::from(*half) - f32::from(middle);
+        let reaches = lower.chunks_exact(columns).zip(&scales).map(|(row, scale)| squares(row, off).sqrt() * scale);
+        let reach = reaches.fold(0.0, f32::max);
+        let value = |half: &i16| f32::from(*half);
+        let longest = upper.chunks_exact(GROUP).map(|group| squares(group, value)).fold(1.0, f32::max).sqrt();
         // An upper half more is more than what the lower one can add.
-        let row =
-            |(upper, scale): (&[i16], &f32)| (square(upper).sqrt() + (columns as f64).sqrt()) as f32 * UPPER * scale;
-        let longest_row = upper.chunks_exact(columns).zip(&scales).map(row).fold(0.0, f32::max);
+        let whole = |half: &i16| (f32::from(*half).abs() + 1.0) * UPPER;
+        let rows_of_both = upper.chunks_exact(columns).zip(&scales);
+        let longest_row = rows_of_both.map(|(row, scale)| squares(row, whole).sqrt() * scale).fold(0.0, f32::max);
         let (upper, lower, scales) = (Arc::new(upper), Arc::new(lower), Arc::new(scales));
         HalvedWeight {
             upper,
@@ -124,6 +122,16 @@ impl Halves {
             device: device.clone(),
         }
     }
+}
+
+/// The sum of squares of values made of a row of whole groups.
+fn squares<T>(row: &[T], value: impl Fn(&T) -> f32) -> f32 {
+    // Several sums, so that registers can hold them.
+    let mut sums = [0.0f32; 16];
+    for part in row.chunks_exact(sums.len()) {
+        sums.iter_mut().zip(part).for_each(|(sum, half)| *sum += value(half).powi(2));
+    }
+    sums.iter().sum()
 }
 
 impl HalvedWeight {

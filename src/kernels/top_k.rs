@@ -89,12 +89,12 @@ const LANES: usize = 8;
 /// The greatest number of a block; lane by lane, so that it is compiled to SIMD.
 fn greatest(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
+    // Not `f32::max`, which is a call where there is no instruction for it.
+    let greater = |a: f32, b: f32| if b > a { b } else { a };
     for values in values.chunks(LANES) {
-        for (lane, &value) in lanes.iter_mut().zip(values) {
-            *lane = if value > *lane { value } else { *lane };
-        }
+        lanes.iter_mut().zip(values).for_each(|(lane, value)| *lane = greater(*lane, *value));
     }
-    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    lanes.into_iter().fold(f32::NEG_INFINITY, greater)
 }
 
 #[cfg(test)]

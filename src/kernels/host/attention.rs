@@ -60,14 +60,62 @@ pub fn attention(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, bias: &Tensor<4>) 
             for (query, scores) in scores.chunks_exact_mut(keys).enumerate() {
                 run(Weights { scores, bias: bias_row(first + query) });
             }
-            let right = Straight { rows: part(v, keys, 0), columns: depth };
             let start = (sample * queries + first) * width + head * depth;
+            if count < FEW {
+                for (query, weights) in scores.chunks_exact(keys).enumerate() {
+                    // SAFETY: each head of a query is handed out once.
+                    let out = unsafe { out.part(start + query * width, depth) };
+                    run(Weighted { weights, values: part(v, keys, 0), out });
+                }
+                continue;
+            }
+            let right = Straight { rows: part(v, keys, 0), columns: depth };
             let place = out.behind(start);
             let left = LeftRows { rows: Rows { values: scores, stride: keys }, count };
             product(&left, &right, [count, keys, depth], place, width, &Finish::default());
         }
     });
     Some(tensor(context, [batch, queries, heads, depth], &device).swap_dims(1, 2))
+}
+
+/// The sum of weighted rows, which are read where they lie.
+struct Weighted<'a> {
+    weights: &'a [f32],
+    values: Rows<'a>,
+    out: &'a mut [f32],
+}
+
+/// Registers of sums.
+const SUMS: usize = 4;
+
+impl Work for Weighted<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Self { weights, values: Rows { values, stride }, out } = self;
+        let depth = out.len();
+        let mut first = 0;
+        while first + SUMS * L::COUNT <= depth {
+            unsafe {
+                let mut sums = [L::splat(0.0); SUMS];
+                for (key, weight) in weights.iter().enumerate() {
+                    let row = values[key * stride + first..][..SUMS * L::COUNT].as_ptr();
+                    let weight = L::splat(*weight);
+                    for (at, sum) in sums.iter_mut().enumerate() {
+                        *sum = sum.add_mul(L::load(row.add(at * L::COUNT)), weight);
+                    }
+                }
+                for (at, sum) in sums.into_iter().enumerate() {
+                    sum.store(out[first + at * L::COUNT..][..L::COUNT].as_mut_ptr());
+                }
+            }
+            first += SUMS * L::COUNT;
+        }
+        for (column, out) in out.iter_mut().enumerate().skip(first) {
+            *out = weights.iter().enumerate().map(|(key, weight)| weight * values[key * stride + column]).sum();
+        }
+    }
 }
 
 /// One row of scores and its bias as weights.
