@@ -162,11 +162,13 @@ ship: binary npm ## Ship a run's best checkpoint: q8 bundle, model card, samples
 	$(OFA) verify $(SHIPPED_BUNDLE)
 	@$(say) 'Measuring f32 and q8 on $(COUNT) scenes'
 	$(OFA) evaluate scenes --model $(SHIP)/f32 --seed $(SEED) --count $(COUNT) --device cpu --out $(SHIP)/f32-report
-	$(OFA) evaluate scenes --model $(SHIPPED_BUNDLE) --seed $(SEED) --count $(COUNT) --device cpu --out $(SHIP)/q8-report
+	$(OFA) evaluate scenes --model $(SHIPPED_BUNDLE) --seed $(SEED) --count $(COUNT) --device cpu --reference $(SHIP)/f32 --out $(SHIP)/q8-report
+	$(OFA) export $(SHIP)/f32 --out $(SHIP)/q4 --dtype q4 --no-report --device cpu
+	$(OFA) evaluate scenes --model $(SHIP)/q4 --seed $(SEED) --count $(COUNT) --device cpu --reference $(SHIP)/f32 --out $(SHIP)/q4-report
 	$(OFA) evaluate scenes --model $(SHIPPED_BUNDLE) --seed $(SEED) --count $$(( $(COUNT) / 4 )) --side 256 --device cpu --out $(SHIP)/larger-report
 	$(OFA) corpus questions --model $(SHIPPED_BUNDLE) --seed 40 --count 24 --each 6 --side 256 --out $(SHIP)/questions
 	$(MAKE) --no-print-directory palette
-	node www/scripts/ship.mjs --name $(SHIPPED) --run $(RUN) --f32 $(SHIP)/f32-report --q8 $(SHIP)/q8-report \
+	node www/scripts/ship.mjs --name $(SHIPPED) --run $(RUN) --f32 $(SHIP)/f32-report --q8 $(SHIP)/q8-report --q4 $(SHIP)/q4-report \
 	  --larger $(SHIP)/larger-report/metrics.json --questions $(SHIP)/questions --hardware '$(HARDWARE)' --limits '$(LIMITS)'
 
 eval-shipped: binary ## The shipped model on fresh scenes, as one line of JSON: make eval-shipped SEED=n COUNT=m

@@ -28,7 +28,7 @@ pub fn fail(args: &[&str], code: i32) -> String {
     text(&output.stderr)
 }
 
-fn path(path: &Path) -> &str {
+pub fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 

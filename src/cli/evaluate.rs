@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// In place of a task: pictures drawn on the fly.
 const SCENES: &str = "scenes";
 
-/// The share of places at which the model prefers the reference's token, among a task's metrics.
+/// The shares of places at which the model prefers the reference's token, by task, among the metrics.
 const PREFERRED: &str = "preferred_as_reference";
 
 /// Pictures of shapes whose middle is drawn: each takes as long as many questions.
@@ -134,8 +134,8 @@ pub fn run(args: Args) -> Result<()> {
     for (name, value) in of_world.as_object().into_iter().flatten() {
         metrics[name] = value.clone();
     }
-    for (task, agreed) in &agreed {
-        metrics[task][PREFERRED] = agreed.share().into();
+    if args.reference.is_some() {
+        metrics[PREFERRED] = agreed.iter().map(|(task, agreed)| ((*task).to_owned(), json!(agreed.share()))).collect();
     }
     if let Some(out) = &args.out {
         write(out, &report, &metrics)?;
@@ -231,15 +231,11 @@ fn print_table(report: &Report) {
     println!("{count} answers in {:.1} s", report.seconds);
 }
 
-/// How often the reference's tokens were preferred: a line for each task, and one for all.
+/// How often the reference's tokens were preferred, a line each task.
 fn print_agreement(agreed: &BTreeMap<&'static str, Agreement>) {
     let Some(width) = agreed.keys().map(|task| task.len()).max() else { return };
     println!("prefers the reference's token, held to the reference's answers:");
-    let all = agreed.values().fold(Agreement::default(), |sum, of_task| Agreement {
-        places: sum.places + of_task.places,
-        agreeing: sum.agreeing + of_task.agreeing,
-    });
-    for (task, agreed) in agreed.iter().map(|(task, agreed)| (*task, *agreed)).chain([("all", all)]) {
+    for (task, agreed) in agreed {
         println!("{INDENT}{task:width$}  {} of {}, {:.2} %", agreed.agreeing, agreed.places, 100.0 * agreed.share());
     }
 }

@@ -24,7 +24,10 @@ impl Agreement {
     }
 }
 
-/// Lets `reference` answer, holds both models to its answers and compares, by task, what they prefer at every place.
+/// What all tasks are counted as together.
+const ALL: &str = "all";
+
+/// Lets `reference` answer, holds both models to its answers and compares, by task and over `all`, what they prefer at every place.
 /// Questions that cannot be read are left out. `each` hears of every question.
 ///
 /// # Errors
@@ -55,9 +58,12 @@ pub async fn agreement(
         if !answer.is_empty() {
             let expected = reference.preferred(task, image, &inputs, options, &answer).await?;
             let preferred = other.preferred(task, same_image, &inputs, options, &answer).await?;
-            let of_task = found.entry(task.name).or_default();
-            of_task.places += expected.len();
-            of_task.agreeing += expected.iter().zip(&preferred).filter(|(a, b)| a == b).count();
+            let agreeing = expected.iter().zip(&preferred).filter(|(a, b)| a == b).count();
+            for name in [task.name, ALL] {
+                let counted = found.entry(name).or_default();
+                counted.places += expected.len();
+                counted.agreeing += agreeing;
+            }
         }
         each();
     }

@@ -1,14 +1,15 @@
 //! Evaluation from end to end, on a small model with seeded weights.
 
-use crate::cli::{fail, micro_bundle, run};
+use crate::cli::{fail, micro_bundle, path, run};
 use crate::support::goldens;
+use ofa::config::AnswerOptions;
 use ofa::device::DeviceChoice;
 use ofa::error::{Error, Result};
 use ofa::image::Pixels;
 use ofa::predict::Predictor;
 use ofa::task::{Answer, Inputs, find};
 use ofa::train::results::results;
-use ofa::train::{EvaluateOptions, Question, Reference, Report, Step, evaluate};
+use ofa::train::{EvaluateOptions, Question, Reference, Report, Step, agreement, evaluate};
 
 fn predictor() -> Predictor {
     let (device, _) = pollster::block_on(DeviceChoice::Cpu.open()).unwrap();
@@ -99,6 +100,33 @@ fn an_image_is_encoded_once_for_the_questions_that_follow() {
     assert_eq!(encoded, [true, false, true, true]);
     assert_eq!(report.predictions[0].answer, report.predictions[1].answer);
     assert_eq!(report.predictions[0].answer, report.predictions[3].answer);
+}
+
+#[test]
+fn smaller_weights_are_held_to_the_answers_of_their_original() {
+    let bundle = micro_bundle();
+    let smaller = bundle.path.with_file_name("q4");
+    run(&["export", path(&bundle.path), "--out", path(&smaller), "--dtype", "q4", "--no-report", "--device", "cpu"]);
+    let (device, _) = pollster::block_on(DeviceChoice::Cpu.open()).unwrap();
+    let [original, smaller] = [&bundle.path, &smaller].map(|path| Predictor::load(path, &device).unwrap());
+    let pixels = image("raw_0.png");
+    let asked = || {
+        let question = |task: &str| Ok(question("1", task, &pixels, Reference::Texts(Vec::new())));
+        vec![question("caption"), Err(Error::image("row 2 holds no image")), question("vqa")]
+    };
+    let agree = |other: &Predictor| {
+        let (mut heard, options) = (0, AnswerOptions::default());
+        let found = pollster::block_on(agreement(&original, other, asked(), &options, || heard += 1)).unwrap();
+        (found, heard)
+    };
+    let (same, heard) = agree(&original);
+    assert_eq!((heard, same.keys().copied().collect::<Vec<_>>()), (2, vec!["all", "caption", "vqa"]));
+    let whole = same["all"];
+    assert!(whole.places > 2 && whole.share() == 1.0, "{same:?}");
+    assert_eq!(whole.places, same["caption"].places + same["vqa"].places);
+    let (other, _) = agree(&smaller);
+    assert_eq!(other["all"].places, whole.places, "held to the same answers");
+    assert!(other["all"].agreeing < whole.agreeing, "four bits of random weights are not what they were: {other:?}");
 }
 
 #[test]

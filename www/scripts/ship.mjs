@@ -1,5 +1,5 @@
 // What goes beside a bundle that ships: its model card, its line in the page's list, its sample pictures.
-//   node scripts/ship.mjs --name scenes --run RUN --f32 REPORT --q8 REPORT [--larger METRICS] --questions DIR --hardware TEXT [--limits TEXT]
+//   node scripts/ship.mjs --name scenes --run RUN --f32 REPORT --q8 REPORT --q4 REPORT [--larger METRICS] --questions DIR --hardware TEXT [--limits TEXT]
 // RUN is the directory of the run; REPORT the directory that `ofa evaluate scenes --out` wrote.
 import { copyFileSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -26,7 +26,7 @@ const LABELS = {
 /** Left out of the table. */
 const SILENT = new Set(["match f1", "vqa_match f1", "region_caption mention_recall"]);
 
-const { values: given } = parseArgs({ options: Object.fromEntries(["name", "run", "f32", "q8", "larger", "questions", "hardware", "limits"].map((name) => [name, { type: "string" }])) });
+const { values: given } = parseArgs({ options: Object.fromEntries(["name", "run", "f32", "q8", "q4", "larger", "questions", "hardware", "limits"].map((name) => [name, { type: "string" }])) });
 const demo = fileURLToPath(new URL("../demo/", import.meta.url));
 const bundle = `${demo}models/${given.name}/`;
 const json = (path) => JSON.parse(readFileSync(path, "utf8"));
@@ -35,7 +35,7 @@ const codes = existsSync(`${bundle}vqgan/manifest.json`) ? json(`${bundle}vqgan/
 const bytes = manifest.total_bytes + (codes?.total_bytes ?? 0);
 if (bytes > LIMIT) throw new Error(`${bytes} bytes, where at most ${LIMIT} may ship`);
 
-const [f32, q8] = [given.f32, given.q8].map((report) => ({ metrics: json(`${report}/metrics.json`), report: json(`${report}/report.json`) }));
+const [f32, q8, q4] = [given.f32, given.q8, given.q4].map((report) => ({ metrics: json(`${report}/metrics.json`), report: json(`${report}/report.json`) }));
 const larger = given.larger && json(given.larger);
 const { scenes: { scenes, nouns, styles } } = f32.metrics;
 const journal = readFileSync(`${given.run}/metrics.jsonl`, "utf8").trim().split("\n").map((line) => JSON.parse(line));
@@ -68,6 +68,12 @@ const hours = trained.reduce((sum, { update, samples, samples_per_second: rate }
   const updates = update - (trained[index - 1]?.update ?? 0);
   return sum + (Math.max(updates, 1) * samples) / rate;
 }, 0) / 3600;
+/** How often smaller weights prefer the token that f32 prefers, held to its answers. */
+const preferred = ({ metrics: { preferred_as_reference: shares } }) => {
+  const percent = (of) => `${(100 * of).toFixed(of > 0.99 ? 2 : 1)} %`;
+  const exact = Object.entries(shares).filter(([task]) => task !== "all").map(([task, share]) => `${task} ${percent(share)}`);
+  return `${percent(shares.all)} of places (${exact.join(", ")})`;
+};
 const milliseconds = (report) => report.tasks.vqa.mean_ms.toFixed(0);
 
 const card = `# ${given.name}: a small OFA that knows drawn scenes
@@ -100,6 +106,9 @@ On ${number(scenes)} scenes that training never draws, up to five questions each
 | | questions | f32 | ${manifest.precision} |${larger ? " drawn four times as large |" : ""} aim |
 |---|---|---|---|${larger ? "---|" : ""}---|
 ${rows()}
+
+Held to what f32 answers to these questions, ${manifest.precision} prefers the same token at ${preferred(q8)}; q4, which does not ship, at
+${preferred(q4)}. q4 gets ${(100 * q4.metrics.vqa.vqa_score).toFixed(1)} % of all questions, and ${(100 * q4.metrics.caption.mentions).toFixed(1)} % of captions whole.
 
 ${given.limits ? `${given.limits}\n\n` : ""}An answer takes ${milliseconds(f32.report)} ms with f32 weights and ${milliseconds(q8.report)} ms with ${manifest.precision} on one of the cores that measured this.
 `;
