@@ -11,7 +11,7 @@ use crate::train::data::{Kind, Records, open};
 use crate::train::metrics::cider::DocumentFrequencies;
 use crate::train::objectives::{RowOptions, Rows};
 use crate::train::results::{Results, results};
-use crate::train::{Agreement, EvaluateOptions, Measured, Question, Report, Step, agreement, evaluate};
+use crate::train::{Agreement, EvaluateOptions, Measured, Question, Report, Step, agreement, evaluate, same_tokens};
 use crate::weights::VQGAN;
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -102,6 +102,10 @@ pub fn run(args: Args) -> Result<()> {
             eprintln!("running on the CPU: {reason}");
         }
         let predictor = Predictor::load(&args.model, &device)?;
+        let reference = args.reference.as_deref().map(|reference| Predictor::load(reference, &device)).transpose()?;
+        if let Some(reference) = &reference {
+            same_tokens(reference, &predictor)?;
+        }
         let bar = progress(source.len().min(limit));
         let report = evaluate(&predictor, questions(), &options, |step| {
             if let Step::Skipped(error) = step {
@@ -118,11 +122,10 @@ pub fn run(args: Args) -> Result<()> {
             }
             Source::Files { .. } => Value::Null,
         };
-        let agreed = match &args.reference {
+        let agreed = match &reference {
             Some(reference) => {
-                let reference = Predictor::load(reference, &device)?;
                 let bar = progress(source.len().min(limit));
-                let agreed = agreement(&reference, &predictor, questions(), &options.answer, || bar.inc(1)).await?;
+                let agreed = agreement(reference, &predictor, questions(), &options.answer, || bar.inc(1)).await?;
                 bar.finish_and_clear();
                 agreed
             }

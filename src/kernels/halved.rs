@@ -7,8 +7,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use std::sync::Arc;
 
-/// A matrix `[out, in]` in the memory of the host. Its values are those of f32, but what is smaller than a 256th of its row's
-/// greatest, which is within 2⁻³² of that.
+/// A matrix `[out, in]` in the memory of the host. Its values are those of f32, but what is smaller than a 128th of its row's
+/// greatest, which is within 2⁻³¹ of that.
 #[derive(Module, Debug)]
 pub struct HalvedWeight {
     /// Those of the numbers' upper halves that are above zero or below it.
@@ -32,6 +32,11 @@ pub struct HalvedWeight {
     /// The greatest length of a row of what they stand for.
     #[module(skip)]
     pub longest_row: f32,
+    /// The mean of all rows, and by how much their values vary, `[in]` each.
+    #[module(skip)]
+    pub mean: Arc<Vec<f32>>,
+    #[module(skip)]
+    pub variance: Arc<Vec<f32>>,
     pub rows: usize,
     pub columns: usize,
     #[module(skip)]
@@ -108,6 +113,7 @@ impl Halves {
         let whole = |half: &i16| (f32::from(*half).abs() + 1.0) * UPPER;
         let rows_of_both = upper.chunks_exact(columns).zip(&scales);
         let longest_row = rows_of_both.map(|(row, scale)| squares(row, whole).sqrt() * scale).fold(0.0, f32::max);
+        let (mean, variance) = mean_and_variance(&upper, &scales, columns);
         let (upper, lower, scales) = (Arc::new(upper), Arc::new(lower), Arc::new(scales));
         HalvedWeight {
             upper,
@@ -117,11 +123,29 @@ impl Halves {
             reach,
             longest,
             longest_row,
+            mean: Arc::new(mean),
+            variance: Arc::new(variance),
             rows,
             columns,
             device: device.clone(),
         }
     }
+}
+
+/// Those of each column, of upper halves alone.
+fn mean_and_variance(upper: &[i16], scales: &[f32], columns: usize) -> (Vec<f32>, Vec<f32>) {
+    let (mut sums, mut squares) = (vec![0.0f32; columns], vec![0.0f32; columns]);
+    for (row, scale) in upper.chunks_exact(columns).zip(scales) {
+        for ((sum, square), half) in sums.iter_mut().zip(&mut squares).zip(row) {
+            let value = f32::from(*half) * (UPPER * scale);
+            *sum += value;
+            *square += value * value;
+        }
+    }
+    let share = 1.0 / scales.len() as f32;
+    sums.iter_mut().for_each(|sum| *sum *= share);
+    squares.iter_mut().zip(&sums).for_each(|(square, mean)| *square = (*square * share - mean * mean).max(0.0));
+    (sums, squares)
 }
 
 /// The sum of squares of values made of a row of whole groups.

@@ -9,7 +9,7 @@ use crate::task::{Constraint, Inputs, Task};
 
 impl Predictor {
     /// The token that the model prefers at every place of an answer, given all that stands before that place. The
-    /// decoder's prompt, which is not chosen, is left out. `tokens` are what some model of this vocabulary
+    /// decoder's prompt, which is not chosen, is left out, and a task's constraint is not applied. `tokens` are what some model of this vocabulary
     /// [answered](super::Answered), the other arguments those of [`answer`](Self::answer).
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Predictor {
 
     fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
         let (most, size) =
-            (self.config.max_position_embeddings.max(self.config.code_grid().pow(2)), self.vocab.layout().size);
+            (self.config.max_position_embeddings.max(self.config.code_grid().pow(2) + 1), self.vocab.layout().size);
         if !(1..=most).contains(&tokens.len()) {
             return Err(Error::option("tokens", format!("1 to {most} of them"), tokens.len()));
         }

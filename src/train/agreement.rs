@@ -24,6 +24,17 @@ impl Agreement {
     }
 }
 
+/// # Errors
+/// [`Error::Config`] for models that do not write the same tokens.
+pub fn same_tokens(reference: &Predictor, other: &Predictor) -> Result<()> {
+    let [expected, found] = [reference, other].map(|model| model.vocab().layout());
+    if expected != found {
+        let expected = format!("the reference's, {}, made up alike", expected.size);
+        return Err(Error::config("vocab_size", expected, found.size));
+    }
+    Ok(())
+}
+
 /// What all tasks are counted as together.
 const ALL: &str = "all";
 
@@ -39,10 +50,7 @@ pub async fn agreement(
     options: &AnswerOptions,
     mut each: impl FnMut(),
 ) -> Result<BTreeMap<&'static str, Agreement>> {
-    if reference.vocab().layout() != other.vocab().layout() {
-        let [expected, found] = [reference, other].map(|model| model.vocab().layout().size);
-        return Err(Error::config("vocab_size", format!("the reference's, {expected}, made up alike"), found));
-    }
+    same_tokens(reference, other)?;
     let (mut images, mut same_images) = (Images::default(), Images::default());
     let mut found: BTreeMap<&'static str, Agreement> = BTreeMap::new();
     for question in questions.into_iter().flatten() {

@@ -48,7 +48,7 @@ mod trainer;
 mod vqvae;
 mod workers;
 
-pub use agreement::{Agreement, agreement};
+pub use agreement::{Agreement, agreement, same_tokens};
 pub use batch::{Arrangement, Batch, Beside, Known, Pass};
 pub use builtin::{FINETUNING, builtin};
 pub use checkpoint::{Checkpoints, Progress};

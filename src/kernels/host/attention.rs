@@ -112,6 +112,15 @@ impl Work for Weighted<'_> {
             }
             first += SUMS * L::COUNT;
         }
+        while first + L::COUNT <= depth {
+            let mut sum = unsafe { L::splat(0.0) };
+            for (key, weight) in weights.iter().enumerate() {
+                let row = values[key * stride + first..][..L::COUNT].as_ptr();
+                sum = unsafe { sum.add_mul(L::load(row), L::splat(*weight)) };
+            }
+            unsafe { sum.store(out[first..][..L::COUNT].as_mut_ptr()) };
+            first += L::COUNT;
+        }
         for (column, out) in out.iter_mut().enumerate().skip(first) {
             *out = weights.iter().enumerate().map(|(key, weight)| weight * values[key * stride + column]).sum();
         }

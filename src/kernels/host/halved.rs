@@ -11,9 +11,15 @@ use crate::kernels::top_k::{Best, above, best};
 use burn::tensor::Tensor;
 use std::ops::Range;
 
-/// What the logarithm of a sum of exponentials may be off by for what was only half read: a tenth of what log-probabilities
+/// What the logarithm of a sum of exponentials may be off by for halves that were not read: a tenth of what log-probabilities
 /// may differ from the reference's.
 const ERROR: f64 = 1e-5;
+
+/// The usual distance between rough and whole products from which on all are made whole.
+const FAR: f64 = 0.1;
+
+/// The length of `x` below which squares of its values are nothing.
+const LEAST_LENGTH: f32 = 1e-15;
 
 /// Products by which it is estimated how far off all of them are.
 const SAMPLED: usize = 64;
@@ -45,8 +51,9 @@ impl<'a> HalvedRows<'a> {
         first: usize,
     ) -> [[f32; W]; X] {
         let depth = self.0.columns;
-        let upper: [*const i16; W] = std::array::from_fn(|w| self.0.upper[(first + w) * depth..].as_ptr());
-        let lower: [*const u16; W] = std::array::from_fn(|w| self.0.lower[(first + w) * depth..].as_ptr());
+        let x = &x[..X * depth];
+        let upper: [*const i16; W] = std::array::from_fn(|w| self.0.upper[(first + w) * depth..][..depth].as_ptr());
+        let lower: [*const u16; W] = std::array::from_fn(|w| self.0.lower[(first + w) * depth..][..depth].as_ptr());
         unsafe {
             let mut sums = [[[[L::splat(0.0); 2]; STEPS]; W]; X];
             for k in (0..depth).step_by(2 * STEPS * L::COUNT) {
@@ -236,8 +243,8 @@ fn length(x: &[f32]) -> f32 {
 
 /// The `k` best log-probabilities of every row of `x Wᵀ` with what `probes` names, as
 /// [`TokenScoring::best`](crate::kernels::TokenScoring::best) finds them in whole logits: all products are made of upper halves,
-/// which says which rows of weights can matter, and those are made of both. `None` where there are no kernels, or values are
-/// not finite.
+/// which says which rows of weights can matter, and those are made of both. `None` where there are no kernels, values are
+/// not finite, or whole products are as fast.
 ///
 /// # Shapes
 /// `[n, in]`, weights `[out, in]`
@@ -251,6 +258,7 @@ pub fn best_products(
     let whole = HalvedRows::of(weight);
     let [count, depth] = whole.dims();
     let mut rough = vec![0.0f32; values.as_slice().len() / depth * count];
+    let k = k.min(count);
     let upper = UpperRows(weight);
     let CountedInput { rows: counted, .. } = upper.input(values.as_slice());
     few_rows(values.as_slice(), &upper, &mut rough);
@@ -259,28 +267,37 @@ pub fn best_products(
     for (row, (x, rough)) in values.as_slice().chunks_exact(depth).zip(rough.chunks_exact(count)).enumerate() {
         let kept = best(rough, k.max(1));
         let (greatest, least) = (kept.first()?.1, kept.last()?.1);
-        // No product is further from the whole one (Cauchy and Schwarz): for the halves that are not read, and for numbers
-        // that are half of one off.
-        let off = counted.scales[row * counted.stride..(row + 1) * counted.stride].iter();
-        let off = off.map(|scale| (0.5 * scale).powi(2) * GROUP as f32).sum::<f32>().sqrt();
-        let bound = length(x) * weight.reach + off * weight.longest_row;
-        if !(greatest.is_finite() && bound.is_finite()) || kept.len() < k.min(count) {
+        let rounded = rounded_off(x, &counted.scales[row * counted.stride..]);
+        // No product is further from the whole one (Cauchy and Schwarz).
+        let bound = length(x) * weight.reach + length(&rounded) * weight.longest_row;
+        if !(greatest.is_finite() && bound.is_finite()) || kept.len() < k || (0.0..LEAST_LENGTH).contains(&length(x)) {
             return None;
         }
         let [mut mass, squares] = run(Mass { row: rough, greatest });
         let usual = usual_distance(&whole, x, rough);
-        let mut threshold = least - 2.0 * bound;
-        if usual * squares.sqrt() / mass > ERROR {
-            // Left are probabilities below p, the sum of whose squares is at most p.
-            let p = (ERROR / usual).powi(2);
-            threshold = threshold.min(greatest + (mass * p).ln() as f32);
-        }
-        let chosen = above(rough, threshold);
-        let exact = run(Dots { weights: &whole, x, rows: &chosen });
         let probability = |logit: f32| f64::from(logit - greatest).exp();
-        for (row, exact) in chosen.iter().zip(&exact) {
-            mass += probability(*exact) - probability(rough[*row as usize]);
-        }
+        let mut threshold = least - 2.0 * bound;
+        let chosen = loop {
+            let chosen = above(rough, threshold);
+            if usual > FAR || chosen.len() > count / 4 {
+                return None;
+            }
+            // What is off by chance in the sum of those that are left.
+            let left = squares - chosen.iter().map(|row| probability(rough[*row as usize]).powi(2)).sum::<f64>();
+            if usual * left.max(0.0).sqrt() <= ERROR * mass {
+                break chosen;
+            }
+            threshold -= 1.0;
+        };
+        let exact = run(Dots { weights: &whole, x, rows: &chosen });
+        mass -= chosen.iter().map(|row| probability(rough[*row as usize])).sum::<f64>();
+        // What x is rounded off by is the same in all products. Those that are left are off by its product with the mean of
+        // their rows by probability: were rows normally distributed, that of all and this much towards x.
+        let rows =
+            weight.mean.iter().zip(weight.variance.iter()).zip(x).map(|((mean, variance), x)| mean + variance * x);
+        let shift: f32 = rounded.iter().zip(rows).map(|(off, row)| off * row).sum();
+        mass = mass.max(0.0) * f64::from(shift).exp();
+        mass += exact.iter().map(|logit| probability(*logit)).sum::<f64>();
         let log_sum = greatest + mass.ln() as f32;
         let ranked = best(&exact, k);
         found.push(ranked.into_iter().map(|(at, logit)| (chosen[at as usize], logit - log_sum)).collect());
@@ -290,6 +307,16 @@ pub fn best_products(
         }
     }
     Some((found, probed))
+}
+
+/// What the numbers that stand for `x` leave out of it.
+fn rounded_off(x: &[f32], scales: &[f32]) -> Vec<f32> {
+    let groups = x.chunks_exact(GROUP).zip(scales);
+    let off = |(group, scale): (&[f32], &f32)| {
+        let (scale, inverse) = (*scale, if *scale > f32::MIN_POSITIVE { scale.recip() } else { 0.0 });
+        group.iter().map(move |value| value - (value * inverse).round_ties_even() * scale).collect::<Vec<_>>()
+    };
+    groups.flat_map(off).collect()
 }
 
 /// How far rough products usually are from whole ones, by some of them.
