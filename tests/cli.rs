@@ -270,8 +270,6 @@ fn errors_name_what_is_wrong() {
     let bundle = path(&bundle.path);
     let image = goldens().join("tiny/raw_0.png");
     let image = path(&image);
-    let message = fail(&["predict", "captoin", "--model", bundle, "--image", image], 1);
-    assert!(message.contains("captoin") && message.contains("caption, vqa"), "{message}");
     let message = fail(&["predict", "caption", "--model", "nowhere", "--image", image], 1);
     assert!(message.contains("nowhere") && message.contains("not a bundle"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", "nothing.png"], 1);
@@ -357,4 +355,22 @@ fn a_bundle_is_fine_tuned_judged_and_gone_on_with() {
     assert!(message.contains("data.kind") && message.contains("vqa"), "{message}");
     let message = fail(&["pretrain", "recipes/scenes-cpu.toml"], 2);
     assert!(message.contains("--out"), "{message}");
+}
+
+#[test]
+fn a_task_that_is_none_is_said_to_be_none() {
+    let bundle = micro_bundle();
+    let model = path(&bundle.path);
+    for command in [
+        vec!["predict", "captoin", "--model", model],
+        vec!["evaluate", "captoin", "--model", model, "--data", "val.tsv"],
+        vec!["finetune", "captoin", "--model", model, "--data", "val.tsv", "--out", "run"],
+    ] {
+        let error = fail(&command, 2);
+        assert!(error.contains("`TASK`: expected one of caption, ") && error.contains("captoin"), "{error}");
+    }
+    let (options, image) = (bundle.path.join("generation_config.json"), goldens().join("tiny/raw_0.png"));
+    std::fs::write(&options, r#"{"default": {}, "captoin": {"numBeams": 2}}"#).unwrap();
+    let error = fail(&["predict", "caption", "--model", model, "--image", path(&image), "--device", "cpu"], 1);
+    assert!(error.contains("generation_config.json") && error.contains("captoin"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! `ofa evaluate TASK`: how good a model is, by task and by group.
 
 use super::predict::lines;
+use super::tasks::named;
 use super::world::KnownWorld;
 use crate::config::AnswerOptions;
 use crate::device::DeviceChoice;
@@ -182,6 +183,7 @@ impl Source {
             let world = Box::new(args.world.open(&args.model)?);
             return Ok(Self::Scenes { world, seed: args.seed, count: args.count, each: args.each });
         }
+        named(&args.task)?;
         let answers = args.answers.as_deref().map(lines).transpose()?;
         let (objects, caption) = (args.with_objects, args.with_caption);
         let rows = Rows::new(&args.task, RowOptions { answers, objects, caption, ..RowOptions::default() })?;

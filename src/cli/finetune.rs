@@ -1,5 +1,6 @@
 //! `ofa finetune TASK`: a pretrained model for one task.
 
+use super::tasks::named;
 use super::training::RunArgs;
 use crate::error::{Error, Result};
 use crate::train::data::DataList;
@@ -27,6 +28,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    named(&args.task)?;
     let recipe = recipe(&args)?;
     if recipe.data.kind != args.task {
         return Err(Error::option("data.kind", format!("{}, the task", args.task), recipe.data.kind));

@@ -1,11 +1,12 @@
 //! `ofa predict TASK`: one answer.
 
+use super::tasks::named;
 use crate::config::AnswerOptions;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::image::encode_png;
 use crate::predict::{Answered, Drawing, Event, ImageCodes, Predictor};
-use crate::task::{self, Answer, Inputs, PromptType};
+use crate::task::{Answer, Inputs, PromptType};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -77,7 +78,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let task = task::find(&args.task)?;
+    let task = named(&args.task)?;
     let pixels = match &args.image {
         Some(path) => Some(crate::image::decode(&read(path)?).map_err(|error| Error::file(path.display(), error))?),
         None => None,

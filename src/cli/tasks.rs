@@ -1,7 +1,7 @@
 //! `ofa tasks`: the table.
 
-use crate::error::Result;
-use crate::task::{Constraint, TASKS, markdown};
+use crate::error::{Error, Result};
+use crate::task::{self, Constraint, TASKS, Task, markdown};
 
 /// Lists what the model can be asked.
 #[derive(Debug, clap::Args)]
@@ -38,4 +38,12 @@ pub fn run(args: Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The task of a command line; one that there is not cannot be meant.
+pub fn named(name: &str) -> Result<&'static Task> {
+    task::find(name).map_err(|_| {
+        let known: Vec<_> = TASKS.iter().map(|task| task.name).collect();
+        Error::option("TASK", format!("one of {}", known.join(", ")), name)
+    })
 }

@@ -215,6 +215,11 @@ impl GenerationConfig {
         serde_json::to_string_pretty(self).map_err(|error| Error::file("generation_config.json", error))
     }
 
+    /// The tasks that have options of their own.
+    pub fn tasks(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str).filter(|name| *name != DEFAULT)
+    }
+
     /// The caller's options, completed from the task's entry and then from the default one.
     pub fn complete(&self, task: &str, wishes: &AnswerOptions) -> AnswerOptions {
         let layers = [Some(wishes), self.0.get(task), self.0.get(DEFAULT)];

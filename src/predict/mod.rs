@@ -15,7 +15,7 @@ use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, Trie, beam_search
 use crate::image::{Pixels, hide_middle, to_patch_image};
 use crate::kernels::{floats, indices, tensor};
 use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
-use crate::task::{Answer, AnswerContext, AnswerKind, Constraint, Hypothesis, ImageRule, Inputs, Prompt, Task};
+use crate::task::{self, Answer, AnswerContext, AnswerKind, Constraint, Hypothesis, ImageRule, Inputs, Prompt, Task};
 use crate::vocab::Vocab;
 use burn::tensor::Tensor;
 use serde::Serialize;
@@ -92,6 +92,9 @@ impl Predictor {
     pub fn new(config: OfaConfig, generation: GenerationConfig, vocab: Vocab, model: OfaModel) -> Result<Self> {
         if vocab.layout().size != config.vocab_size {
             return Err(Error::config("vocab_size", vocab.layout().size, config.vocab_size));
+        }
+        for name in generation.tasks() {
+            task::find(name).map_err(|error| Error::file("generation_config.json", error))?;
         }
         Ok(Self { config, generation, vocab, model })
     }
