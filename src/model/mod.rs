@@ -111,7 +111,8 @@ impl OfaModel {
     /// `[N, T, C]`
     pub fn next_tokens(&self, hidden: Tensor<3>) -> NextTokens {
         let [rows, length, width] = hidden.dims();
-        let last = hidden.slice([0..rows, length - 1..length, 0..width]);
+        // A slice of everything would still be an operation.
+        let last = if length == 1 { hidden } else { hidden.slice([0..rows, length - 1..length, 0..width]) };
         self.embed_tokens.next_tokens(last.reshape([rows, width]))
     }
 
