@@ -42,8 +42,5 @@ pub fn run(args: Args) -> Result<()> {
 
 /// The task of a command line; one that there is not cannot be meant.
 pub fn named(name: &str) -> Result<&'static Task> {
-    task::find(name).map_err(|_| {
-        let known: Vec<_> = TASKS.iter().map(|task| task.name).collect();
-        Error::option("TASK", format!("one of {}", known.join(", ")), name)
-    })
+    task::find(name).map_err(|_| Error::option("TASK", format!("one of {}", task::names()), name))
 }

@@ -46,8 +46,7 @@ impl NextTokens {
         let logits = match self {
             Self::Logits(logits) => logits.clone(),
             Self::Behind(hidden, weight) => {
-                let warmed =
-                    if scoring.temperature == 1.0 { hidden.clone() } else { hidden.clone() / scoring.temperature };
+                let warmed = scoring.warmed(hidden.clone());
                 let free = scoring.constraint.is_none();
                 if let Some(found) = free.then(|| host::best_products(&warmed, weight, k, probes)).flatten() {
                     return Ok(found);
@@ -89,10 +88,15 @@ impl TokenScoring {
         top_entries(self.scores(logits), k, probes).await
     }
 
+    /// Logits, or the states they are products of, at the temperature.
+    fn warmed(&self, x: Tensor<2>) -> Tensor<2> {
+        if self.temperature == 1.0 { x } else { x / self.temperature }
+    }
+
     /// # Shapes
     /// logits `[n, V]` → log-probabilities `[n, V]`; what the constraint forbids is below -1e20
     pub fn scores(&self, logits: Tensor<2>) -> Tensor<2> {
-        let logits = if self.temperature == 1.0 { logits } else { logits / self.temperature };
+        let logits = self.warmed(logits);
         match &self.constraint {
             None => log_softmax(logits),
             Some(constraint) if self.constrain_after => log_softmax(logits) + constraint.clone(),

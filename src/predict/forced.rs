@@ -9,8 +9,9 @@ use crate::task::{Constraint, Inputs, Task};
 
 impl Predictor {
     /// The token that the model prefers at every place of an answer, given all that stands before that place. The
-    /// decoder's prompt, which is not chosen, is left out, and a task's constraint is not applied. `tokens` are what some model of this vocabulary
-    /// [answered](super::Answered), the other arguments those of [`answer`](Self::answer).
+    /// decoder's prompt, which is not chosen, is left out, and a task's constraint is not applied. `tokens` are what
+    /// some model of this vocabulary [answered](super::Answered), the other arguments those of
+    /// [`answer`](Self::answer).
     ///
     /// # Errors
     /// [`Error::Task`] as in [`answer`](Self::answer), [`Error::Option`] for tokens that no answer of this model has.

@@ -126,10 +126,15 @@ pub enum Metric {
 /// # Errors
 /// [`Error::Task`] listing the names there are.
 pub fn find(name: &str) -> Result<&'static Task> {
-    TASKS.iter().find(|task| task.name == name).ok_or_else(|| {
-        let known: Vec<_> = TASKS.iter().map(|task| task.name).collect();
-        Error::task(name, format!("no such task; there are {}", known.join(", ")))
-    })
+    TASKS
+        .iter()
+        .find(|task| task.name == name)
+        .ok_or_else(|| Error::task(name, format!("no such task; there are {}", names())))
+}
+
+/// Those of all tasks.
+pub fn names() -> String {
+    TASKS.iter().map(|task| task.name).collect::<Vec<_>>().join(", ")
 }
 
 impl Task {

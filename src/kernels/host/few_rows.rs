@@ -19,6 +19,8 @@ const CACHE_LINE: usize = 64;
 pub trait WeightRows: Sync {
     /// The rows of `x` as the kernel reads them.
     type Input<'x>: Sync;
+    /// Whether rows are read in one stream, as processors fetch ahead best, where no instruction does.
+    const IN_ORDER: bool = false;
 
     fn input<'x>(&self, x: &'x [f32]) -> Self::Input<'x>;
 
@@ -74,8 +76,26 @@ pub fn few_rows<R: WeightRows>(x: &[f32], weights: &R, out: &mut [f32]) {
     ranges(weights.count(), PIECE, work, |range| run(Piece { input: &input, rows, weights, range, out }));
 }
 
+/// `W` rows of weights at a time, or one.
 #[inline(always)]
 unsafe fn group_of<L: Lanes, R: WeightRows, const X: usize, const W: usize>(
+    input: &R::Input<'_>,
+    row: usize,
+    weights: &R,
+    range: Range<usize>,
+    out: Shared,
+) {
+    unsafe {
+        if R::IN_ORDER && !L::PREFETCHES {
+            columns_of::<L, R, X, 1>(input, row, weights, range, out)
+        } else {
+            columns_of::<L, R, X, W>(input, row, weights, range, out)
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn columns_of<L: Lanes, R: WeightRows, const X: usize, const W: usize>(
     input: &R::Input<'_>,
     row: usize,
     weights: &R,

@@ -87,6 +87,7 @@ impl<'a> HalvedRows<'a> {
 
 impl WeightRows for HalvedRows<'_> {
     type Input<'x> = &'x [f32];
+    const IN_ORDER: bool = true;
 
     fn input<'x>(&self, x: &'x [f32]) -> &'x [f32] {
         x
@@ -114,16 +115,8 @@ impl WeightRows for HalvedRows<'_> {
         first: usize,
     ) -> [[f32; W]; X] {
         let x = &input[row * self.0.columns..(row + X) * self.0.columns];
-        unsafe {
-            if L::PREFETCHES {
-                return self.dots_in::<L, X, W, 1>(x, first);
-            }
-            let dots: [[[f32; 1]; X]; W] = std::array::from_fn(|w| {
-                // As many sums as hide that an addition takes a while, and fit the registers.
-                if X == 1 { self.dots_in::<L, X, 1, 2>(x, first + w) } else { self.dots_in::<L, X, 1, 1>(x, first + w) }
-            });
-            std::array::from_fn(|row| std::array::from_fn(|w| dots[w][row][0]))
-        }
+        // As many sums as hide that an addition takes a while, and fit the registers.
+        unsafe { if X * W == 1 { self.dots_in::<L, X, W, 2>(x, first) } else { self.dots_in::<L, X, W, 1>(x, first) } }
     }
 }
 
@@ -153,6 +146,7 @@ struct CountedInput {
 
 impl WeightRows for UpperRows<'_> {
     type Input<'x> = CountedInput;
+    const IN_ORDER: bool = true;
 
     fn input(&self, x: &[f32]) -> CountedInput {
         let depth = self.0.columns;
@@ -175,28 +169,9 @@ impl WeightRows for UpperRows<'_> {
         [bytes(&self.0.upper[rows.start * self.0.columns..rows.end * self.0.columns]), &[]]
     }
 
-    #[inline(always)]
-    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
-        &self,
-        input: &CountedInput,
-        row: usize,
-        first: usize,
-    ) -> [[f32; W]; X] {
-        unsafe {
-            if L::PREFETCHES {
-                return self.dots_of::<L, X, W>(input, row, first);
-            }
-            // In one stream.
-            let dots: [[[f32; 1]; X]; W] = std::array::from_fn(|w| self.dots_of::<L, X, 1>(input, row, first + w));
-            std::array::from_fn(|row| std::array::from_fn(|w| dots[w][row][0]))
-        }
-    }
-}
-
-impl UpperRows<'_> {
     #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
-    unsafe fn dots_of<L: Lanes, const X: usize, const W: usize>(
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
         &self,
         input: &CountedInput,
         row: usize,
@@ -275,11 +250,14 @@ pub fn best_products(
         }
         let [mut mass, squares] = run(Mass { row: rough, greatest });
         let usual = usual_distance(&whole, x, rough);
+        if usual > FAR {
+            return None;
+        }
         let probability = |logit: f32| f64::from(logit - greatest).exp();
         let mut threshold = least - 2.0 * bound;
         let chosen = loop {
             let chosen = above(rough, threshold);
-            if usual > FAR || chosen.len() > count / 4 {
+            if chosen.len() > count / 4 {
                 return None;
             }
             // What is off by chance in the sum of those that are left.
