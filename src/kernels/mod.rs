@@ -29,7 +29,7 @@ pub use attention::{
     Bias, Columns, Heads, KeysValues, MASKED, attention, attention_weights, products, scores, split_heads,
 };
 pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
-pub use embedding::Table;
+pub use embedding::{Choice, Table};
 #[cfg(all(feature = "gpu", target_family = "wasm"))]
 pub use gpu::set_line as set_gpu_line;
 #[cfg(feature = "gpu")]
@@ -37,7 +37,7 @@ pub use gpu::set_software as set_software_gpu;
 pub use halved::{HalvedWeight, Halves};
 pub use host::in_host_memory;
 pub use linear::{Activation, Linear};
-pub use next_token::{NextTokens, TokenScoring, allowed_range};
+pub use next_token::{NextTokens, TokenScoring, allowed_alone, allowed_range};
 pub use norm::{GroupNorm, LayerNorm, Stream, normalise, silu};
 pub use packed::{PackedWeight, Words};
 pub use pairs::{Pairs, RelativeRow};

@@ -2,6 +2,7 @@
 
 use super::arguments::Found;
 use super::attention::MASKED;
+use super::embedding::column;
 use super::gpu;
 use super::halved::HalvedWeight;
 use super::host;
@@ -12,6 +13,7 @@ use super::upload::tensor;
 use super::weight::Weight;
 use crate::error::Result;
 use burn::tensor::{Device, Tensor, activation};
+use std::sync::Arc;
 
 /// How the next token is scored.
 #[derive(Debug, Clone)]
@@ -30,6 +32,8 @@ pub enum NextTokens {
     Logits(Tensor<2>),
     /// Hidden states, `[n, C]`, and the output projection, most of which need not be read.
     Behind(Tensor<2>, HalvedWeight),
+    /// Those of some tokens, `[n, ids]`, and their ids in ascending order. There are no others to choose from.
+    Among(Tensor<2>, Arc<[u32]>),
 }
 
 impl NextTokens {
@@ -45,6 +49,7 @@ impl NextTokens {
     ) -> Result<(Vec<Best>, Vec<Vec<f32>>)> {
         let logits = match self {
             Self::Logits(logits) => logits.clone(),
+            Self::Among(logits, ids) => return among(logits, ids, scoring, k, probes).await,
             Self::Behind(hidden, weight) => {
                 let warmed = scoring.warmed(hidden.clone());
                 let free = scoring.constraint.is_none();
@@ -56,6 +61,25 @@ impl NextTokens {
         };
         scoring.best(logits, k, probes).await
     }
+}
+
+/// [`NextTokens::best`] of logits of some tokens, which are what a constraint leaves. What `probes` names besides has the
+/// score of what is forbidden.
+async fn among(
+    logits: &Tensor<2>,
+    ids: &[u32],
+    scoring: &TokenScoring,
+    k: usize,
+    probes: &[Vec<u32>],
+) -> Result<(Vec<Best>, Vec<Vec<f32>>)> {
+    let free = TokenScoring { constraint: None, ..scoring.clone() };
+    let columns: Vec<Vec<u32>> =
+        probes.iter().map(|row| row.iter().map(|id| column(ids, *id).unwrap_or(0)).collect()).collect();
+    let (mut best, mut probed) = free.best(logits.clone(), k, &columns).await?;
+    best.iter_mut().flatten().for_each(|(entry, _)| *entry = ids[*entry as usize]);
+    let named = probes.iter().flatten().zip(probed.iter_mut().flatten());
+    named.filter(|(id, _)| column(ids, **id).is_none()).for_each(|(_, score)| *score = MASKED);
+    Ok((best, probed))
 }
 
 impl TokenScoring {
@@ -109,9 +133,14 @@ fn log_softmax(logits: Tensor<2>) -> Tensor<2> {
     host::log_softmax(&logits).unwrap_or_else(|| activation::log_softmax(logits, 1))
 }
 
-/// The constraint that leaves ids below `specials` and those of `range`.
-pub fn allowed_range(vocabulary: usize, specials: u32, range: (u32, u32), device: &Device) -> Tensor<2> {
-    let allowed = |id: u32| id < specials || (range.0..range.1).contains(&id);
-    let values: Vec<f32> = (0..vocabulary as u32).map(|id| if allowed(id) { 0.0 } else { MASKED }).collect();
+/// The constraint that leaves these ids, as [`TokenScoring`] takes it.
+pub fn allowed_alone(vocabulary: usize, ids: &[u32], device: &Device) -> Tensor<2> {
+    let mut values = vec![MASKED; vocabulary];
+    ids.iter().for_each(|id| values[*id as usize] = 0.0);
     tensor(values, [1, vocabulary], device)
+}
+
+/// Ids below `specials` and those of `range`, in ascending order.
+pub fn allowed_range(vocabulary: usize, specials: u32, range: (u32, u32)) -> Vec<u32> {
+    (0..vocabulary as u32).filter(|id| *id < specials || (range.0..range.1).contains(id)).collect()
 }

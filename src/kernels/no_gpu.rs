@@ -70,6 +70,10 @@ pub fn add_relative(_absolute: Tensor<4>, _pairs: &Pairs, _tables: [Tensor<2>; 2
     unreachable!("no device of this build is a GPU")
 }
 
+pub fn take_words(_table: Tensor<1, Int>, _numbers: &[u32], _width: usize) -> Tensor<1, Int> {
+    unreachable!("no device of this build is a GPU")
+}
+
 pub fn packed_rows(_weight: &PackedWeight, _numbers: &[u32]) -> Tensor<2> {
     unreachable!("no device of this build is a GPU")
 }

@@ -6,7 +6,6 @@ use crate::config::Quantization;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use half::f16;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// 32-bit words where the kernels of their device read them.
@@ -28,11 +27,14 @@ impl Words {
         Self::Device(gpu::words(words, device))
     }
 
-    fn slice(&self, range: Range<usize>) -> Self {
+    /// The rows with these numbers, `width` words each.
+    fn take(&self, numbers: &[u32], width: usize) -> Self {
         match self {
-            Self::Host(words) => Self::Host(words[range].into()),
-            #[allow(clippy::single_range_in_vec_init)]
-            Self::Device(words) => Self::Device(words.clone().slice([range])),
+            Self::Host(words) => {
+                let row = |number: &u32| &words[*number as usize * width..][..width];
+                Self::Host(numbers.iter().map(row).collect::<Vec<_>>().concat().into())
+            }
+            Self::Device(words) => Self::Device(gpu::take_words(words.clone(), numbers, width)),
         }
     }
 
@@ -111,13 +113,12 @@ impl PackedWeight {
         self.columns / self.group_size
     }
 
-    /// Rows of the matrix as a matrix of their own.
-    pub fn part(&self, rows: Range<usize>) -> Self {
-        let of = |words: &Words, width: usize| words.slice(rows.start * width..rows.end * width);
+    /// The rows with these numbers as a matrix of their own.
+    pub fn take(&self, numbers: &[u32]) -> Self {
         Self {
-            codes: of(&self.codes, self.words_per_row()),
-            scales: of(&self.scales, self.groups_per_row()),
-            rows: rows.len(),
+            codes: self.codes.take(numbers, self.words_per_row()),
+            scales: self.scales.take(numbers, self.groups_per_row()),
+            rows: numbers.len(),
             ..self.clone()
         }
     }

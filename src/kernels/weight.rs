@@ -81,6 +81,14 @@ impl Weight {
         }
     }
 
+    /// The rows with these numbers as a matrix of their own, which stays packed.
+    pub fn take(&self, numbers: &[u32]) -> Self {
+        match self {
+            Self::Packed(weight) => Self::Packed(weight.take(numbers)),
+            Self::Plain(_) | Self::Halved(_) => Self::Plain(Param::from_tensor(self.rows(numbers))),
+        }
+    }
+
     /// `activation(x Wᵀ + bias)`.
     ///
     /// # Shapes

@@ -21,7 +21,7 @@ mod vqgan;
 
 use crate::config::OfaConfig;
 use crate::error::Result;
-use crate::kernels::{NextTokens, Table};
+use crate::kernels::{Choice, NextTokens, Table};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -105,15 +105,24 @@ impl OfaModel {
         heads.mean_dim(1).squeeze_dim(1)
     }
 
-    /// What may come behind the last of the tokens that led to `hidden`.
+    /// What may come behind the last of the tokens that led to `hidden`: any token, or one of `choice`.
     ///
     /// # Shapes
     /// `[N, T, C]`
-    pub fn next_tokens(&self, hidden: Tensor<3>) -> NextTokens {
+    pub fn next_tokens(&self, hidden: Tensor<3>, choice: Option<&Choice>) -> NextTokens {
         let [rows, length, width] = hidden.dims();
         // A slice of everything would still be an operation.
         let last = if length == 1 { hidden } else { hidden.slice([0..rows, length - 1..length, 0..width]) };
-        self.embed_tokens.next_tokens(last.reshape([rows, width]))
+        let last = last.reshape([rows, width]);
+        match choice {
+            Some(choice) => choice.next_tokens(last),
+            None => self.embed_tokens.next_tokens(last),
+        }
+    }
+
+    /// The output projection of these tokens alone, by ascending ids; `None` where they are too many to gain from it.
+    pub fn choice(&self, ids: &[u32]) -> Option<Choice> {
+        self.embed_tokens.choice(ids)
     }
 
     /// The tied output projection.

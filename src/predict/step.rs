@@ -3,7 +3,7 @@
 use crate::config::{Decoding, OfaConfig};
 use crate::error::{Error, Result};
 use crate::generate::{Candidate, RowScores, Step, StepRequest};
-use crate::kernels::{Best, NextTokens, TokenScoring, allowed_range, entries};
+use crate::kernels::{Best, Choice, NextTokens, TokenScoring, allowed_alone, allowed_range, entries};
 use crate::model::{DecoderCache, EncoderOutput, OfaModel, TokenBatch};
 
 /// Ids below this stay allowed under every constraint range (reference §9.2).
@@ -14,6 +14,8 @@ pub struct ModelStep<'a> {
     model: &'a OfaModel,
     cache: DecoderCache,
     scoring: TokenScoring,
+    /// The only tokens that the constraint leaves, where their products alone are made.
+    choice: Option<Choice>,
     /// Of the step just taken.
     next: Option<NextTokens>,
     steps: usize,
@@ -29,12 +31,16 @@ impl<'a> ModelStep<'a> {
         max_len: usize,
     ) -> Self {
         let [samples, _, _] = encoder.hidden.dims();
-        let range = options.constraint_range;
-        let constraint = range.map(|range| allowed_range(config.vocab_size, ALWAYS_ALLOWED, range, &model.device()));
+        let allowed = options.constraint_range.map(|range| allowed_range(config.vocab_size, ALWAYS_ALLOWED, range));
+        // Scores of the free model are about all tokens.
+        let choice = allowed.as_ref().filter(|_| !options.zero_shot).and_then(|ids| model.choice(ids));
+        let constraint = allowed.filter(|_| choice.is_none());
+        let constraint = constraint.map(|ids| allowed_alone(config.vocab_size, &ids, &model.device()));
         Self {
             model,
             cache: model.begin(encoder, &vec![options.gen_code; samples], max_len + 1),
             scoring: TokenScoring { temperature: options.temperature, constraint, constrain_after: options.zero_shot },
+            choice,
             next: None,
             steps: 0,
         }
@@ -57,7 +63,7 @@ impl Step for ModelStep<'_> {
             self.cache.select(&rows, samples.as_deref());
         }
         let hidden = self.model.decode(&TokenBatch::new(tokens.len(), 1, tokens), &mut self.cache);
-        let next = self.next.insert(self.model.next_tokens(hidden));
+        let next = self.next.insert(self.model.next_tokens(hidden, self.choice.as_ref()));
         let (best, probed) = next.best(&self.scoring, count, &probes).await?;
         Ok(best
             .into_iter()
@@ -83,14 +89,21 @@ impl Step for ModelStep<'_> {
         let (count, len) = (allowed.len(), tokens.len() / allowed.len());
         let hidden = self.model.decode(&TokenBatch::new(count, len, tokens.to_vec()), &mut self.cache);
         let [_, _, width] = hidden.dims();
+        let mut ids = allowed.concat();
+        ids.sort_unstable();
+        ids.dedup();
+        let choice = self.model.choice(&ids);
+        let column = |id: &u32| choice.as_ref().and_then(|choice| choice.column(*id)).unwrap_or(*id);
+        let columns: Vec<Vec<u32>> = allowed.iter().map(|ids| ids.iter().map(column).collect()).collect();
         let mut chosen = Vec::with_capacity(count);
         for start in (0..count).step_by(LOGIT_ROWS) {
             let end = (start + LOGIT_ROWS).min(count);
-            let last = hidden.clone().slice([start..end, len - 1..len, 0..width]);
-            let logits = self.model.logits(last);
-            let [_, _, vocabulary] = logits.dims();
-            let logits = logits.reshape([end - start, vocabulary]);
-            chosen.extend(entries(logits, &allowed[start..end]).await?.iter().map(|logits| log_softmax(logits)));
+            let last = hidden.clone().slice([start..end, len - 1..len, 0..width]).reshape([end - start, width]);
+            let logits = match &choice {
+                Some(choice) => choice.project(last),
+                None => self.model.logits(last.unsqueeze_dim::<3>(1)).squeeze_dim(1),
+            };
+            chosen.extend(entries(logits, &columns[start..end]).await?.iter().map(|logits| log_softmax(logits)));
         }
         Ok(chosen)
     }

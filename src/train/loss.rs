@@ -4,7 +4,7 @@
 //! back, which no gradient passes through.
 
 use crate::error::Result;
-use crate::kernels::{MASKED, allowed_range, floats, indices, tensor};
+use crate::kernels::{MASKED, allowed_alone, allowed_range, floats, indices, tensor};
 use crate::model::TokenBatch;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use serde::{Deserialize, Serialize};
@@ -230,8 +230,8 @@ impl Allowed {
     }
 
     fn range(range: (u32, u32), rows: usize, vocabulary: usize, device: &Device) -> Self {
-        let count = ALWAYS_ALLOWED + range.1 - range.0;
-        Self { additive: allowed_range(vocabulary, ALWAYS_ALLOWED, range, device), counts: vec![count as usize; rows] }
+        let ids = allowed_range(vocabulary, ALWAYS_ALLOWED, range);
+        Self { additive: allowed_alone(vocabulary, &ids, device), counts: vec![ids.len(); rows] }
     }
 
     fn only(&self, kept: &[usize]) -> Self {

@@ -163,8 +163,11 @@ impl DeviceWeights {
             return Ok(Stored::Flat(matrix.unpacked().reshape([rows * width])));
         }
         let part_rows = Table::rows_per_part(4 * matrix.words_per_row());
-        let parts = (0..rows).step_by(part_rows).map(|start| start..(start + part_rows).min(rows));
-        Ok(Stored::Packed(if rows > part_rows { parts.map(|rows| matrix.part(rows)).collect() } else { vec![matrix] }))
+        if rows <= part_rows {
+            return Ok(Stored::Packed(vec![matrix]));
+        }
+        let numbers: Vec<u32> = (0..rows as u32).collect();
+        Ok(Stored::Packed(numbers.chunks(part_rows).map(|part| matrix.take(part)).collect()))
     }
 }
 

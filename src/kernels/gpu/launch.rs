@@ -86,8 +86,12 @@ impl Launch {
 
     /// Integers that are read.
     pub fn reads_words(self, name: &'static str, element: Element, tensor: Tensor<1, Int>) -> Self {
-        let tensor = tensor.try_into_primitive::<CubeBackend>().expect("the kernels of GPUs get tensors of GPUs");
-        self.binds(name, element, false, into_contiguous(tensor))
+        self.binds(name, element, false, primitive_words(tensor))
+    }
+
+    /// Integers that are written where they lie, as in [`Launch::writes`].
+    pub fn writes_words(self, name: &'static str, element: Element, tensor: Tensor<1, Int>) -> Self {
+        self.binds(name, element, true, primitive_words(tensor))
     }
 
     /// A tensor that is written where it lies. Every clone of it changes.
@@ -140,6 +144,11 @@ impl Launch {
 }
 
 fn primitive<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
+    let tensor = tensor.try_into_primitive::<CubeBackend>().expect("the kernels of GPUs get tensors of GPUs");
+    into_contiguous(tensor)
+}
+
+fn primitive_words(tensor: Tensor<1, Int>) -> CubeTensor {
     let tensor = tensor.try_into_primitive::<CubeBackend>().expect("the kernels of GPUs get tensors of GPUs");
     into_contiguous(tensor)
 }

@@ -27,7 +27,7 @@ pub use product::{convolve, linear, linear_into};
 #[cfg(target_family = "wasm")]
 pub use read::{few_floats, set_line};
 pub use relative::add_relative;
-pub use rows::{packed_rows, words};
+pub use rows::{packed_rows, take_words, words};
 pub use scores::scores;
 
 /// Whether the kernels of this room run on `device`: any adapter of WebGPU. Training keeps plain operations, which have

@@ -27,3 +27,18 @@ pub fn packed_rows(weight: &PackedWeight, numbers: &[u32]) -> Tensor<2> {
         super::grid(count * quads, 64),
     )
 }
+
+/// The rows with these numbers, `width` words each.
+pub fn take_words(table: Tensor<1, Int>, numbers: &[u32], width: usize) -> Tensor<1, Int> {
+    let count = numbers.len() * width;
+    let numbers = words(numbers.to_vec(), &table.device());
+    let taken = Tensor::empty([count], (&table.device(), DType::U32));
+    Launch::new("take_words", include_str!("take_words.wgsl"), [64, 1, 1])
+        .reads_words("table", U32, table)
+        .reads_words("rows", U32, numbers)
+        .writes_words("taken", U32, taken.clone())
+        .number("count", count)
+        .number("width", width)
+        .run(super::grid(count, 64));
+    taken
+}

@@ -125,6 +125,7 @@ fn rows_of_tables() {
         let [weight, on_gpu] = draws.weights([50, 96], bits);
         let numbers: Vec<u32> = (0..7).map(|_| draws.below(50) as u32).collect();
         assert_same(&format!("{bits} bits"), weight.rows(&numbers), on_gpu.rows(&numbers));
+        assert_same(&format!("{bits} bits, packed"), weight.rows(&numbers), on_gpu.take(&numbers).unpacked());
     }
 }
 

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::config::Quantization;
-use crate::kernels::{Activation, Halves, NextTokens, PackedWeight, TokenScoring, indices};
+use crate::kernels::{
+    Activation, Halves, NextTokens, PackedWeight, Table, TokenScoring, Weight, Words, allowed_alone, indices,
+};
+use burn::module::Param;
 use burn::tensor::module::{conv2d, max_pool2d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Distribution, activation};
@@ -165,6 +168,45 @@ fn packed_weights_of_odd_shapes() {
         let found =
             convolution(&x, &Matrix::of(&weight).expect("weights that the kernels read"), [3, 2, 1], Ending::default());
         assert_close(found, plain, TOLERANCE, &format!("a convolution of {bits} bits"));
+    }
+}
+
+#[test]
+fn tokens_chosen_among_some() {
+    let (count, depth) = (400, 64);
+    let values = random([count, depth]);
+    let mut halves = Halves::new([count, depth]);
+    assert!(halves.extend(&values.to_data().try_to_vec::<f32>().expect("f32")));
+    let plain = |range| Weight::Plain(Param::from_tensor(values.clone().slice([range, 0..depth])));
+    let tables = [
+        ("plain", vec![plain(0..count)]),
+        ("plain, in two", vec![plain(0..20), plain(20..count)]),
+        ("packed", vec![packed([count, depth], 8).0]),
+        ("packed, in two", vec![packed([90, depth], 4).0, packed([count - 90, depth], 4).0]),
+        ("halved", vec![Weight::Halved(halves.into_weight(&Device::flex()))]),
+    ];
+    let ids: Vec<u32> = (0..4).chain(50..120).collect();
+    let probes = vec![vec![7, 60], vec![119], vec![]];
+    for (what, parts) in tables {
+        let (table, hidden) = (Table::new(parts), random([3, depth]));
+        let constraint = Some(allowed_alone(count, &ids, &Device::flex()));
+        let scoring = TokenScoring { temperature: 0.7, constraint, constrain_after: false };
+        let expected = pollster::block_on(scoring.best(table.project(hidden.clone()), 80, &probes)).expect("a CPU");
+        let choice = table.choice(&ids).expect("few of them");
+        let found = pollster::block_on(choice.next_tokens(hidden).best(&scoring, 80, &probes)).expect("a CPU");
+        for (found, expected) in found.0.iter().zip(&expected.0) {
+            assert_eq!(found.len(), ids.len(), "{what}: there are no others");
+            for (found, expected) in found.iter().zip(expected) {
+                assert_eq!(found.0, expected.0, "{what}");
+                assert!((found.1 - expected.1).abs() < COUNTED_TOLERANCE, "{what}: {found:?}, {expected:?}");
+            }
+        }
+        assert!(found.1[0][0] < -1e20, "{what}: 7 is forbidden");
+        for (found, expected) in [(found.1[0][1], expected.1[0][1]), (found.1[1][0], expected.1[1][0])] {
+            assert!((found - expected).abs() < COUNTED_TOLERANCE, "{what}: {found}, {expected}");
+        }
+        assert!(found.1[2].is_empty());
+        assert!(table.choice(&(0..count as u32 / 2).collect::<Vec<_>>()).is_none(), "too many to gain from it");
     }
 }
 
