@@ -212,6 +212,8 @@ fn a_bundle_gets_image_codes_and_keeps_them() {
     let decode = ["codes", "decode", "--codes", path(&raster), "--out", path(&drawn), "--device", "cpu", "--model"];
     run(&[decode.as_slice(), &[path(&half)]].concat());
     assert_eq!(ofa::image::decode(&std::fs::read(&drawn).unwrap()).unwrap().size(), (24, 16));
+    let message = fail(&[&encode[..5], &["5000", "--device", "cpu", "--model", path(&half)]].concat(), 1);
+    assert!(message.contains("codes, of") && message.contains("at most"), "{message}");
     let many = "1 ".repeat(20_000);
     let wrongs = [
         ("1 2\n3", "row 2 has 1", 1),
@@ -373,4 +375,46 @@ fn a_task_that_is_none_is_said_to_be_none() {
     std::fs::write(&options, r#"{"default": {}, "captoin": {"numBeams": 2}}"#).unwrap();
     let error = fail(&["predict", "caption", "--model", model, "--image", path(&image), "--device", "cpu"], 1);
     assert!(error.contains("generation_config.json") && error.contains("captoin"), "{error}");
+}
+
+#[test]
+fn nothing_is_replaced_by_what_is_made_of_it() {
+    let bundle = micro_bundle();
+    for out in [bundle.path.clone(), bundle.path.join("."), bundle.path.parent().unwrap().to_owned()] {
+        let message = fail(&["export", path(&bundle.path), "--out", path(&out), "--dtype", "q4", "--no-report"], 2);
+        assert!(message.contains("another directory"), "{message}");
+    }
+    run(&["verify", path(&bundle.path)]);
+}
+
+#[cfg(unix)]
+#[test]
+fn who_stops_reading_stops_nothing() {
+    use std::process::Stdio;
+    let bundle = micro_bundle();
+    let half = bundle.path.with_file_name("half");
+    let args = ["export", path(&bundle.path), "--out", path(&half), "--dtype", "f16", "--device", "cpu"];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ofa")).args(args).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    run(&["verify", path(&half)]);
+
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    if let Ok(full) = full {
+        let output = Command::new(env!("CARGO_BIN_EXE_ofa")).arg("tasks").stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(text(&output.stderr).matches("standard output").count(), 1, "said once");
+    }
+}
+
+#[test]
+fn sides_that_no_position_reaches_are_refused_where_they_are_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let (checkpoint, tokenizer) = (goldens().join("micro-fairseq/checkpoint_slim.pt"), goldens().join("tokenizer"));
+    for side in ["0", "100000"] {
+        let out = directory.path().join("bundle");
+        let convert = ["convert", path(&checkpoint), "--tokenizer", path(&tokenizer), "--image-size", side];
+        let message = fail(&[convert.as_slice(), &["--out", path(&out)]].concat(), 2);
+        assert!(message.contains("--image-size") && !out.exists(), "{message}");
+    }
 }

@@ -187,7 +187,7 @@ fn captions_and_questions_with_the_small_tokenizer() {
         inputs.prompt_type = Some(prompt_type);
         assert_eq!(find("vqa").unwrap().prompt(&inputs, &SMALL).unwrap().prefix, prefix);
     }
-    inputs.answers = Some(vec!["yes".into(), " no".into()]);
+    inputs.answers = Some(vec!["yes".into(), " no".into(), "yes ".into()]);
     let candidates = find("vqa").unwrap().prompt(&inputs, &SMALL).unwrap().candidates.unwrap();
     assert_eq!(candidates.iter().map(|ids| SMALL.decode(ids)).collect::<Vec<_>>(), [" yes", " no"]);
 }

@@ -55,8 +55,8 @@ pub(super) fn parse_dtype(text: &str) -> std::result::Result<Precision, String> 
 pub fn run(args: Args) -> Result<()> {
     let vocabulary = VocabFiles::find(args.tokenizer.as_deref(), &args.src)?;
     let Checkpoint { layout, tensors, skipped, settings, config, notes } = read_checkpoint(&args.src, args.ema)?;
-    println!("{}: {layout:?} names, {} tensors", args.src.display(), tensors.len() + skipped.len());
-    notes.iter().for_each(|note| println!("{note}"));
+    say!("{}: {layout:?} names, {} tensors", args.src.display(), tensors.len() + skipped.len());
+    notes.iter().for_each(|note| say!("{note}"));
     if config.as_ref().is_some_and(|file| file.get("use_ofasys") == Some(&true.into())) {
         let found = "true: an OFASys model, which is another architecture";
         return Err(Error::config("use_ofasys", "false", found));
@@ -91,6 +91,10 @@ pub fn run(args: Args) -> Result<()> {
         let halves = |(_, tensor): &(String, RawTensor<'_>)| matches!(tensor.dtype, Dtype::F16 | Dtype::BF16);
         if tensors.iter().all(halves) { Precision::F16 } else { Precision::F32 }
     });
+    let largest = config.largest_image_side();
+    if let Some(side) = args.image_size.filter(|side| !(1..=largest).contains(side)) {
+        return Err(Error::option("--image-size", format!("1 to {largest} for this model"), side));
+    }
     let image_size = Some(args.image_size.unwrap_or_else(|| config.pretraining_image_size()));
     let generation = GenerationConfig::for_all(AnswerOptions { image_size, ..AnswerOptions::default() });
     let files = BundleFiles { config, tokenizer_json, generation_config: generation.to_json()? };
@@ -100,7 +104,7 @@ pub fn run(args: Args) -> Result<()> {
         Ok((name, stored))
     });
     let manifest = write_bundle(&args.out, &files, precision, stored)?;
-    println!(
+    say!(
         "{}: {} parameters, {precision}, {:.1} MB in {} files",
         args.out.display(),
         manifest.parameters,
@@ -124,9 +128,9 @@ fn print_rows(rows: &[Row], verbose: bool) {
     if verbose {
         for Row { from, to, rule } in rows {
             match to {
-                Some(to) if to == from => println!("  {from}"),
-                Some(to) => println!("  {from} → {to}"),
-                None => println!("  {from}: {rule}"),
+                Some(to) if to == from => say!("  {from}"),
+                Some(to) => say!("  {from} → {to}"),
+                None => say!("  {from}: {rule}"),
             }
         }
         return;
@@ -138,5 +142,5 @@ fn print_rows(rows: &[Row], verbose: bool) {
             None => rules.push((&row.rule, 1)),
         }
     }
-    rules.iter().for_each(|(rule, count)| println!("  {count:5} {rule}"));
+    rules.iter().for_each(|(rule, count)| say!("  {count:5} {rule}"));
 }

@@ -130,7 +130,7 @@ pub fn run(args: Args) -> Result<()> {
                 Format::Tsv => world.write_tsv(&out, count)?,
                 Format::Webdataset => world.write_webdataset(&out, count)?,
             }
-            println!("{}: {count} scenes of {} nouns", out.display(), world.nouns().len());
+            say!("{}: {count} scenes of {} nouns", out.display(), world.nouns().len());
         }
         What::Questions(args) => questions(&args)?,
         What::Palette(PaletteArgs { out, model, world }) => {
@@ -147,7 +147,7 @@ pub fn run(args: Args) -> Result<()> {
                 let path = out.join(name);
                 std::fs::write(&path, text).map_err(|error| Error::file(path.display(), error))?;
             }
-            println!("{}: vocab.json and merges.txt from {} texts", out.display(), texts.len());
+            say!("{}: vocab.json and merges.txt from {} texts", out.display(), texts.len());
         }
     }
     Ok(())
@@ -177,7 +177,7 @@ fn questions(QuestionsArgs { out, model, seed, count, each, world }: &QuestionsA
         }
     }
     write("questions.json", format!("{:#}\n", Value::from(pictures)).as_bytes())?;
-    println!("{}: {count} scenes", out.display());
+    say!("{}: {count} scenes", out.display());
     Ok(())
 }
 

@@ -1,27 +1,20 @@
 //! `ofa evaluate TASK`: how good a model is, by task and by group.
 
-use super::predict::lines;
-use super::tasks::named;
-use super::world::KnownWorld;
+use super::questions::{QuestionArgs, Source};
 use crate::config::AnswerOptions;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::predict::{ImageCodes, Predictor};
 use crate::train::corpus::{World, infilled_shapes};
-use crate::train::data::{Kind, Records, open};
 use crate::train::metrics::cider::DocumentFrequencies;
-use crate::train::objectives::{RowOptions, Rows};
 use crate::train::results::{Results, results};
-use crate::train::{Agreement, EvaluateOptions, Measured, Question, Report, Step, agreement, evaluate, same_tokens};
+use crate::train::{Agreement, EvaluateOptions, Measured, Report, Step, agreement, evaluate, same_tokens};
 use crate::weights::VQGAN;
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// In place of a task: pictures drawn on the fly.
-const SCENES: &str = "scenes";
 
 /// The shares of places at which the model prefers the reference's token, by task, among the metrics.
 const PREFERRED: &str = "preferred_as_reference";
@@ -37,30 +30,12 @@ pub struct Args {
     /// Directory of the bundle
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// The evaluation set: .tsv in the original's columns, .jsonl beside its images, .tar shards or a folder of them
-    #[arg(long, value_name = "FILE|DIR")]
-    data: Option<PathBuf>,
-    /// Questions to ask at most
-    #[arg(long, value_name = "N")]
-    limit: Option<u64>,
     /// Directory for the answers, in the forms that official tools read, and for the report
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// A file with one allowed answer a line
-    #[arg(long, value_name = "FILE")]
-    answers: Option<PathBuf>,
     /// JSON of the corpus whose n-grams weigh CIDEr-D: {"images": N, "counts": {"a dog": n}} [default: the references]
     #[arg(long, value_name = "FILE")]
     frequencies: Option<PathBuf>,
-    /// The TSV columns of the task's fields, such as 0,4,2 [default: the original's]
-    #[arg(long, value_name = "N,…")]
-    columns: Option<String>,
-    /// Put the names of the row's objects behind its question
-    #[arg(long)]
-    with_objects: bool,
-    /// Put the image's caption before the sentence to be judged
-    #[arg(long)]
-    with_caption: bool,
     /// A bundle of the same model in other weights: tell how often --model prefers the tokens that this one prefers, both
     /// held to this one's answers
     #[arg(long, value_name = "DIR")]
@@ -70,17 +45,8 @@ pub struct Args {
     /// The side in pixels that images are resized to [default: the bundle's]
     #[arg(long, value_name = "PIXELS")]
     image_size: Option<u32>,
-    /// Which scenes
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// How many scenes
-    #[arg(long, default_value_t = 200)]
-    count: u64,
-    /// Questions about each scene at most
-    #[arg(long, default_value_t = 5)]
-    each: usize,
     #[command(flatten)]
-    world: KnownWorld,
+    questions: QuestionArgs,
     /// Print one JSON object last
     #[arg(long)]
     json: bool,
@@ -94,9 +60,7 @@ pub fn run(args: Args) -> Result<()> {
         answer: AnswerOptions { num_beams: args.num_beams, image_size: args.image_size, ..AnswerOptions::default() },
         frequencies: args.frequencies.as_deref().map(DocumentFrequencies::read).transpose()?,
     };
-    let source = Source::open(&args)?;
-    let limit = args.limit.unwrap_or(u64::MAX);
-    let questions = || source.questions().take(usize::try_from(limit).unwrap_or(usize::MAX));
+    let questions = args.questions.open(&args.task, &args.model)?;
     let (report, of_world, agreed) = pollster::block_on(async {
         let (device, opened) = DeviceChoice::from_name(&args.device)?.open().await?;
         if let Some(reason) = &opened.reason {
@@ -107,8 +71,8 @@ pub fn run(args: Args) -> Result<()> {
         if let Some(reference) = &reference {
             same_tokens(reference, &predictor)?;
         }
-        let bar = progress(source.len().min(limit));
-        let report = evaluate(&predictor, questions(), &options, |step| {
+        let bar = progress(questions.len());
+        let report = evaluate(&predictor, questions.iter(), &options, |step| {
             if let Step::Skipped(error) = step {
                 bar.suspend(|| eprintln!("left out: {error}"));
             }
@@ -117,7 +81,7 @@ pub fn run(args: Args) -> Result<()> {
         });
         let report = report.await?;
         bar.finish_and_clear();
-        let of_world = match &source {
+        let of_world = match &questions.source {
             Source::Scenes { world, seed, count, .. } => {
                 of_world(&args.model, &predictor, world, *seed, *count, &device).await?
             }
@@ -125,8 +89,8 @@ pub fn run(args: Args) -> Result<()> {
         };
         let agreed = match &reference {
             Some(reference) => {
-                let bar = progress(source.len().min(limit));
-                let agreed = agreement(reference, &predictor, questions(), &options.answer, || bar.inc(1)).await?;
+                let bar = progress(questions.len());
+                let agreed = agreement(reference, &predictor, questions.iter(), &options.answer, || bar.inc(1)).await?;
                 bar.finish_and_clear();
                 agreed
             }
@@ -147,7 +111,7 @@ pub fn run(args: Args) -> Result<()> {
     print_table(&report);
     print_agreement(&agreed);
     if args.json {
-        println!("{metrics}");
+        say!("{metrics}");
     }
     Ok(())
 }
@@ -171,48 +135,7 @@ async fn of_world(
     Ok(found)
 }
 
-/// Where questions come from.
-enum Source {
-    Files { rows: Rows, records: Box<dyn Records> },
-    Scenes { world: Box<World>, seed: u64, count: u64, each: usize },
-}
-
-impl Source {
-    fn open(args: &Args) -> Result<Self> {
-        if args.task == SCENES {
-            let world = Box::new(args.world.open(&args.model)?);
-            return Ok(Self::Scenes { world, seed: args.seed, count: args.count, each: args.each });
-        }
-        named(&args.task)?;
-        let answers = args.answers.as_deref().map(lines).transpose()?;
-        let (objects, caption) = (args.with_objects, args.with_caption);
-        let rows = Rows::new(&args.task, RowOptions { answers, objects, caption, ..RowOptions::default() })?;
-        let path = args.data.as_deref().ok_or_else(|| Error::option("data", "the evaluation set's file", "nothing"))?;
-        let kind = Kind::find(&args.task)?;
-        let columns = match &args.columns {
-            Some(columns) => kind.selected(columns)?,
-            None => kind.evaluation.unwrap_or(kind.columns).to_vec(),
-        };
-        let records = open(path, kind, &columns)?;
-        Ok(Self::Files { rows, records })
-    }
-
-    fn questions(&self) -> Box<dyn Iterator<Item = Result<Question>> + '_> {
-        match self {
-            Self::Files { rows, records } => Box::new(rows.questions(records.as_ref())),
-            Self::Scenes { world, seed, count, each } => Box::new(world.questions(*seed, *count, *each)),
-        }
-    }
-
-    fn len(&self) -> u64 {
-        match self {
-            Self::Files { records, .. } => records.len(),
-            Self::Scenes { count, each, .. } => *count * *each as u64,
-        }
-    }
-}
-
-fn progress(length: u64) -> ProgressBar {
+pub fn progress(length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{pos}/{len} answers, {per_sec}, {eta} left {wide_bar}");
     ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
@@ -230,18 +153,18 @@ fn print_table(report: &Report) {
         }
     }
     if report.skipped > 0 {
-        println!("{} questions could not be read", report.skipped);
+        say!("{} questions could not be read", report.skipped);
     }
     let count: usize = report.tasks.values().map(|measured| measured.count).sum();
-    println!("{count} answers in {:.1} s", report.seconds);
+    say!("{count} answers in {:.1} s", report.seconds);
 }
 
 /// How often the reference's tokens were preferred, a line each task.
 fn print_agreement(agreed: &BTreeMap<&'static str, Agreement>) {
     let Some(width) = agreed.keys().map(|task| task.len()).max() else { return };
-    println!("prefers the reference's token, held to the reference's answers:");
+    say!("prefers the reference's token, held to the reference's answers:");
     for (task, agreed) in agreed {
-        println!("{INDENT}{task:width$}  {} of {}, {:.2} %", agreed.agreeing, agreed.places, 100.0 * agreed.share());
+        say!("{INDENT}{task:width$}  {} of {}, {:.2} %", agreed.agreeing, agreed.places, 100.0 * agreed.share());
     }
 }
 
@@ -250,7 +173,7 @@ const INDENT: &str = "  ";
 
 fn print_row(name: &str, width: usize, measured: &Measured) {
     let metrics: Vec<String> = measured.metrics.iter().map(|(metric, value)| format!("{metric} {value:.4}")).collect();
-    println!("{name:width$}  {:>7}  {:>8.1} ms  {}", measured.count, measured.mean_ms, metrics.join("  "));
+    say!("{name:width$}  {:>7}  {:>8.1} ms  {}", measured.count, measured.mean_ms, metrics.join("  "));
 }
 
 /// `report.json`, `metrics.json`, and for each task `TASK.json` and, where tools take them, `TASK_references.json`.

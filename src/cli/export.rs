@@ -5,14 +5,21 @@ use super::verify::parameters;
 use crate::config::Quantization;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
-#[cfg(feature = "train")]
-use crate::train::RECIPE;
 use crate::weights::{
-    Bundle, Drift, Precision, RawTensor, VQGAN, compare_keys, drift, fold_batch_norm, load_model, quantize_tensor,
-    read_bundle, read_vqgan, refuse, write_bundle, write_vqgan,
+    Bundle, Drift, Precision, RawTensor, SeenByName, VQGAN, compare_keys, drift, feedback, fold_batch_norm, load_model,
+    quantize_tensor, read_bundle, read_vqgan, refuse, write_bundle, write_vqgan,
 };
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "train")]
+use {
+    super::evaluate::progress,
+    super::questions::QuestionArgs,
+    crate::config::AnswerOptions,
+    crate::predict::Predictor,
+    crate::train::{RECIPE, watch},
+    burn::tensor::Device,
+};
 
 /// Writes a bundle with other weights: f32, f16, or quantised to 8 or 4 bits.
 #[derive(Debug, clap::Args)]
@@ -28,6 +35,14 @@ pub struct Args {
     /// Weights that share a scale: 32 or 64 [default: 32; of 4 bits 64, where scales weigh as much as in q8 of 32]
     #[arg(long, value_parser = parse_group)]
     group_size: Option<usize>,
+    /// Round so that it shows least in the model's answers to the questions of an evaluation set: a task, whose set --data
+    /// names, or `scenes`
+    #[cfg(feature = "train")]
+    #[arg(long, value_name = "TASK")]
+    calibrate: Option<String>,
+    #[cfg(feature = "train")]
+    #[command(flatten, next_help_heading = "The questions of --calibrate")]
+    questions: QuestionArgs,
     /// Leave the batch norms as they are, so that the bundle can still be trained
     #[arg(long)]
     keep_batch_norm: bool,
@@ -52,6 +67,12 @@ fn parse_group(text: &str) -> std::result::Result<usize, String> {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    if let (Ok(dir), Ok(out)) = (args.dir.canonicalize(), args.out.canonicalize())
+        && dir.starts_with(&out)
+    {
+        let expected = format!("another directory than {}, which is not to be replaced", args.dir.display());
+        return Err(Error::option("--out", expected, args.out.display()));
+    }
     let Bundle { manifest, mut files, mut tensors } = read_bundle(&args.dir)?;
     if manifest.precision.bits().is_some() {
         let found = format!("one of {}", manifest.precision);
@@ -69,13 +90,17 @@ pub fn run(args: Args) -> Result<()> {
     let group_size = |bits| args.group_size.unwrap_or(if bits == 4 { 64 } else { 32 });
     let quantization = args.dtype.bits().map(|bits| Quantization { bits, group_size: group_size(bits) });
     files.config.quantization = quantization;
+    let seen = seen(&args, quantization)?;
     let order = parameters(&files.config)?;
     refuse(args.dir.display(), &compare_keys(&order, &shapes(&tensors)))?;
 
     let mut tensors: HashMap<_, _> = tensors.into_iter().collect();
     let stored = order.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).flat_map(|(name, tensor)| {
         let stored = match quantization {
-            Some(quantization) => quantize_tensor(&name, &tensor, quantization),
+            Some(quantization) => {
+                let feedback = seen.get(&name).map_or(Ok(None), |seen| feedback(&name, seen));
+                feedback.and_then(|feedback| quantize_tensor(&name, &tensor, quantization, feedback.as_ref()))
+            }
             None => store(&name, &tensor, args.dtype).map(|tensor| vec![(name, tensor)]),
         };
         match stored {
@@ -84,7 +109,7 @@ pub fn run(args: Args) -> Result<()> {
         }
     });
     let written = write_bundle(&args.out, &files, args.dtype, stored)?;
-    println!(
+    say!(
         "{}: {}, {:.1} MB (from {}, {:.1} MB)",
         args.out.display(),
         written.precision,
@@ -101,16 +126,42 @@ pub fn run(args: Args) -> Result<()> {
             Ok((name, stored))
         });
         let written = write_vqgan(&args.out.join(VQGAN), &config, precision, stored)?;
-        println!("image codes: {precision}, {:.1} MB", written.total_bytes as f64 / 1e6);
+        say!("image codes: {precision}, {:.1} MB", written.total_bytes as f64 / 1e6);
     }
     #[cfg(feature = "train")]
     keep_recipe(&args.dir, &args.out)?;
     if !args.no_report {
         let Drift { max, mean, spread, positions, agreeing } = parity_report(&args.dir, &args.out, &args.device)?;
-        println!("logits: difference {max:.4} at most, {mean:.5} on average, where they vary by {spread:.3}");
-        println!("preferred token: the same at {agreeing} of {positions} positions");
+        say!("logits: difference {max:.4} at most, {mean:.5} on average, where they vary by {spread:.3}");
+        say!("preferred token: the same at {agreeing} of {positions} positions");
     }
     Ok(())
+}
+
+/// What the matrices to be packed are multiplied with when the questions of `--calibrate` are answered.
+#[cfg(feature = "train")]
+fn seen(args: &Args, quantization: Option<Quantization>) -> Result<SeenByName> {
+    let Some(task) = &args.calibrate else { return Ok(SeenByName::new()) };
+    let Some(Quantization { group_size, .. }) = quantization else {
+        return Err(Error::option("calibrate", "--dtype q8 or q4, whose weights are rounded", args.dtype));
+    };
+    let questions = args.questions.open(task, &args.dir)?;
+    let (watched, seen) = Predictor::load_watched(&args.dir, group_size)?;
+    let model = Predictor::load(&args.dir, &Device::flex())?;
+    let bar = progress(questions.len());
+    let options = AnswerOptions::default();
+    let count = pollster::block_on(watch(&model, &watched, questions.iter(), &options, || bar.inc(1)))?;
+    bar.finish_and_clear();
+    if count == 0 {
+        return Err(Error::option("calibrate", "questions that can be answered", "none"));
+    }
+    say!("rounded for {count} answers");
+    Ok(seen)
+}
+
+#[cfg(not(feature = "train"))]
+fn seen(_: &Args, _: Option<Quantization>) -> Result<SeenByName> {
+    Ok(SeenByName::new())
 }
 
 /// The recipe says which world a model of the scenes was trained in.

@@ -52,6 +52,6 @@ pub fn run(args: Args) -> Result<()> {
     let tokenizer_json = vocabulary.tokenizer_json(config.num_codes, config.num_bins)?;
     let files = BundleFiles { config: config.clone(), tokenizer_json, generation_config };
     let manifest = write_bundle_with_limit(&args.out, &files, Precision::F32, tensors, args.shard_size << 20)?;
-    println!("{}: {} random parameters", args.out.display(), manifest.parameters);
+    say!("{}: {} random parameters", args.out.display(), manifest.parameters);
     Ok(())
 }

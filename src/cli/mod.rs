@@ -1,5 +1,10 @@
 //! The command line: one file a subcommand. Only this room prints.
 
+/// One line for the person, or for a program that reads along and may stop.
+macro_rules! say {
+    ($($part:tt)*) => { $crate::cli::output::line(format_args!($($part)*)) };
+}
+
 mod bench;
 mod codes;
 mod convert;
@@ -13,11 +18,14 @@ mod finetune;
 mod init;
 #[cfg(feature = "train")]
 mod memory;
+mod output;
 #[cfg(feature = "parity")]
 mod parity;
 mod predict;
 #[cfg(feature = "train")]
 mod pretrain;
+#[cfg(feature = "train")]
+mod questions;
 mod tasks;
 #[cfg(feature = "train")]
 mod training;
@@ -92,6 +100,7 @@ pub fn run() -> ExitCode {
         Command::Parity(args) => parity::run(args),
     };
     match result {
+        Ok(()) if output::is_lost() => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

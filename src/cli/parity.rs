@@ -31,7 +31,7 @@ struct Tally {
 
 pub fn run(args: Args) -> Result<()> {
     let (device, report) = pollster::block_on(DeviceChoice::from_name(&args.device)?.open())?;
-    println!("device: {} ({})", report.kind, report.name);
+    say!("device: {} ({})", report.kind, report.name);
     let mut tally = Tally::default();
     let inputs = Inputs {
         directory: &args.dir,
@@ -40,7 +40,7 @@ pub fn run(args: Args) -> Result<()> {
         only: &args.only,
     };
     pollster::block_on(run_directory(&inputs, &device, |name, outcome| tally.note(name, outcome)))?;
-    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    say!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     if tally.failed > 0 {
         return Err(Error::file(args.dir.display(), format!("{} cases failed", tally.failed)));
     }
@@ -52,15 +52,15 @@ impl Tally {
         match outcome {
             Outcome::Passed { difference } => {
                 self.passed += 1;
-                println!("passed   {name}  {difference:.1e}");
+                say!("passed   {name}  {difference:.1e}");
             }
             Outcome::Failed { reason } => {
                 self.failed += 1;
-                println!("FAILED   {name}  {reason}");
+                say!("FAILED   {name}  {reason}");
             }
             Outcome::Skipped { reason } => {
                 self.skipped += 1;
-                println!("skipped  {name}  {reason}");
+                say!("skipped  {name}  {reason}");
             }
         }
     }

@@ -144,7 +144,7 @@ pub fn run(args: Args) -> Result<()> {
             let attention = predictor.attention(task, image, &inputs, &options, &answered.tokens).await?;
             json["attention"] = serde_json::to_value(&attention).map_err(failed)?;
         }
-        println!("{json}");
+        say!("{json}");
         Ok(())
     })
 }
@@ -169,29 +169,29 @@ async fn draw(out: &Path, model: &Predictor, codes: &ImageCodes, answer: &Answer
 fn print_plain(answered: &Answered) -> Result<()> {
     let malformed = match &answered.answer {
         Answer::Text { text, alternatives, .. } => {
-            println!("{text}");
+            say!("{text}");
             for other in alternatives.iter().skip(1).take(4) {
-                println!("  {:8.4}  {}", other.score, other.text);
+                say!("  {:8.4}  {}", other.score, other.text);
             }
             &None
         }
         Answer::Labels { label, alternatives, .. } => {
-            println!("{label}");
+            say!("{label}");
             for one in alternatives.iter().take(5) {
-                println!("  {:8.4}  {}", one.probability, one.label);
+                say!("  {:8.4}  {}", one.probability, one.label);
             }
             &None
         }
         Answer::Boxes { boxes, malformed, .. } => {
-            boxes.iter().for_each(|found| println!("{}  {:.4}", corners(&found.pixels), found.score));
+            boxes.iter().for_each(|found| say!("{}  {:.4}", corners(&found.pixels), found.score));
             malformed
         }
         Answer::Objects { objects, malformed, .. } => {
-            objects.iter().for_each(|found| println!("{}  {}", corners(&found.pixels), found.label));
+            objects.iter().for_each(|found| say!("{}  {}", corners(&found.pixels), found.label));
             malformed
         }
         Answer::Codes { codes, malformed, .. } => {
-            codes.iter().for_each(|codes| println!("{codes:?}"));
+            codes.iter().for_each(|codes| say!("{codes:?}"));
             malformed
         }
     };
@@ -204,7 +204,13 @@ fn print_plain(answered: &Answered) -> Result<()> {
 /// The lines of a file that say something.
 pub(super) fn lines(path: &Path) -> Result<Vec<String>> {
     let text = String::from_utf8(read(path)?).map_err(|error| Error::file(path.display(), error))?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    Ok(text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

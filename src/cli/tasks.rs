@@ -13,27 +13,27 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     if args.markdown {
-        print!("{}", markdown());
+        say!("{}", markdown().trim_end());
         return Ok(());
     }
     let width = TASKS.iter().map(|task| task.name.len()).max().unwrap_or(0);
     for task in TASKS {
-        println!("{:width$} {}", task.name, task.doc);
+        say!("{:width$} {}", task.name, task.doc);
         for template in task.templates {
-            println!("{:width$}   instruction{template}", "");
+            say!("{:width$}   instruction{template}", "");
         }
         if task.image.is_some() {
-            println!("{:width$}   needs an image", "");
+            say!("{:width$}   needs an image", "");
         }
         for input in task.inputs {
             let need = if input.required { "needs" } else { "takes" };
-            println!("{:width$}   {need} {}: {}", "", input.field.name(), input.doc);
+            say!("{:width$}   {need} {}: {}", "", input.field.name(), input.doc);
         }
         match task.constraint {
-            Constraint::Answers => println!("{:width$}   takes answers: the only ones allowed", ""),
-            Constraint::Labels(labels) => println!("{:width$}   answers {}", "", labels.join(", ")),
+            Constraint::Answers => say!("{:width$}   takes answers: the only ones allowed", ""),
+            Constraint::Labels(labels) => say!("{:width$}   answers {}", "", labels.join(", ")),
             Constraint::Free | Constraint::Bins | Constraint::Codes => {
-                println!("{:width$}   answers with {}", "", task.answer.describe());
+                say!("{:width$}   answers with {}", "", task.answer.describe());
             }
         }
     }

@@ -59,7 +59,7 @@ impl RunArgs {
         let session = Session::best(out, &self.sets, &device)?;
         let manifest = session.export(bundle)?;
         let (update, parameters) = (session.trainer.updates(), manifest.parameters);
-        println!("{}: {parameters} parameters, f32, after update {update}", bundle.display());
+        say!("{}: {parameters} parameters, f32, after update {update}", bundle.display());
         Ok(())
     }
 
@@ -119,6 +119,9 @@ impl RunArgs {
         let Session { recipe, checkpoints, trainer, progress, .. } = &mut session;
         let draws = parts.draws.as_ref();
         let run = Run { recipe, draws, ranks, checkpoints, interrupted: &interrupted };
+        if leads && recipe.run.evaluate_every > 0 {
+            parts.rehearse(trainer)?;
+        }
         let ended = run.go(trainer, progress.clone(), &mut |trainer| parts.evaluate(trainer), &mut observe)?;
         if !leads {
             return Ok(());
@@ -143,7 +146,7 @@ fn fingerprint(text: &str) -> u64 {
 }
 
 /// The first Ctrl-C asks the run to stop after a checkpoint, the second ends it.
-fn interrupts(leads: bool) -> Result<Arc<AtomicBool>> {
+pub fn interrupts(leads: bool) -> Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     ctrlc::set_handler(move || {

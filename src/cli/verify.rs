@@ -40,11 +40,11 @@ pub fn run(args: Args) -> Result<()> {
     }
     let Report { problems, files, bytes, tensors, parameters, precision } = &report;
     if args.json {
-        println!("{}", serde_json::json!(report));
+        say!("{}", serde_json::json!(report));
     } else {
-        problems.iter().for_each(|problem| println!("{problem}"));
+        problems.iter().for_each(|problem| say!("{problem}"));
         let size = *bytes as f64 / 1e6;
-        println!("{files} files, {size:.1} MB, {tensors} tensors, {parameters} parameters, {precision}");
+        say!("{files} files, {size:.1} MB, {tensors} tensors, {parameters} parameters, {precision}");
     }
     refuse(args.dir.display(), problems)
 }

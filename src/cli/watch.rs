@@ -27,8 +27,8 @@ impl Watch {
     pub fn say(&self, line: &str) {
         match &self.bar {
             _ if !self.leads => {}
-            Some(bar) => bar.suspend(|| println!("{line}")),
-            None => println!("{line}"),
+            Some(bar) => bar.suspend(|| say!("{line}")),
+            None => say!("{line}"),
         }
     }
 
@@ -57,6 +57,9 @@ impl Watch {
                 for (name, value) in evaluation.metrics.iter().filter(|(name, _)| !name.contains('/')) {
                     self.say(&format!("  {name:28} {value:.4}"));
                 }
+                if let [first, ..] = &evaluation.left_out[..] {
+                    self.say(&format!("  left out {}: {first}", evaluation.left_out.len()));
+                }
             }
             Event::Saved { update, path } => self.say(&format!("update {update}: saved {}", path.display())),
         }
@@ -76,7 +79,7 @@ impl Watch {
                 bar.set_message(line);
             }
             None if self.said.is_none_or(|said| said.elapsed() > QUIET) => {
-                println!("update {update}  {line}");
+                say!("update {update}  {line}");
                 self.said = Some(Instant::now());
             }
             None => {}
@@ -88,20 +91,17 @@ impl Watch {
         if !self.leads {
             return;
         }
-        println!("device       {} ({})", device.kind, device.name);
-        println!("parameters   {} trained, {} frozen", plan.trained, plan.frozen);
-        println!("updates      {} of {} draws each", plan.updates, plan.draws);
-        println!("samples      {:.1} an update, by objective:", plan.samples_per_update);
+        say!("device       {} ({})", device.kind, device.name);
+        say!("parameters   {} trained, {} frozen", plan.trained, plan.frozen);
+        say!("updates      {} of {} draws each", plan.updates, plan.draws);
+        say!("samples      {:.1} an update, by objective:", plan.samples_per_update);
         for (objective, share) in &plan.objectives {
-            println!("               {objective:16} {:5.1} %", share * 100.0);
+            say!("               {objective:16} {:5.1} %", share * 100.0);
         }
         let each =
             if plan.processes > 1 { format!(", in each of {} processes", plan.processes) } else { String::new() };
-        println!(
-            "memory       about {:.0} MB for weights, gradients and optimiser{each}",
-            plan.state_bytes as f64 / 1e6
-        );
-        println!("an update    {:.2} s, of which {:.2} s data made ahead", plan.seconds, plan.data_seconds);
-        println!("the run      about {:.1} hours", plan.seconds * plan.updates as f64 / 3600.0);
+        say!("memory       about {:.0} MB for weights, gradients and optimiser{each}", plan.state_bytes as f64 / 1e6);
+        say!("an update    {:.2} s, of which {:.2} s data made ahead", plan.seconds, plan.data_seconds);
+        say!("the run      about {:.1} hours", plan.seconds * plan.updates as f64 / 3600.0);
     }
 }

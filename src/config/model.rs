@@ -305,7 +305,12 @@ impl OfaConfig {
     /// nearest smaller one, but never more than the positions reach.
     pub fn pretraining_image_size(&self) -> u32 {
         let preset = PRESETS.iter().rev().find(|preset| preset.d_model <= self.d_model).unwrap_or(&PRESETS[0]);
-        preset.image_size.min((self.image_bucket_size * STEM_STRIDE) as u32)
+        preset.image_size.min(self.largest_image_side())
+    }
+
+    /// The largest side in pixels whose patches have positions.
+    pub fn largest_image_side(&self) -> u32 {
+        (self.image_bucket_size * STEM_STRIDE) as u32
     }
 
     pub fn image_position_rows(&self) -> usize {

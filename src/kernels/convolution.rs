@@ -4,7 +4,7 @@ use super::arguments::{self, Ending};
 use super::gpu;
 use super::host;
 use super::linear::Activation;
-use super::products::convolve;
+use super::products::{convolve, windows};
 use super::weight::Weight;
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::module::{conv2d, max_pool2d};
@@ -43,6 +43,9 @@ impl ConvNorm {
     /// # Shapes
     /// `[B, in, h, w]` → `[B, out, ceil(h / stride), ceil(w / stride)]`
     pub fn forward(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
+        if let Weight::Watched(weight) = &self.weight {
+            weight.seen.add(self.seen(x.clone()));
+        }
         let device = x.device();
         if device.is_autodiff() && !gpu::serves(&device) {
             return self.forward_by_products(x, residual, relu);
@@ -76,6 +79,17 @@ impl ConvNorm {
             None => y,
         };
         end(y, residual, activation)
+    }
+
+    /// What the weight is multiplied with.
+    ///
+    /// # Shapes
+    /// `[B, in, h, w]` → `[n, in · k · k]`
+    fn seen(&self, x: Tensor<4>) -> Tensor<2> {
+        let [_, channels, _, _] = x.dims();
+        let windows = windows(x.swap_dims(0, 1), self.kernel, self.stride);
+        let [depth, count] = windows.dims();
+        windows.reshape([depth / channels, channels, count]).swap_dims(0, 1).reshape([depth, count]).transpose()
     }
 
     /// The weight `[out, in, k, k]`.

@@ -23,6 +23,7 @@ mod products;
 mod readback;
 mod top_k;
 mod upload;
+mod watched;
 mod weight;
 
 pub use attention::{
@@ -45,4 +46,5 @@ pub use past::{ApartProjections, Past, SelfProjections};
 pub use readback::floats;
 pub use top_k::{Best, entries};
 pub use upload::{indices, integers, tensor};
+pub use watched::{Seen, WatchedWeight};
 pub use weight::Weight;

@@ -12,8 +12,19 @@ pub fn convolve(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
     if let Some(y) = host::gradients::convolve(&x, &weight, stride) {
         return y;
     }
+    let [_, batch, height, width] = x.dims();
+    let [out, channels, kernel, _] = weight.dims();
+    let [rows, columns] = [height, width].map(|side| side.div_ceil(stride));
+    let weight = weight.permute([0, 2, 3, 1]).reshape([out, kernel * kernel * channels]);
+    weight.matmul(windows(x, kernel, stride)).reshape([out, batch, rows, columns])
+}
+
+/// What each step of a window sees.
+///
+/// # Shapes
+/// x `[in, B, h, w]` → `[k · k · in, B · ceil(h / stride) · ceil(w / stride)]`
+pub fn windows(x: Tensor<4>, kernel: usize, stride: usize) -> Tensor<2> {
     let [channels, batch, height, width] = x.dims();
-    let [out, _, kernel, _] = weight.dims();
     let [rows, columns] = [height, width].map(|side| side.div_ceil(stride));
     let count = batch * rows * columns;
     let x = if kernel == 1 { x } else { x.pad([(kernel / 2, kernel / 2); 2], 0.0) };
@@ -25,12 +36,10 @@ pub fn convolve(x: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
         let [row, column] = [row / stride, column / stride];
         phase.slice([0..channels, 0..batch, row..row + rows, column..column + columns]).reshape([channels, count])
     };
-    let windows = match kernel {
+    match kernel {
         1 => window(0),
         _ => Tensor::cat((0..kernel * kernel).map(window).collect(), 0),
-    };
-    let weight = weight.permute([0, 2, 3, 1]).reshape([out, kernel * kernel * channels]);
-    weight.matmul(windows).reshape([out, batch, rows, columns])
+    }
 }
 
 /// Every `stride`-th row and column, from each of the first ones on, row by row, the first `count`: what a window's steps visit. Slices with

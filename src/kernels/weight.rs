@@ -7,6 +7,7 @@ use super::host;
 use super::linear::Activation;
 use super::packed::PackedWeight;
 use super::upload::indices;
+use super::watched::WatchedWeight;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
@@ -18,6 +19,8 @@ pub enum Weight {
     Packed(PackedWeight),
     /// In f32, for the few greatest of its products.
     Halved(HalvedWeight),
+    /// Plain, and what it is multiplied with is noted.
+    Watched(WatchedWeight),
 }
 
 /// Rows of a packed matrix that are unpacked at one time where no kernel reads them packed: few enough to stay in a
@@ -27,7 +30,7 @@ const ROWS_AT_A_TIME: usize = 512;
 impl Weight {
     pub fn dims(&self) -> [usize; 2] {
         match self {
-            Self::Plain(weight) => weight.val().dims(),
+            Self::Plain(weight) | Self::Watched(WatchedWeight { weight, .. }) => weight.val().dims(),
             Self::Packed(weight) => [weight.rows, weight.columns],
             Self::Halved(weight) => [weight.rows, weight.columns],
         }
@@ -35,7 +38,7 @@ impl Weight {
 
     pub fn device(&self) -> Device {
         match self {
-            Self::Plain(weight) => weight.val().device(),
+            Self::Plain(weight) | Self::Watched(WatchedWeight { weight, .. }) => weight.val().device(),
             Self::Packed(weight) => weight.device(),
             Self::Halved(weight) => weight.device(),
         }
@@ -45,14 +48,14 @@ impl Weight {
     pub fn id(&self) -> Option<ParamId> {
         match self {
             Self::Plain(weight) => Some(weight.id),
-            Self::Packed(_) | Self::Halved(_) => None,
+            Self::Packed(_) | Self::Halved(_) | Self::Watched(_) => None,
         }
     }
 
     /// The matrix in f32, for operations that have no kernel for packed ones.
     pub fn unpacked(&self) -> Tensor<2> {
         match self {
-            Self::Plain(weight) => weight.val(),
+            Self::Plain(weight) | Self::Watched(WatchedWeight { weight, .. }) => weight.val(),
             Self::Packed(weight) => weight.unpacked(),
             Self::Halved(weight) => weight.unpacked(),
         }
@@ -64,7 +67,7 @@ impl Weight {
     /// n numbers → `[n, in]`
     pub fn rows(&self, numbers: &[u32]) -> Tensor<2> {
         match self {
-            Self::Plain(weight) => {
+            Self::Plain(weight) | Self::Watched(WatchedWeight { weight, .. }) => {
                 let weight = weight.val();
                 if let (Some(&first), Some(&last)) = (numbers.first(), numbers.last())
                     && numbers.iter().copied().eq(first..=last)
@@ -85,7 +88,7 @@ impl Weight {
     pub fn take(&self, numbers: &[u32]) -> Self {
         match self {
             Self::Packed(weight) => Self::Packed(weight.take(numbers)),
-            Self::Plain(_) | Self::Halved(_) => Self::Plain(Param::from_tensor(self.rows(numbers))),
+            Self::Plain(_) | Self::Halved(_) | Self::Watched(_) => Self::Plain(Param::from_tensor(self.rows(numbers))),
         }
     }
 
@@ -94,6 +97,9 @@ impl Weight {
     /// # Shapes
     /// `[n, in]` → `[n, out]`
     pub fn linear(&self, x: Tensor<2>, bias: Option<Tensor<1>>, activation: Activation) -> Tensor<2> {
+        if let Self::Watched(weight) = self {
+            weight.seen.add(x.clone());
+        }
         if gpu::serves(&x.device()) {
             return gpu::linear(x, self, Finish { bias, activation });
         }
@@ -115,7 +121,7 @@ impl Weight {
     pub fn product(&self, x: Tensor<2>) -> Tensor<2> {
         let product = |x: Tensor<2>, weight: Tensor<2>| x.matmul(weight.transpose());
         match self {
-            Self::Plain(weight) => product(x, weight.val()),
+            Self::Plain(weight) | Self::Watched(WatchedWeight { weight, .. }) => product(x, weight.val()),
             Self::Halved(weight) => product(x, weight.unpacked()),
             Self::Packed(weight) => {
                 let blocks = (0..weight.rows).step_by(ROWS_AT_A_TIME).map(|start| {
@@ -134,7 +140,7 @@ impl Weight {
             .iter()
             .filter_map(|part| match part {
                 Self::Packed(weight) => Some(weight),
-                Self::Plain(_) | Self::Halved(_) => None,
+                Self::Plain(_) | Self::Halved(_) | Self::Watched(_) => None,
             })
             .collect();
         if packed.len() == parts.len()

@@ -3,8 +3,8 @@
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use crate::kernels::{
-    ApartProjections, BatchNorm, ConvNorm, Convolution, GroupNorm, HalvedWeight, LayerNorm, Linear, PackedWeight,
-    SelfProjections, Table, Weight,
+    ApartProjections, BatchNorm, ConvNorm, Convolution, GroupNorm, HalvedWeight, LayerNorm, Linear, PackedWeight, Seen,
+    SelfProjections, Table, WatchedWeight, Weight,
 };
 use burn::module::{Param, ParamId, RunningState};
 use burn::tensor::{Device, Distribution, Tensor};
@@ -20,6 +20,8 @@ pub enum Stored {
     Packed(Vec<PackedWeight>),
     /// A matrix in two halves.
     Halved(HalvedWeight),
+    /// A matrix of which is noted what it is multiplied with.
+    Watched(Tensor<2>, Seen),
     /// Only the shape matters: a value that takes no memory stands in.
     Shape(Device),
 }
@@ -68,6 +70,7 @@ impl<'a> Path<'a> {
             Stored::Shape(device) => Tensor::<D>::zeros([1; D], &device).expand(shape),
             Stored::Rows(_) => return Err(Error::tensor(path, "one tensor", "a table split by rows")),
             Stored::Halved(_) => return Err(Error::tensor(path, "plain values", "a matrix in halves")),
+            Stored::Watched(..) => return Err(Error::tensor(path, "plain values", "a matrix that is watched")),
             Stored::Packed(_) => return Err(Error::tensor(path, "plain values", "a packed matrix")),
         };
         let param = Param::from_tensor(tensor);
@@ -96,6 +99,9 @@ impl<'a> Path<'a> {
             Stored::Rows(parts) => parts.into_iter().map(plain).collect(),
             Stored::Packed(parts) => parts.into_iter().map(Weight::Packed).collect(),
             Stored::Halved(weight) => vec![Weight::Halved(weight)],
+            Stored::Watched(values, seen) => {
+                vec![Weight::Watched(WatchedWeight { weight: Param::from_tensor(values), seen })]
+            }
             Stored::Shape(device) => vec![plain(Tensor::<2>::zeros([1, 1], &device).expand(matrix))],
         };
         parts.iter().filter_map(Weight::id).for_each(|id| self.parameters.placed(&path, id));

@@ -34,6 +34,10 @@ impl ImageCodes {
             let reason = format!("{width} x {height} pixels, where each code stands for {stride} x {stride} of them");
             return Err(Error::image(reason));
         }
+        let count = width as usize / stride as usize * (height as usize / stride as usize);
+        if count > MOST_CODES {
+            return Err(Error::image(format!("{width} x {height} pixels take {count} codes, of {MOST_CODES} at most")));
+        }
         let values = normalize(pixels, Normalization::Half);
         let values = tensor(values, [1, 3, height as usize, width as usize], &self.model.device());
         let codes = self.model.codes(values);

@@ -9,7 +9,7 @@ mod forced;
 mod load;
 mod step;
 
-use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig, STEM_STRIDE};
+use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig};
 use crate::error::{Error, Result};
 use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, Trie, beam_search, sample, score_candidates};
 use crate::image::{Pixels, hide_middle, to_patch_image};
@@ -129,7 +129,7 @@ impl Predictor {
 
     /// The side that `task`'s images are resized to.
     fn image_side(&self, task: &Task, rule: ImageRule, options: &AnswerOptions) -> Result<u32> {
-        let largest = (self.config.image_bucket_size * STEM_STRIDE) as u32;
+        let largest = self.config.largest_image_side();
         if rule.hide_middle {
             let side = 2 * self.config.code_image_size as u32;
             return match options.image_size {

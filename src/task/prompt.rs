@@ -4,6 +4,7 @@ use super::{Clean, Constraint, Field, ImageRule, Inputs, PromptType, Task};
 use crate::error::{Error, Result};
 use crate::vocab::Vocab;
 use crate::vocab::boxes::{self, Ratio};
+use std::collections::BTreeSet;
 
 /// What the encoder reads and what the decoder is given before it answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,7 +108,12 @@ impl Task {
                 if answers.is_empty() || answers.iter().any(|answer| answer.trim().is_empty()) {
                     return Err(Error::task(self.name, "`answers` is empty or has an empty answer"));
                 }
-                answers.iter().map(|answer| encode(answer.trim())).collect::<Result<_>>().map(Some)
+                let mut ids: Vec<Vec<u32>> =
+                    answers.iter().map(|answer| encode(answer.trim())).collect::<Result<_>>()?;
+                // One that is given twice is still one.
+                let mut known = BTreeSet::new();
+                ids.retain(|answer| known.insert(answer.clone()));
+                Ok(Some(ids))
             }
             (Constraint::Labels(labels), None) => {
                 labels.iter().map(|label| encode(label)).collect::<Result<_>>().map(Some)

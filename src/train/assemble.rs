@@ -1,19 +1,18 @@
 //! From a recipe to what its run works with: the source of samples, and the questions that judge the model.
 
 use super::choice::DataOptions;
-use super::evaluate::{EvaluateOptions, Prediction, Report, evaluate};
-use super::question::{Question, Questions, Reference};
+use super::evaluate::{EvaluateOptions, Report, evaluate};
+use super::question::{Question, Questions};
 use super::recipe::Recipe;
-use super::run::{Answered, Evaluation};
+use super::run::Evaluation;
 use super::sample::Draws;
 use super::session::Session;
+use super::shown::shown;
 use super::source::Source;
 use super::trainer::Trainer;
 use crate::config::GenerationConfig;
-use crate::error::Result;
-use crate::image::{Pixels, encode_png};
+use crate::error::{Error, Result};
 use crate::predict::Predictor;
-use crate::task::Answer;
 use crate::vocab::Vocab;
 use crate::weights::BundleFiles;
 use burn::tensor::Device;
@@ -54,21 +53,46 @@ impl Parts {
     /// # Errors
     /// Those of answering.
     pub fn evaluate(&self, trainer: &Trainer) -> Result<Evaluation> {
+        // A few are kept with their images, to be looked at.
+        let (mut asked, mut left_out) = (Vec::new(), Vec::new());
+        let questions = self.questions.ask().inspect(|question| {
+            asked.extend(question.as_ref().ok().filter(|_| asked.len() < SHOWN).cloned());
+            left_out.extend(question.as_ref().err().map(ToString::to_string));
+        });
+        let predictor = self.predictor(trainer)?;
+        let report = pollster::block_on(evaluate(&predictor, questions, &self.evaluate, |_| Ok(())))?;
+        Ok(evaluation(&report, &asked, left_out))
+    }
+
+    /// Asks one question, so that what would stop an evaluation stops the run before its first update.
+    ///
+    /// # Errors
+    /// Those of [`Self::evaluate`], and [`Error::Option`] where there is nothing to ask.
+    pub fn rehearse(&self, trainer: &Trainer) -> Result<()> {
+        let mut unreadable = None;
+        for question in self.questions.ask() {
+            match question {
+                Ok(question) => {
+                    let predictor = self.predictor(trainer)?;
+                    let answered = evaluate(&predictor, [Ok(question)], &self.evaluate, |_| Ok(()));
+                    return pollster::block_on(answered).map(|_| ());
+                }
+                Err(error) => unreadable = unreadable.or(Some(error)),
+            }
+        }
+        let nothing = || Error::option("run.evaluate_every", "0 where there are no questions to evaluate with", "more");
+        Err(unreadable.unwrap_or_else(nothing))
+    }
+
+    fn predictor(&self, trainer: &Trainer) -> Result<Predictor> {
         let BundleFiles { config, tokenizer_json, generation_config } = &self.files;
         let vocab = Vocab::from_tokenizer_json(tokenizer_json, config)?;
         let generation = GenerationConfig::from_json(generation_config)?;
-        let predictor = Predictor::new(config.clone(), generation, vocab, trainer.model())?;
-        // A few are kept with their images, to be looked at.
-        let mut shown = Vec::new();
-        let questions = self.questions.ask().inspect(|question| {
-            shown.extend(question.as_ref().ok().filter(|_| shown.len() < SHOWN).cloned());
-        });
-        let report = pollster::block_on(evaluate(&predictor, questions, &self.evaluate, |_| Ok(())))?;
-        Ok(evaluation(&report, &shown))
+        Predictor::new(config.clone(), generation, vocab, trainer.model())
     }
 }
 
-fn evaluation(report: &Report, shown: &[Question]) -> Evaluation {
+fn evaluation(report: &Report, asked: &[Question], left_out: Vec<String>) -> Evaluation {
     let mut metrics = BTreeMap::new();
     let mut main = Vec::new();
     for (task, measured) in &report.tasks {
@@ -81,27 +105,6 @@ fn evaluation(report: &Report, shown: &[Question]) -> Evaluation {
         }
     }
     let overall = main.iter().sum::<f64>() / main.len().max(1) as f64;
-    let samples = shown.iter().zip(&report.predictions).map(|(asked, answered)| sample(asked, answered));
-    Evaluation { metrics, overall, samples: samples.collect() }
-}
-
-fn sample(question: &Question, prediction: &Prediction) -> Answered {
-    let png = |pixels: &Pixels| encode_png(pixels).ok();
-    Answered {
-        task: question.task.name.to_owned(),
-        question: question.inputs.text.clone().unwrap_or_default(),
-        answer: said(&prediction.answer),
-        expected: match &question.reference {
-            Reference::Texts(texts) => texts.first().cloned().unwrap_or_default(),
-            other => format!("{other:?}"),
-        },
-        image: question.image.as_ref().and_then(png),
-    }
-}
-
-fn said(answer: &Answer) -> String {
-    match answer {
-        Answer::Text { text, .. } => text.clone(),
-        other => format!("{other:?}"),
-    }
+    let samples = asked.iter().zip(&report.predictions).map(|(asked, answered)| shown(asked, answered));
+    Evaluation { metrics, overall, samples: samples.collect(), left_out }
 }

@@ -3,7 +3,7 @@
 use super::corpus::{ScenesOptions, World};
 use super::recipe::{parsed, text};
 use super::seed::seed_of;
-use super::session::RECIPE;
+use super::session::{RECIPE, lock};
 use super::vqvae::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};
 use crate::config::VqganConfig;
 use crate::error::{Error, Result};
@@ -13,9 +13,10 @@ use burn::tensor::Device;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
-use std::fs;
+use std::fs::{self, File};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use toml::{Table, Value};
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -197,6 +198,14 @@ pub struct CodesRun {
     directory: PathBuf,
     recipe: CodesRecipe,
     pub trainer: VqvaeTrainer,
+    _lock: File,
+}
+
+/// What a run tells.
+pub enum CodesEvent<'a> {
+    Updated(&'a VqvaeUpdated),
+    /// A picture that could not be made or read: its update does without it.
+    Skipped(&'a Error),
 }
 
 impl CodesRun {
@@ -207,6 +216,7 @@ impl CodesRun {
     /// checkpoint of another model.
     pub fn open(recipe: CodesRecipe, directory: &Path, device: &Device, resume: bool) -> Result<Self> {
         fs::create_dir_all(directory).map_err(|error| Error::file(directory.display(), error))?;
+        let lock = lock(directory)?;
         if resume {
             recipe.goes_on_from(&directory.join(RECIPE))?;
         }
@@ -222,33 +232,51 @@ impl CodesRun {
         }
         let resolved = toml::to_string_pretty(&recipe).map_err(|error| Error::file(RECIPE, error))?;
         replace_file(&directory.join(RECIPE), resolved.as_bytes())?;
-        Ok(Self { directory: directory.to_owned(), recipe, trainer })
+        Ok(Self { directory: directory.to_owned(), recipe, trainer, _lock: lock })
     }
 
-    /// Updates until the recipe's last, with a checkpoint now and then and the model at the end. `report` hears of each
-    /// update; its error ends the run.
+    /// Updates until the recipe's last, with a checkpoint now and then and the model at the end; or, once it is
+    /// `interrupted`, until the next checkpoint, which is at once, and there is no model. `report` hears of everything.
     ///
     /// # Errors
-    /// Those of the pictures, of the updates and of writing.
+    /// Those of the updates and of writing, and that of a picture where all of an update are missing.
     pub async fn go(
         &mut self,
         pictures: &dyn Pictures,
-        mut report: impl FnMut(&VqvaeUpdated) -> Result<()>,
-    ) -> Result<Manifest> {
+        interrupted: &AtomicBool,
+        mut report: impl FnMut(CodesEvent<'_>),
+    ) -> Result<Option<Manifest>> {
         let CodesRecipe { side, batch, checkpoint_every, update, .. } = &self.recipe;
         let (batch, every, last) = (*batch as u64, *checkpoint_every, update.updates);
         while self.trainer.updates() < last {
             let first = self.trainer.updates() * batch;
-            let drawn: Result<Vec<Pixels>> =
+            let made: Vec<Result<Pixels>> =
                 (first..first + batch).into_par_iter().map(|position| pictures.picture(position, *side)).collect();
-            let updated = self.trainer.update(&drawn?).await?;
-            report(&updated)?;
-            if updated.update.is_multiple_of(every) || updated.update == last {
+            let (mut drawn, mut failed) = (Vec::new(), None);
+            for picture in made {
+                match picture {
+                    Ok(picture) => drawn.push(picture),
+                    Err(error) => {
+                        report(CodesEvent::Skipped(&error));
+                        failed = Some(error);
+                    }
+                }
+            }
+            if let (true, Some(error)) = (drawn.is_empty(), failed) {
+                return Err(error);
+            }
+            let updated = self.trainer.update(&drawn).await?;
+            report(CodesEvent::Updated(&updated));
+            let stop = interrupted.load(Ordering::Relaxed) && updated.update < last;
+            if updated.update.is_multiple_of(every) || updated.update == last || stop {
                 self.save().await?;
+            }
+            if stop {
+                return Ok(None);
             }
         }
         let tensors = self.trainer.tensors()?.into_iter().map(Ok);
-        write_vqgan(&self.directory.join(VQGAN), self.trainer.config(), Precision::F32, tensors)
+        write_vqgan(&self.directory.join(VQGAN), self.trainer.config(), Precision::F32, tensors).map(Some)
     }
 
     async fn save(&self) -> Result<()> {

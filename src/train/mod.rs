@@ -3,8 +3,8 @@
 //! Read `sample` (what training consumes), `batch`, `loss`, `parameters` (the model as one row of numbers), `optimizer`
 //! and `trainer` (one update), `fresh` (weights to begin with), `self_critical` (answers of the model's own), `ranks` (several
 //! processes: `workers` of one machine, or `mpi`), `loader`, `recipe`, `checkpoint`, `session` and `run` (all updates), `plan` (before them), `journal`, `tensorboard` and `report`
-//! (what is written about them), `question` (what evaluation asks), `evaluate`, `metrics` and `results` (how good the
-//! answers are, and what other tools read of them), `agreement` (what smaller weights change). Samples come from `data` (files), `objectives` (what rows teach),
+//! (what is written about them), `question` (what evaluation asks), `evaluate`, `shown` (a few answers to look at), `metrics` and `results` (how good the
+//! answers are, and what other tools read of them), `agreement` (what smaller weights change), `watch` (what they are rounded for). Samples come from `data` (files), `objectives` (what rows teach),
 //! `noise` (on texts), `augment` (of images) and `corpus` (scenes made on the fly), with `seed` behind all that is drawn;
 //! `choice`, `source` and `assemble` make a run's data of its recipe. `vqvae` trains the small model of image codes,
 //! `codes` is its run.
@@ -42,10 +42,12 @@ mod sample;
 mod seed;
 mod self_critical;
 mod session;
+mod shown;
 mod source;
 mod tensorboard;
 mod trainer;
 mod vqvae;
+mod watch;
 mod workers;
 
 pub use agreement::{Agreement, agreement, same_tokens};
@@ -53,7 +55,7 @@ pub use batch::{Arrangement, Batch, Beside, Known, Pass};
 pub use builtin::{FINETUNING, builtin};
 pub use checkpoint::{Checkpoints, Progress};
 pub use choice::{DataOptions, Files, FineTuningOptions, PretrainingOptions};
-pub use codes::{CodesRecipe, CodesRun, ImageFolder, Pictures};
+pub use codes::{CodesEvent, CodesRecipe, CodesRun, ImageFolder, Pictures};
 pub use evaluate::{EvaluateOptions, Measured, Prediction, Report, Step, evaluate};
 pub use journal::{Journal, METRICS};
 pub use loader::{BatchOptions, Loaded, Loader};
@@ -70,4 +72,5 @@ pub use session::{RECIPE, Session};
 pub use source::{resolved, world_of};
 pub use trainer::{Trainer, TrainerState, UpdateOptions, Updated};
 pub use vqvae::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};
+pub use watch::watch;
 pub use workers::Workers;

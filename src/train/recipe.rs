@@ -99,7 +99,14 @@ impl Recipe {
     /// # Errors
     /// Those of [`Recipe::read`].
     pub fn parse(name: &str, text: &str, sets: &[String]) -> Result<Self> {
-        let recipe: Self = parsed(name, text, sets)?;
+        let mut recipe: Self = parsed(name, text, sets)?;
+        let is_set = |key: &str| sets.iter().any(|set| set.split('=').next().map(str::trim) == Some(key));
+        if is_set("update.updates") {
+            if is_set("data.epochs") {
+                return Err(Error::option("--set", "data.epochs or update.updates, which it decides", "both"));
+            }
+            recipe.data.epochs = None;
+        }
         recipe.check()?;
         Ok(recipe)
     }
@@ -136,6 +143,9 @@ impl Recipe {
         ];
         if let Some((option, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Error::option(option, "at least 1", 0));
+        }
+        if self.batch.sample_patches == Some(0) {
+            return Err(Error::option("batch.sample_patches", "at least 1, or nothing for all", 0));
         }
         if self.batch.draws > MOST_DRAWS {
             return Err(Error::option("batch.draws", format!("at most {MOST_DRAWS}"), self.batch.draws));
@@ -224,7 +234,15 @@ pub(super) fn parsed<T: DeserializeOwned>(name: &str, text: &str, sets: &[String
     for set in sets {
         apply(&mut table, set)?;
     }
-    table.try_into().map_err(|error| Error::file(name, error))
+    table.try_into().map_err(|error: toml::de::Error| {
+        // Whoever wrote what is wrong is told so.
+        let alone = toml::from_str::<T>(text).is_ok();
+        if alone {
+            Error::option("--set", "a key and a value that recipes have", error)
+        } else {
+            Error::file(name, error)
+        }
+    })
 }
 
 fn apply(table: &mut Table, set: &str) -> Result<()> {
@@ -279,6 +297,13 @@ mod tests {
         let recipe = Recipe::parse("r", SMALL, &sets).expect("a recipe");
         assert_eq!(recipe.clone().with_epochs_of(Some(9)).expect("a recipe").update.updates, 6);
         assert!(recipe.with_epochs_of(None).expect_err("an error").to_string().contains("never end"));
+
+        // What is set wins over what the recipe says, and two that contradict each other are refused.
+        let twice = SMALL.replace("side = 64 }\n", "side = 64, epochs = 2 }\n");
+        let recipe = Recipe::parse("r", &twice, &["update.updates=3".to_owned()]).expect("a recipe");
+        assert_eq!(recipe.with_epochs_of(Some(900)).expect("a recipe").update.updates, 3);
+        let sets = ["data.epochs=2", "update.updates=3"].map(String::from);
+        assert!(Recipe::parse("r", SMALL, &sets).expect_err("an error").to_string().contains("data.epochs"));
     }
 
     #[test]
@@ -289,6 +314,9 @@ mod tests {
         };
         assert!(message(&["update.lr=1"]).contains("lr"), "{}", message(&["update.lr=1"]));
         assert!(message(&["batch.draws=0"]).contains("batch.draws"));
+        assert!(message(&["batch.sample_patches=0"]).contains("batch.sample_patches"));
+        let unknown = Recipe::parse("r.toml", SMALL, &["update.rate=1".to_owned()]).expect_err("an error");
+        assert!(matches!(unknown, Error::Option { .. }), "as bad as any other option: {unknown}");
         assert!(message(&["seed"]).contains("--set"));
         let recipe = Recipe::parse("r", SMALL, &["model.config.heads=3".to_owned()]).expect("a recipe");
         assert!(recipe.model.config(None).expect_err("an error").to_string().contains("heads"));

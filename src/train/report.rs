@@ -78,11 +78,11 @@ fn page(lines: &[Value], recipe: &str, samples: &[Answered]) -> std::result::Res
 }
 
 fn card(sample: &Answered) -> String {
-    let Answered { task, question, answer, expected, image } = sample;
+    let Answered { task, question, answer, expected, right, image } = sample;
     let image = image.as_ref().map_or_else(String::new, |png| {
         format!("<img alt=\"{}\" src=\"data:image/png;base64,{}\">", escape(expected), STANDARD.encode(png))
     });
-    let class = if answer == expected { "right" } else { "wrong" };
+    let class = if *right { "right" } else { "wrong" };
     let (task, question) = (escape(task), escape(question));
     let (answer, expected) = (escape(answer), escape(expected));
     format!(

@@ -64,6 +64,8 @@ pub struct Evaluation {
     pub overall: f64,
     /// A few questions, answered.
     pub samples: Vec<Answered>,
+    /// Why questions could not be asked.
+    pub left_out: Vec<String>,
 }
 
 /// One question of an evaluation and its answer, as a person would look at them.
@@ -73,6 +75,7 @@ pub struct Answered {
     pub question: String,
     pub answer: String,
     pub expected: String,
+    pub right: bool,
     /// The image, as a PNG.
     #[serde(skip)]
     pub image: Option<Vec<u8>>,
@@ -154,7 +157,14 @@ impl Run<'_> {
                     self.check_ranks(trainer)?;
                 }
                 if leads && due(run.evaluate_every) {
-                    let evaluation = evaluate(trainer)?;
+                    let evaluation = match evaluate(trainer) {
+                        Ok(evaluation) => evaluation,
+                        Err(error) => {
+                            // What was learnt since the last checkpoint is not lost with the evaluation.
+                            self.checkpoints.save(trainer, &progress)?;
+                            return Err(error);
+                        }
+                    };
                     if progress.best.is_none_or(|(best, _)| evaluation.overall > best) {
                         progress.best = Some((evaluation.overall, updated.update));
                     }

@@ -135,7 +135,7 @@ impl Session {
 }
 
 /// The lock lives as long as the file is open, so that it goes with its process however that ends.
-fn lock(directory: &Path) -> Result<File> {
+pub(super) fn lock(directory: &Path) -> Result<File> {
     let path = directory.join(LOCK);
     let file = File::create(&path).map_err(|error| Error::file(path.display(), error))?;
     match file.try_lock() {

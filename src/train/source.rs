@@ -15,8 +15,8 @@ use crate::config::{AnswerOptions, OfaConfig};
 use crate::error::{Error, Result};
 use crate::image::Pixels;
 use crate::predict::ImageCodes;
-use crate::task::{Metric, Task};
-use crate::vocab::Vocab;
+use crate::task::{Constraint, Metric, Task};
+use crate::vocab::{Layout, Vocab};
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +49,10 @@ impl Source {
         match options {
             DataOptions::Scenes(options) => scenes(*options, recipe, config, vocab, device),
             DataOptions::Pretraining(options) => pretraining(&options, recipe, config, vocab),
-            DataOptions::FineTuning(task, options) => finetuning(task, &options, recipe, vocab),
+            DataOptions::FineTuning(task, options) => {
+                check_constraint(task, recipe, vocab.layout())?;
+                finetuning(task, &options, recipe, vocab)
+            }
         }
     }
 
@@ -148,6 +151,18 @@ fn pretraining(options: &PretrainingOptions, recipe: &Recipe, config: &OfaConfig
     })
 }
 
+/// Targets that the constraint forbids would be learnt at a loss without end.
+fn check_constraint(task: &Task, recipe: &Recipe, layout: &Layout) -> Result<()> {
+    let codes = (layout.code0, layout.code0 + layout.num_codes as u32);
+    match recipe.update.loss.constraint_range {
+        Some((start, end)) if task.constraint == Constraint::Codes && (start > codes.0 || end < codes.1) => {
+            let expected = format!("[{}, {}], where this model's image codes are", codes.0, codes.1);
+            Err(Error::option("update.loss.constraint_range", expected, format!("[{start}, {end}]")))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn finetuning(task: &'static Task, options: &FineTuningOptions, recipe: &Recipe, vocab: Arc<Vocab>) -> Result<Source> {
     let row_options = RowOptions {
         prompt_type: options.prompt_type,
@@ -230,5 +245,11 @@ fn frequencies(records: &dyn Records) -> DocumentFrequencies {
 /// The lines of a text file, without the empty ones.
 fn lines(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::file(path.display(), error))?;
-    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect())
+    Ok(text
+        .trim_start_matches('\u{feff}')
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(String::from)
+        .collect())
 }

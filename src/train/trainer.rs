@@ -148,6 +148,13 @@ impl Trainer {
         if !model.device().is_autodiff() {
             return Err(Error::device("training needs a device with gradients"));
         }
+        let names = || map.entries(Section::Parameters).map(|entry| entry.name.as_str());
+        if let Some(prefix) =
+            options.freeze.iter().find(|prefix| !names().any(|name| name.starts_with(prefix.as_str())))
+        {
+            let expected = "names of parameters or what they begin with, such as `encoder.embed_images`";
+            return Err(Error::option("update.freeze", expected, prefix));
+        }
         let stem_is_frozen = config.freeze_resnet;
         let model = map.freeze(model, |name| {
             // A frozen stem keeps its norms; its convolutions are still trained, as in the original.

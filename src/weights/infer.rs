@@ -150,7 +150,15 @@ fn infer_vocabulary(
     if let (Some(codes), Some(bins)) = stored {
         (config.num_codes, config.num_bins) = (codes, bins);
     } else if let Some(rest) = text_size.and_then(|text| vocab.checked_sub(text)) {
-        config.num_bins = stored.1.unwrap_or(config.num_bins).min(rest);
+        config.num_bins = stored.1.unwrap_or(config.num_bins);
+        if config.num_bins > rest {
+            let expected = "settings beside the weights (config.json) that say how many codes and bins there are";
+            return Err(Error::config(
+                "code_dict_size, num_bins",
+                expected,
+                format!("none, and {rest} ids behind the text"),
+            ));
+        }
         config.num_codes = rest - config.num_bins;
     }
     let special = config.num_codes.saturating_add(config.num_bins);

@@ -8,6 +8,7 @@
 
 mod assemble;
 mod drift;
+mod feedback;
 mod fold;
 mod infer;
 mod layout;
@@ -35,9 +36,12 @@ mod vocabulary;
 mod vqgan;
 #[cfg(feature = "cli")]
 mod vqgan_files;
+#[cfg(feature = "cli")]
+mod watch;
 
 pub use assemble::{Assembler, split};
 pub use drift::{Drift, drift};
+pub use feedback::ErrorFeedback;
 pub use fold::{BATCH_NORM_EPS, batch_norm_of, fold_batch_norm};
 pub use infer::{Shapes, check_size, infer_config, merge_config};
 pub use layout::{
@@ -72,3 +76,5 @@ pub use verify::{Report, verify, verify_vqgan};
 pub use vocabulary::VocabFiles;
 #[cfg(feature = "cli")]
 pub use vqgan_files::{VQGAN, load_vqgan, read_vqgan, read_vqgan_checkpoint, write_vqgan};
+#[cfg(feature = "cli")]
+pub use watch::{SeenByName, feedback, load_watched};

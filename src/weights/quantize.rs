@@ -4,6 +4,7 @@
 //! a weight is `scale · u + bias`. Scale and bias are those of least squared error among some: codes to both sides of zero
 //! alike (`bias = −2^(bits−1) · scale`), the group's range, and for 4 bits what cuts its ends or fits the codes better.
 
+use super::feedback::{ErrorFeedback, TOGETHER};
 use super::raw::{Dtype, RawTensor, Tensors};
 use crate::config::Quantization;
 use crate::error::{Error, Result};
@@ -54,11 +55,18 @@ pub struct Packed {
     pub biases: Vec<f16>,
 }
 
-/// Quantises `weights`, `[rows, columns]` in row-major order. `name` serves messages.
+/// Quantises `weights`, `[rows, columns]` in row-major order: each to its nearest step or, with `feedback`, so that errors
+/// take each other back. `name` serves messages.
 ///
 /// # Errors
 /// [`Error::Tensor`] when the columns are no multiple of the group, or a value is not finite or beyond f16's scales.
-pub fn quantize(name: &str, weights: &[f32], columns: usize, quantization: Quantization) -> Result<Packed> {
+pub fn quantize(
+    name: &str,
+    weights: &[f32],
+    columns: usize,
+    quantization: Quantization,
+    feedback: Option<&ErrorFeedback>,
+) -> Result<Packed> {
     let Quantization { bits, group_size } = quantization;
     check(name, columns, quantization)?;
     if !weights.len().is_multiple_of(columns) {
@@ -73,23 +81,62 @@ pub fn quantize(name: &str, weights: &[f32], columns: usize, quantization: Quant
         scales: Vec::with_capacity(groups),
         biases: Vec::with_capacity(groups),
     };
-    let top = ((1u32 << bits) - 1) as f32;
-    for group in weights.chunks_exact(group_size) {
-        if let Some(value) = group.iter().find(|value| !value.is_finite()) {
-            return Err(Error::tensor(name, "finite values", value));
-        }
-        let steps = Steps::of(group, bits);
-        if steps.scale.is_infinite() || steps.bias.is_infinite() {
+    if let Some(value) = weights.iter().find(|value| !value.is_finite()) {
+        return Err(Error::tensor(name, "finite values", value));
+    }
+    for rows in weights.chunks(TOGETHER * columns) {
+        let (codes, steps) = match feedback {
+            Some(feedback) => rounded_with(feedback, rows, columns, quantization),
+            None => rounded(rows, quantization),
+        };
+        if steps.iter().any(|steps| steps.scale.is_infinite() || steps.bias.is_infinite()) {
             return Err(Error::tensor(name, "values that fit f16", "larger ones"));
         }
-        packed.scales.push(f16::from_f32(steps.scale));
-        packed.biases.push(f16::from_f32(steps.bias));
-        for codes in group.chunks_exact(32 / bits) {
-            let word = |word, (place, value): (usize, &f32)| word | (steps.code(*value, top) as u32) << (place * bits);
-            packed.words.push(codes.iter().enumerate().fold(0, word));
-        }
+        packed.scales.extend(steps.iter().map(|steps| f16::from_f32(steps.scale)));
+        packed.biases.extend(steps.iter().map(|steps| f16::from_f32(steps.bias)));
+        let word = |word, (place, code): (usize, &f32)| word | (*code as u32) << (place * bits);
+        packed.words.extend(codes.chunks_exact(32 / bits).map(|codes| codes.iter().enumerate().fold(0, word)));
     }
     Ok(packed)
+}
+
+/// Codes of each weight and steps of each group.
+fn rounded(rows: &[f32], Quantization { bits, group_size }: Quantization) -> (Vec<f32>, Vec<Steps>) {
+    let (top, groups) = (top(bits), rows.chunks_exact(group_size));
+    let steps: Vec<Steps> = groups.clone().map(|group| Steps::of(group, bits)).collect();
+    let codes =
+        |(group, steps): (&[f32], &Steps)| group.iter().map(|value| steps.code(*value, top)).collect::<Vec<_>>();
+    (groups.zip(&steps).flat_map(codes).collect(), steps)
+}
+
+/// The same column by column, each rounded from what the errors of those before it ask for.
+fn rounded_with(
+    feedback: &ErrorFeedback,
+    rows: &[f32],
+    columns: usize,
+    Quantization { bits, group_size }: Quantization,
+) -> (Vec<f32>, Vec<Steps>) {
+    let (top, count, groups) = (top(bits), rows.len() / columns, columns / group_size);
+    let mut targets = rows.to_vec();
+    let (mut codes, mut steps) = (vec![0.0; rows.len()], vec![Steps::default(); count * groups]);
+    for k in 0..columns {
+        let (group, mut errors) = (k / group_size, [0.0; TOGETHER]);
+        for (row, error) in errors[..count].iter_mut().enumerate() {
+            let (at, steps) = (row * columns + k, &mut steps[row * groups + group]);
+            if k % group_size == 0 {
+                *steps = Steps::of(&targets[at..at + group_size], bits);
+            }
+            codes[at] = steps.code(targets[at], top);
+            *error = rows[at] - steps.value(codes[at]);
+        }
+        feedback.carry(k, &errors[..count], &mut targets);
+    }
+    (codes, steps)
+}
+
+/// The greatest code.
+fn top(bits: usize) -> f32 {
+    ((1u32 << bits) - 1) as f32
 }
 
 /// What of the range of a group the codes may span: with less than all its ends are cut a little and the values between
@@ -101,7 +148,7 @@ const FITS_4: usize = 3;
 const FITS_8: usize = 0;
 
 /// The values of codes: `scale · u + bias`, both as f16 holds them.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Steps {
     scale: f32,
     bias: f32,
@@ -110,7 +157,7 @@ struct Steps {
 impl Steps {
     /// Those with the least squared error of those tried.
     fn of(group: &[f32], bits: usize) -> Self {
-        let top = ((1u32 << bits) - 1) as f32;
+        let top = top(bits);
         let (spans, fits): (&[f32], _) = if bits == 4 { (&SPANS_4, FITS_4) } else { (&SPANS_8, FITS_8) };
         let (least, greatest) =
             group.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(a, b), value| (a.min(*value), b.max(*value)));
@@ -146,8 +193,12 @@ impl Steps {
         if self.scale == 0.0 { 0.0 } else { level + WHOLE - WHOLE }
     }
 
+    fn value(&self, code: f32) -> f32 {
+        self.scale * code + self.bias
+    }
+
     fn error(&self, group: &[f32], top: f32) -> f32 {
-        group.iter().map(|value| (value - self.scale * self.code(*value, top) - self.bias).powi(2)).sum()
+        group.iter().map(|value| (value - self.value(self.code(*value, top))).powi(2)).sum()
     }
 
     /// Scale and bias of the line through the codes of a group and its values.
@@ -254,13 +305,18 @@ fn packed_shapes(rows: usize, columns: usize, quantization: Quantization) -> [Ve
 ///
 /// # Errors
 /// Those of [`quantize`] and [`RawTensor::from_f32_as_f16`].
-pub fn quantize_tensor(name: &str, tensor: &RawTensor<'_>, quantization: Quantization) -> Result<Tensors<'static>> {
+pub fn quantize_tensor(
+    name: &str,
+    tensor: &RawTensor<'_>,
+    quantization: Quantization,
+    feedback: Option<&ErrorFeedback>,
+) -> Result<Tensors<'static>> {
     let values = tensor.to_f32(name)?;
     match precision_of(name, &tensor.shape, quantization.group_size) {
         Storage::Half => Ok(vec![(name.to_owned(), RawTensor::from_f32_as_f16(name, tensor.shape.clone(), &values)?)]),
         Storage::Packed => {
             let columns = tensor.shape.iter().skip(1).product();
-            Ok(quantize(name, &values, columns, quantization)?.into_tensors(name)?.into())
+            Ok(quantize(name, &values, columns, quantization, feedback)?.into_tensors(name)?.into())
         }
     }
 }

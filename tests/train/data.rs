@@ -60,6 +60,11 @@ fn corrupt_rows_name_file_line_and_reason() {
     let file = open_kind(&path, "grounding");
     assert_eq!(file.len(), 4);
     says(file.record(0).unwrap().corners("box"), &["refcoco.tsv:1", "`x`"]);
+    let outside = open_kind(&write(&folder, "outside.tsv", &format!("1\ti\tphrase\t9,2,12,4\t{image}\n")), "grounding");
+    says(outside.record(0).unwrap().corners_in("box", (8, 8)), &["outside.tsv:1", "`box`", "8 x 8"]);
+    assert!(outside.record(0).unwrap().corners_in("box", (10, 8)).is_ok(), "in part");
+    let marked = open_kind(&write(&folder, "marked.tsv", "\u{feff}u1\ta line\n"), "text");
+    assert_eq!(marked.record(0).unwrap().text("id").unwrap(), "u1");
     says(file.record(1), &["refcoco.tsv:2", "`image` is column 5"]);
     let third = file.record(2).unwrap();
     says(third.pixels(), &["refcoco.tsv:3", "base64"]);

@@ -2,14 +2,18 @@
 
 use crate::cli::{fail, micro_bundle, path, run};
 use crate::support::goldens;
+use burn::tensor::{Device, Tensor, TensorData};
 use ofa::config::AnswerOptions;
 use ofa::device::DeviceChoice;
 use ofa::error::{Error, Result};
-use ofa::image::Pixels;
+use ofa::image::{Normalization, Pixels, to_patch_image};
+use ofa::model::OfaModel;
 use ofa::predict::Predictor;
 use ofa::task::{Answer, Inputs, find};
 use ofa::train::results::results;
 use ofa::train::{EvaluateOptions, Question, Reference, Report, Step, agreement, evaluate};
+use ofa::weights::load_model;
+use std::path::Path;
 
 fn predictor() -> Predictor {
     let (device, _) = pollster::block_on(DeviceChoice::Cpu.open()).unwrap();
@@ -193,4 +197,42 @@ fn the_command_line_measures_a_file() {
     );
     let message = fail(&["evaluate", "vqa", "--model", &model, "--device", "cpu"], 2);
     assert!(message.contains("data"), "{message}");
+}
+
+const SIDE: usize = 256;
+
+#[test]
+fn weights_are_rounded_for_the_questions_they_will_be_asked() {
+    let bundle = micro_bundle();
+    let folder = bundle.path.parent().unwrap();
+    let picture = |name: &str| crate::support::goldens().join("tiny").join(name);
+    let rows: Vec<String> = ["raw_0.png", "raw_1.png"]
+        .iter()
+        .map(|name| serde_json::json!({ "image": picture(name), "caption": "a red cat" }).to_string())
+        .collect();
+    let data = folder.join("seen.jsonl");
+    std::fs::write(&data, rows.join("\n")).unwrap();
+    let [nearest, calibrated] = ["nearest", "calibrated"].map(|name| folder.join(name));
+    let export = |out: &Path, more: &[&str]| {
+        let plain =
+            ["export", path(&bundle.path), "--out", path(out), "--dtype", "q4", "--no-report", "--device", "cpu"];
+        run(&[plain.as_slice(), more].concat())
+    };
+    export(&nearest, &[]);
+    let told = export(&calibrated, &["--calibrate", "caption", "--data", path(&data)]);
+    assert!(told.contains("rounded for 2 answers"), "{told}");
+    let device = Device::flex();
+    let [original, nearest, calibrated] =
+        [&bundle.path, &nearest, &calibrated].map(|path| load_model(path, &device).unwrap().1);
+    // What the stem makes of a picture that it was rounded for.
+    let pixels = to_patch_image(&image("raw_0.png"), SIDE as u32, SIDE as u32, Normalization::Half).unwrap();
+    let pixels = Tensor::<4>::from_data(TensorData::new(pixels, [1, 3, SIDE, SIDE]), &device);
+    let seen = |model: &OfaModel| model.encode_image(pixels.clone()).patches;
+    let off = |model: &OfaModel| (seen(model) - seen(&original)).square().mean().into_scalar::<f32>();
+    let (rounded, fed_back) = (off(&nearest), off(&calibrated));
+    assert!(fed_back < 0.7 * rounded, "{fed_back}, nearest {rounded}");
+
+    let wrong = ["--dtype", "f16", "--calibrate", "caption", "--data", path(&data)];
+    let message = fail(&[&["export", path(&bundle.path), "--out", path(&folder.join("f16"))], &wrong[..]].concat(), 2);
+    assert!(message.contains("calibrate") && message.contains("q8 or q4"), "{message}");
 }

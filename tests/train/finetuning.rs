@@ -6,7 +6,9 @@ use super::{directory, recipe, session};
 use crate::support::only_drawer;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
+use ofa::error::Result;
 use ofa::predict::Predictor;
+use ofa::train::assemble::parts;
 use ofa::train::{Recipe, SelfCritic, resolved};
 use std::path::Path;
 
@@ -155,4 +157,37 @@ fn rewards_and_other_losses_do_not_mix() {
     let options = ofa::train::loss::LossOptions { label_smoothing: 0.1, ..Default::default() };
     assert!(SelfCritic::check(&options).unwrap_err().to_string().contains("self-critical"));
     assert!(SelfCritic::check(&Default::default()).is_ok());
+}
+
+#[test]
+fn what_would_stop_an_evaluation_stops_the_run_before_it_begins() {
+    let _drawing = only_drawer();
+    let (task, rows, ..) = &tasks()[0];
+    let folder = tempfile::tempdir().unwrap();
+    let rehearse = |more: &[&str]| -> Result<()> {
+        let (_parent, run) = directory();
+        let session = session(&finetuning(task, rows, folder.path(), more), &run, false)?;
+        parts(&session)?.rehearse(&session.trainer)
+    };
+    rehearse(&[]).unwrap();
+    let error = rehearse(&["data.num_beams=100"]).unwrap_err();
+    assert!(error.to_string().contains("numBeams"), "{error}");
+    let gone = folder.path().join("gone.jsonl");
+    std::fs::write(&gone, r#"{"image": "gone.png", "caption": "a cat"}"#).unwrap();
+    let error = rehearse(&[&format!("data.evaluation={gone:?}")]).unwrap_err();
+    assert!(error.to_string().contains("gone.png"), "{error}");
+    std::fs::write(&gone, "").unwrap();
+    assert!(rehearse(&[&format!("data.evaluation={gone:?}")]).is_err(), "nothing to ask");
+}
+
+#[test]
+fn a_constraint_that_forbids_the_targets_is_refused() {
+    let _drawing = only_drawer();
+    let folder = tempfile::tempdir().unwrap();
+    let rows = format!("u\t{}\ta red cat\n", vec!["7"; 16].join(" "));
+    let sets = ["update.loss.constraint_range=[50265, 58457]", "run.evaluate_every=0"];
+    let (_parent, run) = directory();
+    let session = session(&finetuning("image_gen", &rows, folder.path(), &sets), &run, false).unwrap();
+    let error = parts(&session).err().unwrap();
+    assert!(error.to_string().contains("constraint_range"), "{error}");
 }

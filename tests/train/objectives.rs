@@ -8,7 +8,7 @@ use ofa::task::PromptType;
 use ofa::train::augment::ImageSizes;
 use ofa::train::data::EpochFiles;
 use ofa::train::objectives::*;
-use ofa::train::{Arrangement, Batch, Draw, Draws, Reference};
+use ofa::train::{Arrangement, Batch, Draw, Draws, Reference, Target};
 use ofa::vocab::Vocab;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -253,4 +253,16 @@ fn noise_changes_what_the_decoder_reads_and_not_what_it_writes() {
     let wrong = clean.iter().zip(&noisy).filter(|(right, read)| right != read).count();
     assert!(0 < wrong && wrong < clean.len() - 1, "{clean:?} {noisy:?}");
     assert!(noisy[1..].iter().all(|id| (4..SMALL.layout().mask).contains(id)));
+}
+
+#[test]
+fn captions_are_learnt_in_part_and_compared_with_as_a_whole() {
+    let folder = TempDir::new().unwrap();
+    let caption: Vec<String> = (0..30).map(|at| format!("word{at}")).collect();
+    let text = format!("u\ti\t{}\t\t{}\n", caption.join(" "), URL_SAFE.encode(png(20, 20)));
+    let record = open_kind(&write(&folder, "long.tsv", &text), "caption").record(0).unwrap();
+    let rows = Rows::new("caption", RowOptions::default()).unwrap();
+    assert_eq!(rows.question(&record).unwrap().reference, Reference::Texts(vec![caption.join(" ")]));
+    let example = rows.example(&record, &mut fastrand::Rng::with_seed(1)).unwrap();
+    assert!(matches!(example.target, Target::Text(text) if text == caption[..CAPTION_WORDS].join(" ")));
 }

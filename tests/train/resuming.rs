@@ -3,7 +3,7 @@
 use super::{Toy, directory, recipe, session};
 use crate::support::only_drawer;
 use burn::tensor::Tensor;
-use ofa::error::Result;
+use ofa::error::{Error, Result};
 use ofa::train::{Alone, Ended, Evaluation, Event, Recipe, Run, Section, Session, Trainer};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,4 +112,18 @@ fn what_would_spoil_a_run_is_refused() {
     std::fs::write(&model, bytes).unwrap();
     let damaged = message(&recipe_of_run, &run, true);
     assert!(damaged.contains("model.safetensors") && damaged.contains("hash"), "{damaged}");
+}
+
+#[test]
+fn an_evaluation_that_fails_loses_no_update() {
+    let _drawing = only_drawer();
+    let (_parent, run) = directory();
+    let mut session = session(&recipe(&["run.evaluate_every=2", "run.checkpoint_every=1000"]), &run, false).unwrap();
+    let Session { recipe, trainer, checkpoints, progress, .. } = &mut session;
+    let (draws, interrupted) = (Toy::default(), AtomicBool::new(false));
+    let run = Run { recipe, draws: &draws, ranks: &Alone, checkpoints, interrupted: &interrupted };
+    let mut evaluate = |_: &Trainer| Err(Error::image("no picture"));
+    let error = run.go(trainer, progress.clone(), &mut evaluate, &mut |_| {}).err().unwrap();
+    assert_eq!(error, Error::image("no picture"));
+    assert_eq!(checkpoints.latest().unwrap().unwrap().file_name().unwrap(), "step-0000000002");
 }

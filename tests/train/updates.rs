@@ -74,6 +74,9 @@ fn what_is_frozen_stays() {
         assert!(frozen || session.trainer.map().is_trained(&entry.name));
     }
     assert!(before != after);
+
+    let error = super::session(&recipe(&["update.freeze=['encodr']"]), &directory().1, false).err().unwrap();
+    assert!(error.to_string().contains("update.freeze") && error.to_string().contains("encodr"), "{error}");
 }
 
 #[test]
@@ -133,7 +136,7 @@ fn patches_learn_whether_the_instruction_refers_to_them() {
 fn the_decoder_learns_to_look_at_what_it_speaks_of() {
     let _drawing = only_drawer();
     let (_parent, run) = directory();
-    let sets = ["update.updates=80", "update.patches.looked=1.0", "batch.sample_patches=0"];
+    let sets = ["update.updates=80", "update.patches.looked=1.0", "batch.sample_patches=64"];
     let mut session = session(&recipe(&sets), &run, false).unwrap();
     learns_beside_answers(&mut session, &Toy { speaks: true, ..Toy::default() }, ["caption", "looked", "vqa"], 0.5);
 }

@@ -22,7 +22,9 @@ fn write(out: &Path, precision: Precision, fold: bool) {
     }
     config.quantization = precision.bits().map(|bits| Quantization { bits, group_size: 32 });
     let stored: Tensors = match config.quantization {
-        Some(quantization) => tensors.iter().flat_map(|(n, t)| quantize_tensor(n, t, quantization).unwrap()).collect(),
+        Some(quantization) => {
+            tensors.iter().flat_map(|(n, t)| quantize_tensor(n, t, quantization, None).unwrap()).collect()
+        }
         None if precision == Precision::F16 => {
             let half = |name: &str, tensor: &RawTensor<'_>| {
                 RawTensor::from_f32_as_f16(name, tensor.shape.clone(), &tensor.to_f32(name).unwrap()).unwrap()

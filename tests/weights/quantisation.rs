@@ -24,7 +24,7 @@ fn a_round_trip_stays_within_a_step() {
             if round % 10 == 1 {
                 weights[0] *= 20.0;
             }
-            let packed = quantize("w", &weights, columns, quantization).unwrap();
+            let packed = quantize("w", &weights, columns, quantization, None).unwrap();
             let unpacked = packed.unpack();
             for (own, other) in weights.chunks(quantization.group_size).zip(unpacked.chunks(quantization.group_size)) {
                 let largest = own.iter().fold(0f32, |largest, value| largest.max(value.abs()));
@@ -52,7 +52,7 @@ fn a_round_trip_stays_within_a_step() {
 fn what_lies_to_one_side_of_zero_has_all_codes_there() {
     let weights: Vec<f32> = (0..32).map(|at| 1.0 + at as f32 / 31.0).collect();
     for (bits, levels) in [(4, 15.0), (8, 255.0)] {
-        let packed = quantize("w", &weights, 32, Quantization { bits, group_size: 32 }).unwrap();
+        let packed = quantize("w", &weights, 32, Quantization { bits, group_size: 32 }, None).unwrap();
         // Half a step, and what f16 leaves of 2.
         let bound = 0.5 / levels + 2.0 * 1e-3;
         weights.iter().zip(packed.unpack()).for_each(|(own, other)| assert!((own - other).abs() <= bound, "{other}"));
@@ -64,14 +64,14 @@ fn words_hold_low_bits_first() {
     // Levels of the values 7, −7 ..= 6 with the step 1, then 17 zeros.
     let mut weights: Vec<f32> = std::iter::once(7).chain(-7..=6).map(|level| level as f32).collect();
     weights.resize(32, 0.0);
-    let packed = quantize("w", &weights, 32, Quantization { bits: 4, group_size: 32 }).unwrap();
+    let packed = quantize("w", &weights, 32, Quantization { bits: 4, group_size: 32 }, None).unwrap();
     assert_eq!(packed.scales[0].to_f32(), 1.0);
     assert_eq!(packed.biases[0].to_f32(), -8.0);
     assert_eq!(packed.words, [0x7654_321f, 0x8edc_ba98, 0x8888_8888, 0x8888_8888]);
 
     let mut weights = vec![0.0; 32];
     weights[..5].copy_from_slice(&[127.0, -127.0, 1.0, -1.0, 3.0]);
-    let packed = quantize("w", &weights, 32, Quantization { bits: 8, group_size: 32 }).unwrap();
+    let packed = quantize("w", &weights, 32, Quantization { bits: 8, group_size: 32 }, None).unwrap();
     assert_eq!(packed.words[..2], [0x7f81_01ff, 0x8080_8083]);
     assert_eq!(packed.unpack(), weights);
 }
@@ -104,7 +104,64 @@ fn every_tensor_has_its_precision() {
 fn numbers_that_cannot_be_quantised_are_named() {
     for (weights, columns) in [(vec![f32::NAN; 32], 32), (vec![1e9; 32], 32), (vec![0.0; 31], 31), (vec![0.0; 33], 32)]
     {
-        let error = quantize("the.weight", &weights, columns, ALL[0]).unwrap_err();
+        let error = quantize("the.weight", &weights, columns, ALL[0], None).unwrap_err();
         assert!(error.to_string().contains("the.weight"), "{error}");
     }
+}
+
+/// Rows of inputs that a few causes explain, which is what layers pass on, and a little noise.
+fn inputs(random: &mut fastrand::Rng, count: usize, depth: usize) -> Vec<f32> {
+    let causes: Vec<f32> = (0..depth * depth / 8).map(|_| random.f32() - 0.5).collect();
+    let rows = (0..count).map(|_| -> Vec<f32> {
+        let strengths: Vec<f32> = (0..depth / 8).map(|_| random.f32() * 4.0 - 1.0).collect();
+        let value = |k: usize| strengths.iter().zip(causes.chunks(depth)).map(|(by, cause)| by * cause[k]).sum::<f32>();
+        (0..depth).map(|k| value(k) + (random.f32() - 0.5) * 0.2).collect()
+    });
+    rows.collect::<Vec<_>>().concat()
+}
+
+fn products(inputs: &[f32], depth: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; depth * depth];
+    for x in inputs.chunks(depth) {
+        (0..depth * depth).for_each(|at| sums[at] += x[at / depth] * x[at % depth]);
+    }
+    sums
+}
+
+/// Of the squared error of products with inputs that were not rounded for: what feedback leaves of it.
+const LEFT: f64 = 0.25;
+
+#[test]
+fn feedback_rounds_for_the_inputs() {
+    let (mut random, rows, depth) = (fastrand::Rng::with_seed(3), 21, 128);
+    let weights: Vec<f32> = (0..rows * depth).map(|_| random.f32() - 0.5).collect();
+    let seen = inputs(&mut random, 600, depth);
+    let (seen, others) = seen.split_at(500 * depth);
+    let feedback = ErrorFeedback::new("w", &products(seen, depth), depth, 0.01).unwrap();
+    for quantization in ALL {
+        let error = |feedback: Option<&ErrorFeedback>| -> f64 {
+            let found = quantize("w", &weights, depth, quantization, feedback).unwrap().unpack();
+            let errors: Vec<f32> = found.iter().zip(&weights).map(|(found, own)| found - own).collect();
+            let of = |x: &[f32], row: &[f32]| f64::from(x.iter().zip(row).map(|(x, error)| x * error).sum::<f32>());
+            others.chunks(depth).flat_map(|x| errors.chunks(depth).map(move |row| of(x, row).powi(2))).sum()
+        };
+        let (nearest, fed_back) = (error(None), error(Some(&feedback)));
+        assert!(fed_back < nearest * LEFT, "{quantization:?}: {fed_back}, nearest {nearest}");
+    }
+}
+
+#[test]
+fn without_common_inputs_feedback_is_the_nearest_step() {
+    let (mut random, depth) = (fastrand::Rng::with_seed(4), 64);
+    let weights: Vec<f32> = (0..9 * depth).map(|_| random.f32() - 0.5).collect();
+    let apart: Vec<f32> = (0..depth * depth).map(|at| if at % (depth + 1) == 0 { 2.0 } else { 0.0 }).collect();
+    for products in [apart, vec![0.0; depth * depth]] {
+        let feedback = ErrorFeedback::new("w", &products, depth, 0.01).unwrap();
+        for quantization in ALL {
+            let nearest = quantize("w", &weights, depth, quantization, None).unwrap();
+            assert_eq!(quantize("w", &weights, depth, quantization, Some(&feedback)).unwrap(), nearest);
+        }
+    }
+    let error = ErrorFeedback::new("the.weight", &vec![f32::NAN; depth * depth], depth, 0.01).unwrap_err();
+    assert!(error.to_string().contains("the.weight"), "{error}");
 }

@@ -72,7 +72,7 @@ pub fn run(args: Args) -> Result<()> {
             let prepared = (timings.decode_ms - timings.steps as f64 * token).max(0.0);
             let found = Run { encoder: timings.stem_ms + timings.encoder_ms + prepared, token, beam5 };
             if run > 0 {
-                println!("{}", serde_json::to_string(&found).map_err(|error| Error::file("result", error))?);
+                say!("{}", serde_json::to_string(&found).map_err(|error| Error::file("result", error))?);
             }
         }
         Ok(())

@@ -44,7 +44,7 @@ pub fn run(Args { recipe, sets, updates, device }: Args) -> Result<()> {
             "update": (seconds - forward - backward) / whole,
         },
     });
-    println!("{}", serde_json::to_string_pretty(&measured).map_err(Error::device)?);
+    say!("{}", serde_json::to_string_pretty(&measured).map_err(Error::device)?);
     Ok(())
 }
 

@@ -105,7 +105,7 @@ fn convert(args: ConvertArgs) -> Result<()> {
         Ok((name, stored))
     });
     let manifest = write_vqgan(&args.out, &config, precision, stored)?;
-    println!(
+    say!(
         "{}: {} codes of {} pixels a side, {} parameters, {precision}, {:.1} MB",
         args.out.display(),
         config.n_embed,
@@ -127,7 +127,7 @@ fn encode(args: EncodeArgs) -> Result<()> {
         Ok::<_, Error>(raster)
     })?;
     for row in codes.chunks(codes.len().isqrt().max(1)) {
-        println!("{}", row.iter().map(usize::to_string).collect::<Vec<_>>().join(" "));
+        say!("{}", row.iter().map(usize::to_string).collect::<Vec<_>>().join(" "));
     }
     Ok(())
 }
@@ -143,7 +143,7 @@ fn draw(args: DecodeArgs) -> Result<()> {
     let (codes, columns) = parse_raster(&args.codes, &text)?;
     let pixels = pollster::block_on(async { open(&args.model, &args.device).await?.decode(&codes, columns).await })?;
     std::fs::write(&args.out, encode_png(&pixels)?).map_err(|error| Error::file(args.out.display(), error))?;
-    println!("{}: {} x {} pixels", args.out.display(), pixels.width(), pixels.height());
+    say!("{}: {} x {} pixels", args.out.display(), pixels.width(), pixels.height());
     Ok(())
 }
 

@@ -1,10 +1,11 @@
 //! `ofa codes train`: a small model of image codes from nothing.
 
 use crate::cli::memory::keep_freed;
+use crate::cli::training::interrupts;
 use crate::device::DeviceChoice;
 use crate::error::Result;
 use crate::train::corpus::fetched_folder;
-use crate::train::{CodesRecipe, CodesRun, ImageFolder, Pictures, VqvaeUpdated};
+use crate::train::{CodesEvent, CodesRecipe, CodesRun, ImageFolder, Pictures, RECIPE, VqvaeUpdated};
 use crate::weights::VQGAN;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -35,11 +36,14 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let mut recipe = CodesRecipe::read(args.recipe.as_deref(), &args.sets)?;
+    // A run goes on as it began.
+    let begun = args.out.join(RECIPE);
+    let recipe = args.recipe.as_deref().or(Some(begun.as_path()).filter(|path| args.resume && path.is_file()));
+    let mut recipe = CodesRecipe::read(recipe, &args.sets)?;
     let pictures: Box<dyn Pictures> = match &args.images {
         Some(directory) => {
             let folder = ImageFolder::open(directory, recipe.seed)?;
-            println!("{}: {} images", directory.display(), folder.count());
+            say!("{}: {} images", directory.display(), folder.count());
             Box::new(folder)
         }
         None => {
@@ -53,22 +57,27 @@ pub fn run(args: Args) -> Result<()> {
     let last = recipe.update.updates;
     pollster::block_on(async {
         let (device, report) = DeviceChoice::from_name(&args.device)?.open().await?;
-        println!("device: {} ({})", report.kind, report.name);
+        say!("device: {} ({})", report.kind, report.name);
         let mut run = CodesRun::open(recipe, &args.out, &device, args.resume)?;
         let (started, before) = (Instant::now(), run.trainer.updates());
-        let said = |updated: &VqvaeUpdated| {
-            let VqvaeUpdated { update, lr, reconstruction, commitment, codes } = updated;
+        let said = |event: CodesEvent<'_>| {
+            let VqvaeUpdated { update, lr, reconstruction, commitment, codes } = match event {
+                CodesEvent::Updated(updated) => updated,
+                CodesEvent::Skipped(error) => return eprintln!("left out: {error}"),
+            };
             if *update == before + 1 || update.is_multiple_of(args.log_every.max(1)) || *update == last {
                 let each = started.elapsed().as_secs_f64() / (update - before) as f64;
-                println!(
+                say!(
                     "update {update}/{last}  lr {lr:.1e}  reconstruction {reconstruction:.4}  commitment \
                      {commitment:.4}  {codes} codes used  {each:.2} s each"
                 );
             }
-            Ok(())
         };
-        let manifest = run.go(pictures.as_ref(), said).await?;
-        println!("{}: {} parameters", args.out.join(VQGAN).display(), manifest.parameters);
+        let interrupted = interrupts(true)?;
+        match run.go(pictures.as_ref(), &interrupted, said).await? {
+            Some(manifest) => say!("{}: {} parameters", args.out.join(VQGAN).display(), manifest.parameters),
+            None => say!("stopped; go on with: ofa codes train --out {} --resume", args.out.display()),
+        }
         Ok(())
     })
 }

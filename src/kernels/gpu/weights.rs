@@ -2,6 +2,7 @@
 
 use super::launch::{F32, F32X4, Launch, U32};
 use crate::kernels::packed::{PackedWeight, Words};
+use crate::kernels::watched::WatchedWeight;
 use crate::kernels::weight::Weight;
 
 /// Adds a matrix to a launch, which finds its rows' length as `numbers.inputs` and, in fours, as `numbers.quads`.
@@ -10,7 +11,7 @@ pub fn with_weight(launch: Launch, weight: &Weight) -> Launch {
     match weight {
         Weight::Packed(weight) => with_packed(launch, weight),
         Weight::Halved(_) => unreachable!("halves lie in the memory of the host"),
-        Weight::Plain(weight) => {
+        Weight::Plain(weight) | Weight::Watched(WatchedWeight { weight, .. }) => {
             let launch = launch.number("inputs", columns).number("quads", columns.div_ceil(4));
             if columns.is_multiple_of(4) {
                 launch.with(include_str!("plain.wgsl")).reads("weights", F32X4, weight.val())

@@ -20,6 +20,7 @@ mod tests;
 use super::arguments::Ending;
 use super::packed::Words;
 use super::upload::tensor;
+use super::watched::WatchedWeight;
 use super::weight::Weight;
 use burn::backend::{DType, Flex, flex::FlexTensor};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -62,7 +63,7 @@ impl<'a> Matrix<'a> {
     /// `None` where the kernels here do not read them.
     pub fn of(weight: &'a Weight) -> Option<Self> {
         match weight {
-            Weight::Plain(weight) => Self::plain(&weight.val()),
+            Weight::Plain(weight) | Weight::Watched(WatchedWeight { weight, .. }) => Self::plain(&weight.val()),
             Weight::Halved(weight) => Some(Self::Halved(HalvedRows::of(weight))),
             Weight::Packed(weight) => match (&weight.codes, &weight.scales) {
                 (Words::Host(codes), Words::Host(scales)) if PackedRows::suits(weight.bits, weight.group_size) => {

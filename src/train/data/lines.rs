@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+/// What some programs put before the first line of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// The longest line that is read. Images are lines here; a binary file given by mistake is not.
 const MAX_LINE: u64 = 256 << 20;
 
@@ -79,6 +81,9 @@ impl Lines {
         file.read_exact(&mut bytes).map_err(|_| fail("the file became shorter while it was in use".into()))?;
         while matches!(bytes.last(), Some(b'\n' | b'\r')) {
             bytes.pop();
+        }
+        if at == 0 && bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
         }
         String::from_utf8(bytes).map_err(|error| fail(format!("not UTF-8: {error}")))
     }

@@ -145,6 +145,19 @@ impl Record {
         }
     }
 
+    /// [`Self::corners`] of something that lies in an image of `width` x `height`, at least in part.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming the row.
+    pub fn corners_in(&self, name: &str, (width, height): (u32, u32)) -> Result<[f32; 4]> {
+        let corners = self.corners(name)?;
+        let [left, top, right, bottom] = corners;
+        if left >= width as f32 || top >= height as f32 || right <= 0.0 || bottom <= 0.0 {
+            return Err(self.fail(format!("`{name}`: {corners:?} lies outside the image of {width} x {height}")));
+        }
+        Ok(corners)
+    }
+
     /// Boxes and what is in them, in the order in which they stand: `x0,y0,x1,y1,number,label&&…`, or a JSON list of
     /// `{"box": [x0, y0, x1, y1], "label": …}`.
     ///

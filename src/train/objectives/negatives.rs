@@ -37,6 +37,9 @@ impl Negatives {
     /// # Errors
     /// [`Error::File`] for a file that is there and cannot be read.
     pub fn open(folder: &Path) -> Result<Self> {
+        if !folder.is_dir() {
+            return Err(Error::file(folder.display(), "no directory, where one of negatives is expected"));
+        }
         let existing = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
         let read = |path: &Path| std::fs::read_to_string(path).map_err(|error| Error::file(path.display(), error));
         let mut negatives = Self::default();

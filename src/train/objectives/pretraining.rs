@@ -99,8 +99,10 @@ impl Pretraining {
     fn grounded(&self, record: &Record, random: &mut fastrand::Rng) -> Result<Vec<Sample>> {
         let phrase = record.text("caption")?;
         // The original's files keep the box where questions keep their answer.
-        let corners = record.corners(if record.optional("box").is_some() { "box" } else { "answer" })?;
-        let picture = Picture { pixels: record.pixels()?, boxes: vec![(corners, phrase.clone())] };
+        let pixels = record.pixels()?;
+        let name = if record.optional("box").is_some() { "box" } else { "answer" };
+        let corners = record.corners_in(name, pixels.size())?;
+        let picture = Picture { pixels, boxes: vec![(corners, phrase.clone())] };
         let Picture { pixels, boxes } = self.sizes.about_region(picture, random)?;
         let mut samples = Vec::new();
         for (corners, phrase) in &boxes {

@@ -111,7 +111,13 @@ impl Rows {
         let target = match reference {
             _ if task.constraint == Constraint::Codes => Target::Codes(record.numbers("codes")?),
             Reference::Texts(texts) => {
-                Target::Text(random.choice(texts).ok_or_else(|| record.fail("there is nothing to learn"))?)
+                let text = random.choice(texts).ok_or_else(|| record.fail("there is nothing to learn"))?;
+                // Evaluation compares with whole ones.
+                Target::Text(match task.name {
+                    "caption" => clean::joined_words(&text, self.options.caption_words),
+                    "summary" => clean::joined_words(&text, SUMMARY_WORDS),
+                    _ => text,
+                })
             }
             Reference::Scored(answers) => {
                 let best = answers.into_iter().reduce(|best, next| if next.1 > best.1 { next } else { best });
@@ -174,7 +180,7 @@ impl Rows {
         Ok(match self.task.name {
             "caption" => {
                 let captions = record.texts("caption")?;
-                let cleaned = |caption: &String| clean::caption_target(caption, self.options.caption_words);
+                let cleaned = |caption: &String| clean::caption_target(caption, usize::MAX);
                 let captions: Vec<String> =
                     captions.iter().map(cleaned).filter(|caption| !caption.is_empty()).collect();
                 if captions.is_empty() {
@@ -189,7 +195,7 @@ impl Rows {
             }
             "grounding" => {
                 let (width, height) = image.map_or((1, 1), Pixels::size);
-                let [left, top, right, bottom] = record.corners("box")?;
+                let [left, top, right, bottom] = record.corners_in("box", (width, height))?;
                 let (width, height) = (width as f32, height as f32);
                 let region = [left / width, top / height, right / width, bottom / height];
                 (asking("text")?, Reference::Region(region))
@@ -201,7 +207,7 @@ impl Rows {
             "classify" => (Inputs::default(), Reference::Texts(vec![record.text("label")?])),
             "image_gen" => (asking("caption")?, Reference::Texts(vec![record.text("caption")?])),
             "summary" => {
-                let summary = clean::pre_caption(&record.text("target")?, SUMMARY_WORDS);
+                let summary = clean::pre_caption(&record.text("target")?, usize::MAX);
                 (asking("text")?, Reference::Texts(vec![summary]))
             }
             "ocr" => (Inputs::default(), Reference::Texts(vec![record.text("text")?.trim().to_lowercase()])),

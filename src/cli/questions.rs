@@ -1,0 +1,108 @@
+//! The questions of an evaluation set, or about scenes that are drawn on the fly.
+
+use super::predict::lines;
+use super::tasks::named;
+use super::world::KnownWorld;
+use crate::error::{Error, Result};
+use crate::train::Question;
+use crate::train::corpus::World;
+use crate::train::data::{Kind, Records, open};
+use crate::train::objectives::{RowOptions, Rows};
+use clap::value_parser;
+use std::path::{Path, PathBuf};
+
+/// In place of a task: pictures drawn on the fly.
+pub const SCENES: &str = "scenes";
+
+#[derive(Debug, clap::Args)]
+pub struct QuestionArgs {
+    /// The evaluation set: .tsv in the original's columns, .jsonl beside its images, .tar shards or a folder of them
+    #[arg(long, value_name = "FILE|DIR")]
+    data: Option<PathBuf>,
+    /// Questions to ask at most
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// A file with one allowed answer a line
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
+    /// The TSV columns of the task's fields, such as 0,4,2 [default: the original's]
+    #[arg(long, value_name = "N,…")]
+    columns: Option<String>,
+    /// Put the names of the row's objects behind its question
+    #[arg(long)]
+    with_objects: bool,
+    /// Put the image's caption before the sentence to be judged
+    #[arg(long)]
+    with_caption: bool,
+    /// Which scenes
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many scenes
+    #[arg(long, default_value_t = 200, value_parser = value_parser!(u64).range(1..))]
+    count: u64,
+    /// Questions about each scene at most
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u64).range(1..))]
+    each: u64,
+    #[command(flatten)]
+    world: KnownWorld,
+}
+
+/// Where questions come from, and how many are asked.
+pub struct Questions {
+    pub source: Source,
+    limit: u64,
+}
+
+pub enum Source {
+    Files { rows: Rows, records: Box<dyn Records> },
+    Scenes { world: Box<World>, seed: u64, count: u64, each: usize },
+}
+
+impl QuestionArgs {
+    /// Opens the set of `task`, which may be [`SCENES`]: then those of the world of the bundle `model`.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for what does not go together, and those of the files.
+    pub fn open(&self, task: &str, model: &Path) -> Result<Questions> {
+        let limit = self.limit.unwrap_or(u64::MAX);
+        if task == SCENES {
+            let world = Box::new(self.world.open(model)?);
+            let source = Source::Scenes { world, seed: self.seed, count: self.count, each: self.each as usize };
+            return Ok(Questions { source, limit });
+        }
+        named(task)?;
+        let answers = self.answers.as_deref().map(lines).transpose()?;
+        let (objects, caption) = (self.with_objects, self.with_caption);
+        let rows = Rows::new(task, RowOptions { answers, objects, caption, ..RowOptions::default() })?;
+        let path = self.data.as_deref().ok_or_else(|| Error::option("data", "the evaluation set's file", "nothing"))?;
+        let kind = Kind::find(task)?;
+        let columns = match &self.columns {
+            Some(columns) => kind.selected(columns)?,
+            None => kind.evaluation.unwrap_or(kind.columns).to_vec(),
+        };
+        let records = open(path, kind, &columns)?;
+        if records.len() == 0 {
+            return Err(Error::file(path.display(), "no row in it"));
+        }
+        Ok(Questions { source: Source::Files { rows, records }, limit })
+    }
+}
+
+impl Questions {
+    pub fn iter(&self) -> impl Iterator<Item = Result<Question>> {
+        let questions: Box<dyn Iterator<Item = _>> = match &self.source {
+            Source::Files { rows, records } => Box::new(rows.questions(records.as_ref())),
+            Source::Scenes { world, seed, count, each } => Box::new(world.questions(*seed, *count, *each)),
+        };
+        questions.take(usize::try_from(self.limit).unwrap_or(usize::MAX))
+    }
+
+    /// At most so many.
+    pub fn len(&self) -> u64 {
+        let all = match &self.source {
+            Source::Files { records, .. } => records.len(),
+            Source::Scenes { count, each, .. } => *count * *each as u64,
+        };
+        all.min(self.limit)
+    }
+}
