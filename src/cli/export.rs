@@ -32,7 +32,7 @@ pub struct Args {
     /// f32, f16, q8 or q4
     #[arg(long, value_parser = parse_dtype)]
     dtype: Precision,
-    /// Weights that share a scale: 32 or 64 [default: 32; of 4 bits 64, where scales weigh as much as in q8 of 32]
+    /// Weights that share a scale: 32, 64 or 128 [default: 32; of 4 bits 64, where scales weigh as much as in q8 of 32]
     #[arg(long, value_parser = parse_group)]
     group_size: Option<usize>,
     /// Round so that it shows least in the model's answers to the questions of an evaluation set: a task, whose set --data
@@ -59,11 +59,9 @@ fn parse_dtype(text: &str) -> std::result::Result<Precision, String> {
 }
 
 fn parse_group(text: &str) -> std::result::Result<usize, String> {
-    match text {
-        "32" => Ok(32),
-        "64" => Ok(64),
-        _ => Err("expected 32 or 64".to_owned()),
-    }
+    let sizes = Quantization::GROUP_SIZES;
+    let size = text.parse().ok().filter(|size| sizes.contains(size));
+    size.ok_or_else(|| format!("expected one of {}", sizes.map(|size| size.to_string()).join(", ")))
 }
 
 pub fn run(args: Args) -> Result<()> {

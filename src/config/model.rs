@@ -23,6 +23,18 @@ pub struct Quantization {
     pub group_size: usize,
 }
 
+impl Quantization {
+    /// Weights that may share a scale.
+    pub const GROUP_SIZES: [usize; 3] = [32, 64, 128];
+    /// What [`Self::is_known`] expects, in words.
+    pub const EXPECTED: &'static str = "4 or 8 bits, groups of 32, 64 or 128";
+
+    /// Whether there are kernels for it.
+    pub fn is_known(self) -> bool {
+        matches!(self.bits, 4 | 8) && Self::GROUP_SIZES.contains(&self.group_size)
+    }
+}
+
 /// All flags of the architecture. Keys are those of the HF port's `config.json`; missing keys take the
 /// values of the released models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -388,11 +400,10 @@ impl OfaConfig {
             let found = "true: an OFASys model, which is another architecture";
             return Err(Error::config("use_ofasys", "false", found));
         }
-        if let Some(Quantization { bits, group_size }) = self.quantization
-            && (!matches!(bits, 4 | 8) || !matches!(group_size, 32 | 64))
-        {
-            let found = format!("bits {bits}, group_size {group_size}");
-            return Err(Error::config("quantization", "bits 4 or 8, group_size 32 or 64", found));
+        if let Some(quantization) = self.quantization.filter(|quantization| !quantization.is_known()) {
+            let Quantization { bits, group_size } = quantization;
+            let found = format!("{bits} bits, groups of {group_size}");
+            return Err(Error::config("quantization", Quantization::EXPECTED, found));
         }
         for (key, rate) in [
             ("dropout", self.dropout),

@@ -279,9 +279,9 @@ impl Packed {
 
 fn check(name: &str, columns: usize, quantization: Quantization) -> Result<()> {
     let Quantization { bits, group_size } = quantization;
-    if !matches!(bits, 4 | 8) || !matches!(group_size, 32 | 64) {
+    if !quantization.is_known() {
         let found = format!("{bits} bits, groups of {group_size}");
-        return Err(Error::tensor(name, "4 or 8 bits, groups of 32 or 64", found));
+        return Err(Error::tensor(name, Quantization::EXPECTED, found));
     }
     if columns == 0 || !columns.is_multiple_of(group_size) {
         return Err(Error::tensor(name, format!("rows of a multiple of {group_size} values"), columns));

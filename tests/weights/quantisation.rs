@@ -2,11 +2,13 @@
 
 use super::*;
 
-const ALL: [Quantization; 4] = [
+const ALL: [Quantization; 6] = [
     Quantization { bits: 8, group_size: 32 },
     Quantization { bits: 8, group_size: 64 },
+    Quantization { bits: 8, group_size: 128 },
     Quantization { bits: 4, group_size: 32 },
     Quantization { bits: 4, group_size: 64 },
+    Quantization { bits: 4, group_size: 128 },
 ];
 
 #[test]

@@ -61,7 +61,9 @@ impl Draws {
         if bits == 0 {
             return self.pair([rows, columns]).map(|values| Weight::Plain(Param::from_tensor(values)));
         }
-        let group_size = 32;
+        // As large groups as there are of whole ones.
+        let mut sizes = Quantization::GROUP_SIZES.into_iter().rev();
+        let group_size = sizes.find(|size| columns.is_multiple_of(*size)).unwrap_or(32);
         let words: Vec<u32> =
             (0..rows * columns * bits / 32).map(|_| self.next().to_bits() ^ (self.0 as u32)).collect();
         let groups = rows * columns / group_size;
@@ -101,7 +103,7 @@ fn linear_layers() {
     for team in TEAMS {
         for bits in [0, 4, 8] {
             for rows in [1, 5, 19, 70] {
-                let columns = if bits == 0 { 1 + draws.below(160) } else { 32 * (1 + draws.below(5)) };
+                let columns = if bits == 0 { 1 + draws.below(160) } else { 32 * (1 + draws.below(9)) };
                 let outputs = 1 + draws.below(150);
                 let [weight, on_gpu] = draws.weights([outputs, columns], bits);
                 let [x, gpu_x] = draws.pair([rows, columns]);

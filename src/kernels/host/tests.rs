@@ -133,7 +133,8 @@ fn norms_and_log_probabilities_of_odd_widths() {
 
 /// A packed matrix of random codes, and its values.
 fn packed([count, depth]: [usize; 2], bits: usize) -> (Weight, Tensor<2>) {
-    let group_size = 32;
+    // As large groups as there are of whole ones.
+    let group_size = Quantization::GROUP_SIZES.into_iter().rev().find(|size| depth.is_multiple_of(*size)).unwrap_or(32);
     let words = |salt: u32, count: usize| (0..count as u32).map(move |i| (i + salt).wrapping_mul(2_654_435_761));
     let codes = words(1, count * depth * bits / 32).collect();
     let halves =
