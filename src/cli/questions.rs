@@ -81,7 +81,7 @@ impl QuestionArgs {
             None => kind.evaluation.unwrap_or(kind.columns).to_vec(),
         };
         let records = open(path, kind, &columns)?;
-        if records.len() == 0 {
+        if records.is_empty() {
             return Err(Error::file(path.display(), "no row in it"));
         }
         Ok(Questions { source: Source::Files { rows, records }, limit })

@@ -27,7 +27,7 @@ export class Asking {
       return await this.ofa.run(task, image, inputs, { ...given, onToken: ({ text }) => watch.onText(text) });
     } catch (error) {
       // After a crash the model is loaded again, without these pictures.
-      if (["internal", "device"].includes(OfaError.from(error).code)) this.encoded.clear();
+      if (["internal", "device"].includes(OfaError.from(error).code)) this.forget();
       throw error;
     }
   }

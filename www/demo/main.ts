@@ -180,7 +180,7 @@ function look(): Promise<void> {
 function useDrawing(image: ImageData): void {
   canvasOf(image).toBlob((blob) => {
     if (!blob) return;
-    pictures.choose({ blob, name: "drawing", file: "drawing.png" });
+    void pictures.choose({ blob, name: "drawing", file: "drawing.png" });
     tabs.select("ask");
   });
 }

@@ -14,12 +14,14 @@ export class Pictures {
   current: Picture | undefined;
   /** `source:key`, if the picture can be had again from a link. */
   link: string | undefined;
+  /** How often one was asked for. */
+  private turns = 0;
 
-  constructor(private readonly changed: (picture: Picture) => void, failed: (error: unknown) => void) {
+  constructor(private readonly changed: (picture: Picture) => void, private readonly failed: (error: unknown) => void) {
     const place = el("source");
     const rooms = SOURCES.map((source) => {
       const room = make("div", { className: "source", hidden: true });
-      source.mount(room, (picture) => this.choose(picture, source.id), failed);
+      source.mount(room, (picture) => void this.choose(picture, source.id), failed);
       return room;
     });
     place.append(...rooms);
@@ -33,20 +35,30 @@ export class Pictures {
     tabs.select(samples.id);
   }
 
-  choose(picture: Picture, source?: string): void {
-    this.current = picture;
-    this.link = source && picture.key !== undefined ? `${source}:${picture.key}` : undefined;
-    for (const one of SOURCES) one.chosen?.(picture);
-    this.changed(picture);
+  /** Takes a picture once it is there, unless another was asked for meanwhile. */
+  async choose(coming: Picture | Promise<Picture>, source?: string): Promise<void> {
+    const turn = ++this.turns;
+    try {
+      const picture = await coming;
+      if (turn !== this.turns) return;
+      this.current = picture;
+      this.link = source && picture.key !== undefined ? `${source}:${picture.key}` : undefined;
+      for (const one of SOURCES) one.chosen?.(picture);
+      this.changed(picture);
+    } catch (error) {
+      if (turn === this.turns) this.failed(error);
+    }
   }
 
   /** The picture of a link, or something to ask about from the start. */
   async restore(link: string | undefined): Promise<void> {
     if (link && link === this.link) return;
+    const turn = ++this.turns;
     const [id = "", key = ""] = link?.split(/:(.*)/s) ?? [];
     // A link may be of another version of the page: what it does not know is no reason to show nothing.
     const picture = await SOURCES.find((one) => one.id === id)?.restore?.(key).catch(() => undefined);
-    if (picture) this.choose(picture, id);
-    else if (!this.current) this.choose(await first(), samples.id);
+    if (turn !== this.turns) return;
+    if (picture) await this.choose(picture, id);
+    else if (!this.current) await this.choose(first(), samples.id);
   }
 }

@@ -19,14 +19,16 @@ const common = { bundle: true, minify: true, format: "esm", target: "es2022", le
 
 async function buildPackage() {
   rmSync("dist", { recursive: true, force: true });
+  // What is found by its address is in a folder of the package's name: it is also what package.json exports (see wasm.ts).
+  const entryPoints = { ofa: "src/ofa.ts", "ofa-web/worker": "src/worker.ts" };
+  await build({ ...common, entryPoints, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
   // The wasm bindings stay files of their own: only the one that is needed is fetched.
-  await build({ ...common, entryPoints: ["src/ofa.ts", "src/worker.ts"], outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
   keepImportsOfTheBrowser();
   for (const kind of KINDS) {
-    mkdirSync(`dist/wasm/${kind}`, { recursive: true });
+    mkdirSync(`dist/ofa-web/wasm/${kind}`, { recursive: true });
     const glue = readFileSync(`wasm/${kind}/ofa.js`, "utf8");
-    await build({ ...common, bundle: false, stdin: { contents: glue, loader: "js" }, outfile: `dist/wasm/${kind}/ofa.js` });
-    cpSync(`wasm/${kind}/ofa_bg.wasm`, `dist/wasm/${kind}/ofa_bg.wasm`);
+    await build({ ...common, bundle: false, stdin: { contents: glue, loader: "js" }, outfile: `dist/ofa-web/wasm/${kind}/ofa.js` });
+    cpSync(`wasm/${kind}/ofa_bg.wasm`, `dist/ofa-web/wasm/${kind}/ofa_bg.wasm`);
   }
   execFileSync("node_modules/.bin/tsc", ["-p", "tsconfig.types.json"], { stdio: "inherit" });
   cpSync("../LICENSE", "LICENSE");

@@ -16,19 +16,23 @@ const TYPES = {
  * Serves `roots`, a map from path prefixes to directories.
  *
  * `faults` maps the end of a path to what goes wrong there: `{ cut: BYTES, times }` ends the connection early,
- * `{ flip: OFFSET }` changes a byte, `{ status: CODE, times }` answers with an error, `{ noRange: true }` ignores ranges,
- * `{ delay: MS }` waits before every piece. `times` is how often; without it, always.
+ * `{ most: BYTES }` after so many bytes of each answer, `{ flip: OFFSET }` changes a byte, `{ status: CODE, times }` answers
+ * with an error, `{ page: true }` with a web page, `{ query }` with an error where the address has another query,
+ * `{ noRange: true }` ignores ranges, `{ delay: MS }` waits before every piece. `times` is how often; without it, always.
  */
 export async function serve(roots, { port = 0, faults = {} } = {}) {
   const requests = [];
   const server = createServer((request, response) => {
-    const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+    const { pathname, search } = new URL(request.url, "http://localhost");
+    const path = decodeURIComponent(pathname);
     requests.push({ path, range: request.headers.range });
     const file = locate(roots, path);
     if (!file) return end(response, 404, `no ${path} here`);
     const fault = Object.entries(faults).find(([tail]) => path.endsWith(tail))?.[1] ?? {};
     const active = fault.times === undefined || fault.times-- > 0;
     if (active && fault.status) return end(response, fault.status, "as the test asked");
+    if (fault.page) return end(response, 200, "<!doctype html><title>app</title>", "text/html");
+    if (fault.query !== undefined && fault.query !== search) return end(response, 403, "not signed");
     send(request, response, file, active ? fault : {});
   });
   await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
@@ -48,8 +52,8 @@ function locate(roots, path) {
   return undefined;
 }
 
-function end(response, status, text) {
-  response.writeHead(status, { "content-type": "text/plain" }).end(text);
+function end(response, status, text, type = "text/plain") {
+  response.writeHead(status, { "content-type": type }).end(text);
 }
 
 function send(request, response, file, fault) {
@@ -64,13 +68,14 @@ function send(request, response, file, fault) {
   response.writeHead(range ? 206 : 200, headers);
   if (size === 0) return response.end();
   let position = start;
+  const cut = Math.min(fault.cut ?? Infinity, start + (fault.most ?? Infinity));
   const stream = createReadStream(file, { start, end: last });
   stream.on("data", (piece) => {
     if (fault.flip !== undefined && fault.flip >= position && fault.flip < position + piece.length) piece[fault.flip - position] ^= 1;
     position += piece.length;
-    if (fault.cut !== undefined && position > fault.cut) {
+    if (position > cut) {
       stream.destroy();
-      response.write(piece.subarray(0, Math.max(0, piece.length - (position - fault.cut))), () => response.destroy());
+      response.write(piece.subarray(0, Math.max(0, piece.length - (position - cut))), () => response.destroy());
       return;
     }
     const more = response.write(piece);

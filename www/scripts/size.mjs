@@ -14,10 +14,10 @@ function weigh(name) {
 }
 
 console.log(`${"file".padEnd(28)} ${"raw".padStart(10)} ${"brotli 11".padStart(10)}`);
-const scripts = readdirSync(dist).filter((name) => name.endsWith(".js"));
+const scripts = [...readdirSync(dist), "ofa-web/worker.js"].filter((name) => name.endsWith(".js"));
 const shared = scripts.map(weigh).reduce((a, b) => a + b, 0);
-const glue = ["wasm/gpu/ofa.js", "wasm/cpu/ofa.js"].map(weigh);
-const gpu = weigh("wasm/gpu/ofa_bg.wasm");
-const cpu = weigh("wasm/cpu/ofa_bg.wasm");
+const glue = ["ofa-web/wasm/gpu/ofa.js", "ofa-web/wasm/cpu/ofa.js"].map(weigh);
+const gpu = weigh("ofa-web/wasm/gpu/ofa_bg.wasm");
+const cpu = weigh("ofa-web/wasm/cpu/ofa_bg.wasm");
 // A visitor fetches the bindings of one build; the larger counts.
 console.log(`gpu_wasm_br=${gpu} cpu_wasm_br=${cpu} js_br=${shared + Math.max(...glue)}`);

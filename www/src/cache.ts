@@ -1,12 +1,15 @@
-/** Chunks of shards that were verified once, so that a second visit, or one after a cut, does not fetch them again. */
+/** What was verified once, so that a second visit, or one after a cut, does not fetch it again. */
 
 const NAME = "ofa-web-v1";
 const PREFIX = "https://ofa-web.invalid/";
 
 export type CacheMode = "auto" | "none";
 
-/** Under what the chunks of a bundle are listed. */
+/** Under what the parts of a bundle are listed. */
 const listOf = (bundle: string) => `${PREFIX}bundle?${encodeURIComponent(bundle)}`;
+
+/** The key of a bundle's manifest, the one part that nothing has a hash of. */
+export const manifestKey = (bundle: string) => `manifest?${encodeURIComponent(bundle)}`;
 
 /** A store keyed by SHA-256. Storage that fails or is full is no error: the network is always there. */
 export class ChunkCache {
@@ -30,7 +33,7 @@ export class ChunkCache {
     await this.cache?.put(PREFIX + hash, new Response(bytes)).catch(() => undefined);
   }
 
-  /** Notes what chunks the bundle at an address has, and removes those that it had before and that no other has. */
+  /** Notes what parts the bundle at an address has, and removes those that it had before and that no other has. */
   async keepOnly(bundle: string, hashes: readonly string[]): Promise<void> {
     const before = await this.read(listOf(bundle));
     await this.cache?.put(listOf(bundle), new Response(JSON.stringify(hashes))).catch(() => undefined);
@@ -42,10 +45,10 @@ export class ChunkCache {
     await Promise.all(before.filter((hash) => !kept.has(hash)).map((hash) => this.cache?.delete(PREFIX + hash).catch(() => false)));
   }
 
-  /** Removes the chunks of the bundle at an address, but for those that another has too. */
+  /** Removes the parts of the bundle at an address, but for those that another has too. */
   async forget(bundle: string): Promise<void> {
     await this.keepOnly(bundle, []);
-    await this.cache?.delete(listOf(bundle)).catch(() => false);
+    for (const key of [listOf(bundle), PREFIX + manifestKey(bundle)]) await this.cache?.delete(key).catch(() => false);
   }
 
   private async read(list: string): Promise<string[]> {

@@ -14,7 +14,7 @@ export async function fetchCodes(
   bundle: { source: Source; cache: ChunkCache; signal: AbortSignal; onProgress: (progress: Progress) => void },
 ): Promise<WasmCodes> {
   const options = { ...bundle, source: bundle.source.folder(CODES) };
-  const manifest = await fetchCodesManifest(options.source, options.signal);
+  const manifest = await fetchCodesManifest(options.source, options.cache, options.signal);
   const { config } = await fetchSmallFiles(manifest, options);
   throwIfAborted(options.signal);
   const codes = await open(config);

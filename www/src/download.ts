@@ -1,12 +1,13 @@
-import type { ChunkCache } from "./cache.js";
+import { manifestKey, type ChunkCache } from "./cache.js";
 import { OfaError, throwIfAborted } from "./errors.js";
 import { CHUNK, isShard, parseManifest, type FileEntry, type Manifest } from "./manifest.js";
-import { HttpError, type Source } from "./source.js";
-import type { Progress } from "./types.js";
+import { HttpError, NOT_FOUND, type Source } from "./source.js";
+import type { Phase, Progress } from "./types.js";
 
 /** Shards on their way at one time: enough to fill the line, few enough that the heap never holds the model. */
 const PARALLEL = 3;
 const FIRST_PAUSE_MS = 250;
+const SMALL_FILES = ["config.json", "tokenizer.json", "generation_config.json"];
 
 export interface SmallFiles {
   config: string;
@@ -22,24 +23,38 @@ export interface DownloadOptions {
 }
 
 /** Fetches a bundle's manifest. */
-export function fetchManifest(source: Source, signal: AbortSignal): Promise<Manifest> {
-  return manifestOf(source, ["config.json", "tokenizer.json"], signal);
+export function fetchManifest(source: Source, cache: ChunkCache, signal: AbortSignal): Promise<Manifest> {
+  return manifestOf(source, ["config.json", "tokenizer.json"], cache, signal);
 }
 
 /** Fetches the manifest of a bundle's image codes. */
-export async function fetchCodesManifest(source: Source, signal: AbortSignal): Promise<Manifest> {
+export async function fetchCodesManifest(source: Source, cache: ChunkCache, signal: AbortSignal): Promise<Manifest> {
   try {
-    return await manifestOf(source, ["config.json"], signal);
+    return await manifestOf(source, ["config.json"], cache, signal);
   } catch (error) {
-    if (!(error instanceof HttpError) || error.status !== 404) throw error;
+    if (!(error instanceof HttpError) || error.status !== NOT_FOUND) throw error;
     throw new OfaError("file", `${source.describe("manifest.json")} is not there: this bundle has no image codes`, { cause: error });
   }
 }
 
-async function manifestOf(source: Source, needed: readonly string[], signal: AbortSignal): Promise<Manifest> {
-  // Whether it changed is asked every time: all the rest is judged by it.
-  const bytes = await withRetries(source, signal, () => readAll(source, "manifest.json", signal, "no-cache"));
-  return parseManifest(new TextDecoder().decode(bytes), source.describe("manifest.json"), needed);
+function manifestOf(source: Source, needed: readonly string[], cache: ChunkCache, signal: AbortSignal): Promise<Manifest> {
+  const key = manifestKey(source.describe(""));
+  const parse = (bytes: Uint8Array) => parseManifest(new TextDecoder().decode(bytes), source.describe("manifest.json"), needed);
+  return withRetries(source, signal, async () => {
+    try {
+      // Whether it changed is asked every time: all the rest is judged by it.
+      const bytes = await readAll(source, "manifest.json", signal, "no-cache");
+      const manifest = parse(bytes);
+      await cache.put(key, bytes);
+      return manifest;
+    } catch (error) {
+      if (isFinal(error)) throw error;
+      // Without a network the one of before does, if all that it lists is at hand.
+      const kept = await cache.get(key).then((bytes) => bytes && parse(bytes));
+      if (kept && (await isCached(kept, cache))) return kept;
+      throw error;
+    }
+  });
 }
 
 /** Fetches and verifies the small files that the model needs before its first shard. */
@@ -47,17 +62,18 @@ export async function fetchSmallFiles(manifest: Manifest, options: DownloadOptio
   const text = async (name: string) => {
     const entry = manifest.files.find((file) => file.name === name);
     if (!entry) return undefined;
+    const kept = await options.cache.get(entry.sha256);
+    if (kept && (await sha256(kept)) === entry.sha256) return new TextDecoder().decode(kept);
     const bytes = await withRetries(options.source, options.signal, async (cache) => {
       const bytes = await readAll(options.source, name, options.signal, cache, entry.size);
       if (bytes.length === entry.size && (await sha256(bytes)) === entry.sha256) return bytes;
       const found = bytes.length === entry.size ? "other bytes than" : `${bytes.length} bytes, where ${entry.size} are what`;
       throw new OfaError("integrity", `${options.source.describe(name)}: ${found} the manifest promises`);
     });
+    await options.cache.put(entry.sha256, bytes);
     return new TextDecoder().decode(bytes);
   };
-  const [config, tokenizer, generation] = await Promise.all(
-    ["config.json", "tokenizer.json", "generation_config.json"].map(text),
-  );
+  const [config, tokenizer, generation] = await Promise.all(SMALL_FILES.map(text));
   return { config: config ?? "", tokenizer: tokenizer ?? "", generation };
 }
 
@@ -71,18 +87,22 @@ export async function fetchShards(
   take: (file: FileEntry, bytes: Uint8Array<ArrayBuffer>) => void | Promise<void>,
 ): Promise<void> {
   const shards = manifest.files.filter(isShard);
-  await options.cache.keepOnly(options.source.describe(""), shards.flatMap((file) => file.chunks));
-  const total = shards.reduce((sum, file) => sum + file.size, 0);
-  const loaded = new Map<string, number>();
-  let uploaded = 0;
+  await options.cache.keepOnly(options.source.describe(""), hashes(manifest));
+  const total = manifest.totalBytes;
+  // The small files came before.
+  let loaded = shards.reduce((rest, file) => rest - file.size, total);
+  const report = (phase: Phase, file: FileEntry) => options.onProgress({ phase, loaded, total, file: file.name });
   // One shard that fails ends the others.
   const inner = new AbortController();
   const signal = AbortSignal.any([options.signal, inner.signal]);
   const start = (file: FileEntry) => {
+    let most = 0;
     const got = (count: number) => {
-      loaded.set(file.name, count);
-      const sum = [...loaded.values()].reduce((a, b) => a + b, 0);
-      options.onProgress({ phase: "download", loaded: sum, total, file: file.name });
+      // What came after the last verified byte of a cut download comes again.
+      if (count <= most) return;
+      loaded += count - most;
+      most = count;
+      report("download", file);
     };
     const promise = fetchShard(file, { ...options, signal }, got);
     promise.catch(() => undefined);
@@ -96,8 +116,7 @@ export async function fetchShards(
       const bytes = await (queue.shift() as Promise<Uint8Array<ArrayBuffer>>);
       throwIfAborted(options.signal);
       await take(file, bytes);
-      uploaded += file.size;
-      options.onProgress({ phase: "upload", loaded: uploaded, total, file: file.name });
+      report("upload", file);
     }
   } catch (error) {
     inner.abort();
@@ -105,10 +124,15 @@ export async function fetchShards(
   }
 }
 
-/** Whether every chunk of every shard is in the cache. */
+/** Whether all that loading reads is in the cache. */
 export async function isCached(manifest: Manifest, cache: ChunkCache): Promise<boolean> {
-  for (const hash of manifest.files.flatMap((file) => file.chunks)) if (!(await cache.has(hash))) return false;
+  for (const hash of hashes(manifest)) if (!(await cache.has(hash))) return false;
   return true;
+}
+
+/** What the cache keeps of a bundle by. */
+function hashes({ files }: Manifest): string[] {
+  return files.flatMap((file) => (SMALL_FILES.includes(file.name) ? [file.sha256] : file.chunks));
 }
 
 async function fetchShard(
@@ -164,7 +188,7 @@ async function fetchShard(
       reader.cancel().catch(() => undefined);
     }
     if (verified < file.size) throw cutOff(source, file.name, filled, file.size);
-  });
+  }, () => verified);
   return bytes;
 }
 
@@ -174,21 +198,35 @@ function cutOff(source: Source, name: string, filled: number, size: number | und
   return new OfaError("fetch", `${source.describe(name)}: cut off after ${filled}${of} bytes${why}`, { cause });
 }
 
-/** Tries again what may come right. Where bytes were not those promised, the browser's own cache is passed by. */
-async function withRetries<T>(source: Source, signal: AbortSignal, attempt: (cache: RequestCache) => Promise<T>): Promise<T> {
+/**
+ * Tries again what may come right, and begins to count anew when it came further. Where bytes were not those promised,
+ * the browser's own cache is passed by.
+ */
+async function withRetries<T>(
+  source: Source,
+  signal: AbortSignal,
+  attempt: (cache: RequestCache) => Promise<T>,
+  progress = () => 0,
+): Promise<T> {
   let cache: RequestCache = "default";
+  let reached = progress();
   for (let tried = 0; ; tried++) {
     try {
       return await attempt(cache);
     } catch (error) {
       throwIfAborted(signal);
       if (error instanceof OfaError && error.code === "integrity") cache = "reload";
-      const final = error instanceof HttpError && error.status < 500 && error.status !== 429;
-      const hopeless = error instanceof OfaError && error.code === "manifest";
-      if (final || hopeless || tried >= source.retries) throw OfaError.from(error, "fetch");
+      if (progress() > reached) [tried, reached] = [0, progress()];
+      if (isFinal(error) || tried >= source.retries) throw OfaError.from(error, "fetch");
       await pause(FIRST_PAUSE_MS * 2 ** tried, signal);
     }
   }
+}
+
+/** Whether there is an answer, which will be no other the next time. */
+function isFinal(error: unknown): boolean {
+  if (error instanceof HttpError) return error.status < 500 && error.status !== 429;
+  return error instanceof OfaError && error.code === "manifest";
 }
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {

@@ -1,15 +1,17 @@
 import { ChunkCache, type CacheMode } from "./cache.js";
 import { drawCodes, fetchCodes, preview, type Drawn } from "./codes.js";
 import { countGpuCalls } from "./counters.js";
-import { fetchManifest, fetchShards, fetchSmallFiles } from "./download.js";
-import { OfaError, throwIfAborted } from "./errors.js";
+import { fetchManifest, fetchShards, fetchSmallFiles, type DownloadOptions } from "./download.js";
+import { Crash, OfaError, throwIfAborted } from "./errors.js";
 import type { Rgba } from "./image.js";
 import { probe } from "./probe.js";
+import { openSession } from "./session.js";
+import { Shared } from "./shared.js";
 import { FileSource, UrlSource, type Source } from "./source.js";
 import type {
   AnswerOptions, Attention, Counters, DeviceChoice, LoadTimings, ModelInfo, Progress, StepEvent, TaskInputs,
 } from "./types.js";
-import { abandonModule, loadWasm, type WasmCodes, type WasmSession } from "./wasm.js";
+import { abandonModule, isTrap, type WasmCodes, type WasmSession } from "./wasm.js";
 
 /** What is loaded and how; it crosses the worker boundary. */
 export interface LoadRequest {
@@ -60,33 +62,34 @@ export class LocalEngine implements Engine {
   private session: WasmSession | undefined;
   private bundle: { source: Source; cache: ChunkCache } | undefined;
   private codes: WasmCodes | undefined;
+  private openingCodes: Shared<Progress> | undefined;
   private model: ModelInfo | undefined;
   private takeCounters: (() => Counters) | undefined;
   private last: Promise<unknown> = Promise.resolve();
+  /** Why there is no model any more. */
+  private ended: OfaError | undefined;
 
   async load(request: LoadRequest, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<ModelInfo> {
     const source = request.files ? new FileSource(request.files) : new UrlSource(request.url ?? "");
-    const device = await probe(request.device);
+    const found = await probe(request.device);
     throwIfAborted(signal);
-    const manifest = await fetchManifest(source, signal);
+    const cache = await ChunkCache.open(request.files ? "none" : request.cache);
+    const manifest = await fetchManifest(source, cache, signal);
     const total = manifest.totalBytes;
     onProgress({ phase: "compile", loaded: 0, total });
-    const cache = await ChunkCache.open(request.files ? "none" : request.cache);
     const options = { source, cache, signal, onProgress };
     const lap = stopwatch();
-    const [wasm, small] = await Promise.all([loadWasm(device.kind), fetchSmallFiles(manifest, options)]);
-    throwIfAborted(signal);
     if (request.counters) this.takeCounters = countGpuCalls();
-    const session = await guard(() => wasm.Session.create(small.config, small.tokenizer, small.generation));
+    const { session, device } = await this.guard(() => openSession(request.device, found, fetchSmallFiles(manifest, options), signal));
     const loading: LoadTimings = { compileMs: lap(), downloadMs: 0, uploadMs: 0, buildMs: 0 };
     try {
       await fetchShards(manifest, options, async (file, bytes) => {
         loading.downloadMs += lap();
-        await guard(() => session.addShard(file.name, bytes));
+        await this.guard(() => session.addShard(file.name, bytes));
         loading.uploadMs += lap();
       });
       onProgress({ phase: "verify", loaded: total, total });
-      await guard(() => session.finish());
+      await this.guard(() => session.finish());
       loading.buildMs = lap();
       throwIfAborted(signal);
     } catch (error) {
@@ -114,7 +117,7 @@ export class LocalEngine implements Engine {
 
   encodeImage(task: string, image: Rgba, options: AnswerOptions, signal: AbortSignal): Promise<number> {
     return this.inTurn(signal, (session) =>
-      session.encodeImage(task, image.data, image.width, image.height, JSON.stringify(options)));
+      session.encodeImage(task, image.data, image.width, image.height, json(options)));
   }
 
   freeImage(handle: number): Promise<void> {
@@ -141,7 +144,7 @@ export class LocalEngine implements Engine {
         await macrotask();
         return !signal.aborted;
       };
-      const answer = await session.run(task, image, JSON.stringify(inputs), JSON.stringify(options), each);
+      const answer = await session.run(task, image, json(inputs), json(options), each);
       return JSON.parse(answer) as unknown;
     });
   }
@@ -158,7 +161,7 @@ export class LocalEngine implements Engine {
         await macrotask();
         return !signal.aborted;
       };
-      const answers = await session.runAll(task, image, JSON.stringify(inputs), JSON.stringify(options), each);
+      const answers = await session.runAll(task, image, json(inputs), json(options), each);
       return JSON.parse(answers) as unknown[];
     });
   }
@@ -172,7 +175,7 @@ export class LocalEngine implements Engine {
     signal: AbortSignal,
   ): Promise<Attention> {
     return this.inTurn(signal, async (session) => {
-      const given = [JSON.stringify(inputs), JSON.stringify(options)] as const;
+      const given = [json(inputs), json(options)] as const;
       return JSON.parse(await session.attention(task, image, ...given, Uint32Array.from(tokens))) as Attention;
     });
   }
@@ -180,12 +183,10 @@ export class LocalEngine implements Engine {
   async loadCodes(onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<void> {
     const { bundle } = this;
     if (this.codes || !bundle) return;
-    // Questions are answered while they are on their way.
-    const open = (config: string) => this.inTurn(signal, async (session) => session.openCodes(config));
-    const codes = await guard(() => fetchCodes(open, { ...bundle, signal, onProgress }));
-    // Another call may have been quicker, and the model may be gone.
-    if (this.codes || !this.session) release(codes);
-    else this.codes = codes;
+    if (!this.openingCodes || this.openingCodes.over) {
+      this.openingCodes = new Shared((onProgress, signal) => this.openCodes({ ...bundle, signal, onProgress }));
+    }
+    await this.openingCodes.wait(onProgress, signal);
   }
 
   draw(codes: number[], caption: string | undefined, signal: AbortSignal): Promise<Drawn | undefined> {
@@ -201,9 +202,16 @@ export class LocalEngine implements Engine {
   }
 
   dispose(): void {
-    const parts = [this.codes, this.session];
-    this.session = this.codes = undefined;
-    void this.last.catch(() => undefined).then(() => parts.forEach((part) => part && release(part)));
+    this.end(new OfaError("internal", "the model has been disposed of"));
+  }
+
+  private async openCodes(options: DownloadOptions): Promise<void> {
+    // Questions are answered while they are on their way.
+    const open = (config: string) => this.inTurn(options.signal, async (session) => session.openCodes(config));
+    const codes = await this.guard(() => fetchCodes(open, options));
+    // The model may be gone.
+    if (this.session) this.codes = codes;
+    else release(codes);
   }
 
   /** One call after the other: the model is one. */
@@ -211,42 +219,70 @@ export class LocalEngine implements Engine {
     const turn = this.last.catch(() => undefined).then(() => {
       throwIfAborted(signal);
       const session = this.session;
-      if (!session) throw new OfaError("internal", "the model has been disposed of");
-      return guard(() => work(session));
+      if (!session) throw this.ended ?? new OfaError("internal", "no model is loaded");
+      return this.guard(() => work(session));
     });
     this.last = turn;
     return turn;
   }
+
+  /** Errors of the model as `OfaError`; a trap or a lost GPU ends it. */
+  private async guard<T>(work: () => T | Promise<T>): Promise<T> {
+    // A trap between two steps of a call settles no promise: only the realm's error event tells of it.
+    let listen: (event: ErrorEvent) => void = () => undefined;
+    const trapped = new Promise<never>((_, reject) => {
+      listen = (event) => {
+        if (!isTrap(event.error)) return;
+        event.preventDefault();
+        reject(event.error);
+      };
+    });
+    globalThis.addEventListener("error", listen);
+    try {
+      return await Promise.race([work(), trapped]);
+    } catch (error) {
+      const failure = failureOf(error);
+      if (failure instanceof Crash) {
+        abandonModule();
+        this.end(failure);
+      }
+      throw this.ended ?? failure;
+    } finally {
+      globalThis.removeEventListener("error", listen);
+    }
+  }
+
+  private end(reason: OfaError): void {
+    this.ended ??= reason;
+    this.openingCodes?.end();
+    const parts = [this.codes, this.session];
+    this.session = this.codes = undefined;
+    void this.last.catch(() => undefined).then(() => parts.forEach((part) => part && release(part)));
+  }
 }
 
-/** Errors of the model as `OfaError`; a trap or a lost GPU leaves it unusable. */
-async function guard<T>(work: () => T | Promise<T>): Promise<T> {
-  // A trap between two steps of a call settles no promise: only the realm's error event tells of it.
-  let listen: (event: ErrorEvent) => void = () => undefined;
-  const trapped = new Promise<never>((_, reject) => {
-    listen = (event) => {
-      if (!(event.error instanceof WebAssembly.RuntimeError)) return;
-      event.preventDefault();
-      reject(event.error);
-    };
-  });
-  globalThis.addEventListener("error", listen);
-  try {
-    return await Promise.race([work(), trapped]);
-  } catch (error) {
-    if (error instanceof WebAssembly.RuntimeError) {
-      abandonModule();
-      throw new OfaError("internal", `the model stopped: ${error.message}. It will be loaded again`, { cause: error });
-    }
-    const failure = OfaError.from(error);
-    if (failure.code === "device") {
-      abandonModule();
-      throw new OfaError("device", failure.message.split("\nBacktrace")[0] as string, { cause: error });
-    }
-    throw failure;
-  } finally {
-    globalThis.removeEventListener("error", listen);
+function failureOf(error: unknown): OfaError {
+  if (error instanceof WebAssembly.RuntimeError) {
+    return new Crash("internal", `the model stopped: ${error.message}. It will be loaded again`, { cause: error });
   }
+  const failure = OfaError.from(error);
+  if (failure.code !== "device") return failure;
+  return new Crash("device", failure.message.split("\nBacktrace")[0] as string, { cause: error });
+}
+
+/** What the caller gave, as the wasm takes it. */
+function json(given: unknown): string {
+  try {
+    return JSON.stringify(given, plain);
+  } catch (error) {
+    throw new OfaError("option", `inputs and options must be plain values: ${OfaError.from(error).message}`, { cause: error });
+  }
+}
+
+function plain(name: string, value: unknown): unknown {
+  if (typeof value === "bigint") throw new TypeError(`${name} is a BigInt`);
+  // Half of an emoji, where a text was cut, is no text for Rust.
+  return typeof value === "string" ? value.replace(/\p{Surrogate}/gu, "\ufffd") : value;
 }
 
 function release(part: { free(): void }): void {

@@ -12,7 +12,7 @@ export type OfaErrorCode =
   | "unsupported"
   /** The image cannot be read. */
   | "image"
-  /** A bug, or the tab ran out of memory. The model must be loaded again. */
+  /** A bug, or the tab ran out of memory. */
   | "internal"
   /** From the model itself; the message names the file, key, tensor, task or option concerned. */
   | "file" | "config" | "tensor" | "vocab" | "task" | "option" | "device";
@@ -44,7 +44,30 @@ export class OfaError extends Error {
   }
 }
 
+/** A failure that the model does not outlive: the next call loads it again. */
+export class Crash extends OfaError {}
+
 /** @throws OfaError `aborted` once the signal is. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new OfaError("aborted", "aborted");
+}
+
+/** Waits no longer than until the signal is aborted. */
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(new OfaError("aborted", "aborted"));
+    if (signal?.aborted) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal?.removeEventListener("abort", stop));
+  });
+}
+
+/** The class of a built-in object, whichever window it comes from: `instanceof` knows those of its own. */
+export function kindOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
+}
+
+/** What was found, for messages. */
+export function describe(value: unknown): string {
+  return value === null ? "null" : typeof value === "object" ? kindOf(value) : typeof value;
 }

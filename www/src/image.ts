@@ -1,9 +1,15 @@
-import { OfaError, throwIfAborted } from "./errors.js";
+import { OfaError, describe, kindOf, throwIfAborted, unlessAborted } from "./errors.js";
 
-/** Whatever shows a picture. A string is an address. */
+/** An element of a page; none for programs of workers, whose types have no elements. */
+type PageElement<Name extends string> = typeof globalThis extends Record<Name, { prototype: infer T }> ? T : never;
+
+/**
+ * Whatever shows a picture. A string is an address. As in the original, transparent pixels count with the colours that
+ * files hold for them; where there is no WebGL, and in canvases, they are black.
+ */
 export type ImageInput =
-  | string | URL | Blob | ImageData | ImageBitmap | VideoFrame
-  | HTMLImageElement | HTMLCanvasElement | HTMLVideoElement | OffscreenCanvas;
+  | string | URL | Blob | ImageData | ImageBitmap | VideoFrame | OffscreenCanvas
+  | PageElement<"HTMLImageElement"> | PageElement<"HTMLCanvasElement"> | PageElement<"HTMLVideoElement">;
 
 /** Pixels as the model takes them. */
 export interface Rgba {
@@ -13,51 +19,45 @@ export interface Rgba {
 }
 
 const MAX_PIXELS = 64 << 20;
+/** Milliseconds between two looks at a video whose first frame is on its way. */
+const LOOK = 30;
 
-/** Decodes an image, upright, its colours as the file has them. */
+/** Decodes an image, upright, its colours as the file has them, those of transparent pixels too. */
 export async function toRgba(image: ImageInput, signal?: AbortSignal): Promise<Rgba> {
   throwIfAborted(signal);
-  if (!isPicture(image)) throw new OfaError("image", `expected an image, found ${describe(image)}`);
-  if (isA(image, "ImageData")) {
-    const { width, height, data } = image as ImageData;
-    return { width, height, data: new Uint8Array(data) };
-  }
-  if (typeof image === "string" || image instanceof URL) return toRgba(await fetchBlob(String(image), signal), signal);
-  if (isA(image, "HTMLImageElement")) {
-    const element = image as HTMLImageElement;
-    await element.decode().catch(() => {
-      throw new OfaError("image", `the <img> element has no picture to show (${element.currentSrc || "no address"})`);
-    });
-    return draw(element, element.naturalWidth, element.naturalHeight);
-  }
-  if (isA(image, "HTMLVideoElement")) {
-    const { videoWidth, videoHeight } = image as HTMLVideoElement;
-    return draw(image as HTMLVideoElement, videoWidth, videoHeight);
-  }
-  if (isA(image, "VideoFrame")) {
-    const { displayWidth, displayHeight } = image as VideoFrame;
-    return draw(image as VideoFrame, displayWidth, displayHeight);
-  }
-  if (image instanceof Blob) {
-    const claimed = await headerSize(image);
-    if (claimed) checkSize(claimed.width, claimed.height);
-    const bitmap = await createImageBitmap(image, {
-      imageOrientation: "from-image",
-      premultiplyAlpha: "none",
-      colorSpaceConversion: "none",
-    }).catch((error: unknown) => {
-      const what = image.size === 0 ? "the file is empty" : `not a picture this browser can read (${image.type || "unknown type"}, ${image.size} bytes)`;
-      throw new OfaError("image", what, { cause: error });
-    });
-    try {
-      throwIfAborted(signal);
-      return draw(bitmap, bitmap.width, bitmap.height);
-    } finally {
-      bitmap.close();
+  return unlessAborted(read(image, signal), signal);
+}
+
+async function read(image: ImageInput, signal?: AbortSignal): Promise<Rgba> {
+  switch (kindOf(image)) {
+    case "String":
+    case "URL":
+      return read(await fetchBlob(String(image), signal), signal);
+    case "Blob":
+    case "File":
+      return readFile(image as Blob);
+    case "HTMLImageElement":
+      return readElement(image as HTMLImageElement);
+    case "ImageBitmap":
+    case "ImageData":
+      return readPixels(image as ImageBitmap | ImageData);
+    case "HTMLVideoElement": {
+      const video = image as HTMLVideoElement;
+      await firstFrame(video, signal);
+      return draw(video, video.videoWidth, video.videoHeight);
     }
+    case "VideoFrame": {
+      const { displayWidth, displayHeight } = image as VideoFrame;
+      return draw(image as VideoFrame, displayWidth, displayHeight);
+    }
+    case "HTMLCanvasElement":
+    case "OffscreenCanvas": {
+      const { width, height } = image as HTMLCanvasElement;
+      return draw(image as HTMLCanvasElement, width, height);
+    }
+    default:
+      throw new OfaError("image", `expected an image, found ${describe(image)}`);
   }
-  const { width, height } = image as ImageBitmap;
-  return draw(image as ImageBitmap, width, height);
 }
 
 async function fetchBlob(url: string, signal: AbortSignal | undefined): Promise<Blob> {
@@ -72,10 +72,22 @@ async function fetchBlob(url: string, signal: AbortSignal | undefined): Promise<
   }
 }
 
-/** A file of a few bytes can claim any size. `<img>` elements read the header long before they unpack the picture. */
-async function headerSize(blob: Blob): Promise<{ width: number; height: number } | undefined> {
+async function readFile(file: Blob): Promise<Rgba> {
+  if (file.size === 0) throw new OfaError("image", "the file is empty");
+  const element = await shown(file);
+  // A file of a few bytes can claim any size, and elements read it long before they unpack the picture.
+  if (element) checkSize(element.naturalWidth, element.naturalHeight);
+  const svg = file.type.startsWith("image/svg");
+  const pixels = svg ? element && drawElement(element) : await asStored(file);
+  if (pixels) return pixels;
+  const why = svg && typeof Image === "undefined" ? "an SVG is drawn only where there is a document" : "not a picture this browser can read";
+  throw new OfaError("image", `${why} (${file.type || "unknown type"}, ${file.size} bytes)`);
+}
+
+/** A file in an element, where there is a document. What is wrong with it, whoever decodes it says better. */
+async function shown(file: Blob): Promise<HTMLImageElement | undefined> {
   if (typeof Image === "undefined") return undefined;
-  const address = URL.createObjectURL(blob);
+  const address = URL.createObjectURL(file);
   try {
     const image = new Image();
     await new Promise((resolve, reject) => {
@@ -83,12 +95,46 @@ async function headerSize(blob: Blob): Promise<{ width: number; height: number }
       image.onerror = reject;
       image.src = address;
     });
-    return { width: image.naturalWidth, height: image.naturalHeight };
+    return image;
   } catch {
-    // What is wrong with it, whoever decodes it says better.
     return undefined;
   } finally {
     URL.revokeObjectURL(address);
+  }
+}
+
+async function readElement(element: HTMLImageElement): Promise<Rgba> {
+  // Far down the page it would wait for somebody to scroll there.
+  if (element.loading === "lazy") element.loading = "eager";
+  await element.decode().catch(() => {
+    throw new OfaError("image", `the <img> element has no picture to show (${element.currentSrc || "no address"})`);
+  });
+  checkSize(element.naturalWidth, element.naturalHeight);
+  return (await asStored(element)) ?? drawElement(element);
+}
+
+async function readPixels(source: ImageBitmap | ImageData): Promise<Rgba> {
+  const { width, height } = source;
+  checkSize(width, height);
+  const bytes = "data" in source && kindOf(source.data) === "Uint8ClampedArray" ? source.data : [];
+  if (bytes.length > 0) return { width, height, data: new Uint8Array(bytes) };
+  const pixels = await asStored(source);
+  if (!pixels) throw new OfaError("image", `the ${describe(source)} has no pixels any more`);
+  return pixels;
+}
+
+/** Waits for what a video shows first. */
+async function firstFrame(video: HTMLVideoElement, signal: AbortSignal | undefined): Promise<void> {
+  if (video.readyState >= video.HAVE_CURRENT_DATA) return;
+  // It may have been told to load no more than its size.
+  video.preload = "auto";
+  while (video.readyState < video.HAVE_CURRENT_DATA) {
+    // The source of one that was only just given is not looked at before.
+    await new Promise((resolve) => setTimeout(resolve, LOOK));
+    throwIfAborted(signal);
+    if (video.error || video.networkState === video.NETWORK_EMPTY || video.networkState === video.NETWORK_NO_SOURCE) {
+      throw new OfaError("image", `the <video> element has no picture to show (${video.error?.message || video.currentSrc || "no address"})`);
+    }
   }
 }
 
@@ -97,6 +143,49 @@ function checkSize(width: number, height: number): void {
   if (width * height > MAX_PIXELS) {
     throw new OfaError("image", `${width} × ${height} pixels; at most ${MAX_PIXELS >> 20} million are read: make the picture smaller`);
   }
+}
+
+/** The pixels as they were stored, if a bitmap can be made of the source. */
+async function asStored(source: Blob | ImageBitmap | ImageData | HTMLImageElement): Promise<Rgba | undefined> {
+  const bitmap = await createImageBitmap(source, {
+    imageOrientation: "from-image",
+    premultiplyAlpha: "none",
+    colorSpaceConversion: "none",
+  }).catch(() => undefined);
+  if (!bitmap) return undefined;
+  try {
+    const drawn = draw(bitmap, bitmap.width, bitmap.height);
+    return isOpaque(drawn) ? drawn : (throughTexture(bitmap) ?? drawn);
+  } finally {
+    bitmap.close();
+  }
+}
+
+function isOpaque({ data }: Rgba): boolean {
+  for (let alpha = 3; alpha < data.length; alpha += 4) if (data[alpha] !== 255) return false;
+  return true;
+}
+
+/** The pixels of a bitmap with the colours of transparent ones, which 2D canvases forget, where WebGL takes one of its size. */
+function throughTexture(bitmap: ImageBitmap): Rgba | undefined {
+  const { width, height } = bitmap;
+  const gl = new OffscreenCanvas(1, 1).getContext("webgl");
+  if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return undefined;
+  const texture = gl.createTexture();
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+  gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
+  const data = new Uint8Array(4 * width * height);
+  gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
+  const failed = gl.getError() !== gl.NO_ERROR;
+  // A page has only a few contexts.
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
+  return failed ? undefined : { width, height, data };
+}
+
+function drawElement(element: HTMLImageElement): Rgba {
+  return draw(element, element.naturalWidth, element.naturalHeight);
 }
 
 function draw(source: CanvasImageSource, width: number, height: number): Rgba {
@@ -113,20 +202,4 @@ function draw(source: CanvasImageSource, width: number, height: number): Rgba {
   } catch (error) {
     throw new OfaError("image", "the picture comes from another site that does not allow reading it (CORS)", { cause: error });
   }
-}
-
-/** An address, a file, or what has a width. */
-function isPicture(value: unknown): boolean {
-  if (typeof value === "string" || value instanceof URL || value instanceof Blob) return true;
-  return typeof value === "object" && value !== null && ("width" in value || "displayWidth" in value);
-}
-
-/** `instanceof` for classes that a worker may not have. */
-function isA(value: unknown, name: string): boolean {
-  const type = (globalThis as Record<string, unknown>)[name];
-  return typeof type === "function" && value instanceof type;
-}
-
-function describe(value: unknown): string {
-  return value === null ? "null" : typeof value === "object" ? (value as object).constructor?.name ?? "object" : typeof value;
 }

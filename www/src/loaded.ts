@@ -1,11 +1,12 @@
 import { LocalEngine, type Engine, type LoadRequest } from "./engine.js";
-import { OfaError } from "./errors.js";
+import { Crash, OfaError, unlessAborted } from "./errors.js";
 import { RemoteEngine } from "./remote.js";
 import type { ModelInfo, Progress } from "./types.js";
 
 /** An engine with its model; after a crash, or when the GPU was lost, the model is loaded again before the next call. */
 export class Loaded {
-  private disposed = false;
+  /** Aborted once the model is disposed of. */
+  private readonly disposal = new AbortController();
 
   private constructor(
     /** Absent between a crash and the next call. */
@@ -35,14 +36,13 @@ export class Loaded {
 
   /** `signal` ends the waiting for a model that is loaded again; the next call finds it. */
   async use<T>(work: (engine: Engine) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    if (this.disposed) throw new OfaError("internal", "the model has been disposed of");
+    if (this.disposal.signal.aborted) throw disposed();
     const current = (this.engine ??= this.again());
-    const engine = await unlessAborted(current, signal);
     try {
-      return await work(engine);
+      return await work(await unlessAborted(current, signal));
     } catch (error) {
       const failure = OfaError.from(error);
-      if ((failure.code === "internal" || failure.code === "device") && this.engine === current && !this.disposed) {
+      if (failure instanceof Crash && this.engine === current) {
         this.engine = undefined;
         current.then((engine) => engine.dispose(), () => undefined);
       }
@@ -51,7 +51,7 @@ export class Loaded {
   }
 
   async dispose(): Promise<void> {
-    this.disposed = true;
+    this.disposal.abort();
     await this.engine?.then((engine) => engine.dispose(), () => undefined);
   }
 
@@ -65,19 +65,17 @@ export class Loaded {
   }
 
   private async reload(): Promise<Engine> {
-    const { engine, model } = await start(this.request, this.worker, () => undefined, new AbortController().signal);
+    const { signal } = this.disposal;
+    const { engine, model } = await start(this.request, this.worker, () => undefined, signal).catch((error: unknown) => {
+      throw signal.aborted ? disposed() : error;
+    });
     this.model = model;
     return engine;
   }
 }
 
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(new OfaError("aborted", "aborted"));
-    if (signal?.aborted) stop();
-    signal?.addEventListener("abort", stop, { once: true });
-    promise.then(resolve, reject).finally(() => signal?.removeEventListener("abort", stop));
-  });
+function disposed(): OfaError {
+  return new OfaError("internal", "the model has been disposed of");
 }
 
 async function start(
@@ -86,11 +84,20 @@ async function start(
   onProgress: (progress: Progress) => void,
   signal: AbortSignal,
 ): Promise<{ engine: Engine; model: ModelInfo }> {
-  const engine = worker ? new RemoteEngine() : new LocalEngine();
+  const engine = worker ? remote() : new LocalEngine();
   try {
     return { engine, model: await engine.load(request, onProgress, signal) };
   } catch (error) {
     engine.dispose();
     throw OfaError.from(error);
+  }
+}
+
+function remote(): RemoteEngine {
+  try {
+    return new RemoteEngine();
+  } catch (error) {
+    const why = OfaError.from(error).message;
+    throw new OfaError("unsupported", `no worker can be started here; \`worker: false\` runs the model in the page (${why})`, { cause: error });
   }
 }

@@ -6,7 +6,7 @@
 import { ChunkCache, type CacheMode } from "./cache.js";
 import { fetchManifest, isCached } from "./download.js";
 import type { Engine, LoadRequest } from "./engine.js";
-import { OfaError, throwIfAborted } from "./errors.js";
+import { OfaError, describe, kindOf, throwIfAborted } from "./errors.js";
 import { toRgba, type ImageInput } from "./image.js";
 import { Loaded } from "./loaded.js";
 import { probe } from "./probe.js";
@@ -23,31 +23,31 @@ export type * from "./types.js";
 
 export interface LoadOptions {
   /** Default `auto`. */
-  device?: DeviceChoice;
-  onProgress?: (progress: Progress) => void;
-  signal?: AbortSignal;
-  /** `auto` keeps verified weights in the browser's cache. Default `auto`. */
-  cache?: CacheMode;
+  device?: DeviceChoice | undefined;
+  onProgress?: ((progress: Progress) => void) | undefined;
+  signal?: AbortSignal | undefined;
+  /** `auto` keeps what was verified in the browser's cache. Default `auto`. */
+  cache?: CacheMode | undefined;
   /** Run in a worker, so that the page stays responsive. Default true. */
-  worker?: boolean;
+  worker?: boolean | undefined;
   /** Count calls into WebGPU; read them with {@link OFA.refreshInfo}. */
-  counters?: boolean;
+  counters?: boolean | undefined;
 }
 
 /** A bundle: its address, or its files (a folder that the user picked or dropped). */
 export type BundleInput = string | URL | { files: Iterable<File> };
 
 export interface CallOptions extends AnswerOptions {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Every step, with the best answer so far. */
-  onToken?: (event: Extract<StepEvent, { event: "token" }>) => void;
+  onToken?: ((event: Extract<StepEvent, { event: "token" }>) => void) | undefined;
 }
 
 export interface DrawOptions extends Omit<CallOptions, "onToken"> {
   /** What can be seen so far, row by row; of several drawings the first. */
-  onPicture?: (image: ImageData) => void;
+  onPicture?: ((image: ImageData) => void) | undefined;
   /** The image codes on their way, which are fetched when something is drawn for the first time. */
-  onProgress?: (progress: Progress) => void;
+  onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /** An image after the stem. Ask as many questions of it as you like, then free it. */
@@ -73,17 +73,10 @@ export class OFA {
    * @throws OfaError `fetch`, `manifest`, `integrity`, `unsupported`, `aborted`, or one of the model's own codes.
    */
   static async load(bundle: BundleInput, options: LoadOptions = {}): Promise<OFA> {
-    const { device = "auto", onProgress = ignore, signal = never(), cache = "auto", worker = true, counters = false } = options;
+    const { device = "auto", onProgress, signal, cache = "auto", worker = true, counters = false } = withSignal(options);
     throwIfAborted(signal);
-    const request: LoadRequest = {
-      // A worker resolves relative addresses against its own script.
-      url: isFiles(bundle) ? undefined : new UrlSource(bundle).describe(""),
-      files: isFiles(bundle) ? [...bundle.files] : undefined,
-      device,
-      cache,
-      counters,
-    };
-    return new OFA(await Loaded.load(request, worker, onProgress, signal));
+    const request: LoadRequest = { ...placeOf(bundle), device, cache, counters };
+    return new OFA(await Loaded.load(request, worker, reported(onProgress), signal));
   }
 
   /** What is loaded, and on which device and why. */
@@ -102,8 +95,12 @@ export class OFA {
   }
 
   /** Answers a question about an image; with `answers`, chooses among them. */
-  vqa(image: ImageInput | EncodedImage, question: string, options: CallOptions & { answers?: string[] } = {}): Promise<TextAnswer> {
-    const { answers, ...rest } = options;
+  async vqa(
+    image: ImageInput | EncodedImage,
+    question: string,
+    options: CallOptions & { answers?: readonly string[] | undefined } = {},
+  ): Promise<TextAnswer> {
+    const { answers, ...rest } = given(options);
     return this.run("vqa", image, answers ? { text: question, answers } : { text: question }, rest);
   }
 
@@ -132,17 +129,17 @@ export class OFA {
   }
 
   /** Says whether an image, and its caption if there is one, implies a sentence. */
-  entail(
+  async entail(
     image: ImageInput | EncodedImage,
     sentence: string,
-    options: CallOptions & { caption?: string } = {},
+    options: CallOptions & { caption?: string | undefined } = {},
   ): Promise<TaskAnswers["entailment"]> {
-    const { caption, ...rest } = options;
+    const { caption, ...rest } = given(options);
     return this.run("entailment", image, caption === undefined ? { text: sentence } : { text: sentence, caption }, rest);
   }
 
   /** Names what an image shows, out of `names`. */
-  classify(image: ImageInput | EncodedImage, names: string[], options: CallOptions = {}): Promise<TaskAnswers["classify"]> {
+  classify(image: ImageInput | EncodedImage, names: readonly string[], options: CallOptions = {}): Promise<TaskAnswers["classify"]> {
     return this.run("classify", image, { answers: names }, options);
   }
 
@@ -167,44 +164,45 @@ export class OFA {
   }
 
   /** Any task by its name. */
-  run<T extends TaskName>(
+  async run<T extends TaskName>(
     task: T,
     image: ImageInput | EncodedImage | undefined,
     inputs: TaskInputs = {},
     options: CallOptions = {},
   ): Promise<TaskAnswers[T]> {
-    const { onToken = ignore, ...rest } = options;
-    return this.ask(task, image, inputs, rest, (event) => event.event === "token" && onToken(event));
+    const { onToken, ...rest } = given(options);
+    const onText = reported(onToken);
+    return this.answer(task, image, inputs, rest, (event) => event.event === "token" && onText(event));
   }
 
   /** Many questions of one image, or of none, in batches: the answers are those of {@link run} one by one, sooner. */
-  runAll<T extends TaskName>(
+  async runAll<T extends TaskName>(
     task: T,
     image: ImageInput | EncodedImage | undefined,
     inputs: TaskInputs[],
     options: Omit<CallOptions, "onToken"> = {},
   ): Promise<TaskAnswers[T][]> {
-    const { signal = never(), ...answerOptions } = options;
-    return this.loaded.use((engine) =>
-      withHandle(engine, task, image, answerOptions, signal, async (handle) =>
-        (await engine.runAll(task, handle, inputs, answerOptions, signal)) as TaskAnswers[T][]), signal);
+    const questions = given(inputs, "a list of inputs");
+    return this.ask(task, image, options, async (engine, handle, answerOptions, signal) =>
+      (await engine.runAll(task, handle, questions, answerOptions, signal)) as TaskAnswers[T][]);
   }
 
   /**
    * Where the model looked as it wrote each word of an answer, which it reads again for this. Inputs and options are
    * those that the answer was made with.
    */
-  attention<T extends TaskName>(
+  async attention<T extends TaskName>(
     task: T,
     image: ImageInput | EncodedImage,
     inputs: TaskInputs,
     answer: TaskAnswers[T],
     options: Omit<CallOptions, "onToken"> = {},
   ): Promise<Attention> {
-    const { signal = never(), ...answerOptions } = options;
-    return this.loaded.use((engine) =>
-      withHandle(engine, task, image, answerOptions, signal, (handle) =>
-        engine.attention(task, handle as number, inputs, answerOptions, answer.tokens, signal)), signal);
+    const tokens = given(answer?.tokens, "the tokens of an answer");
+    return this.ask(task, image, options, (engine, handle, answerOptions, signal) => {
+      if (handle === undefined) throw new OfaError("image", `expected an image, found ${describe(image)}`);
+      return engine.attention(task, handle, inputs, answerOptions, tokens, signal);
+    });
   }
 
   /**
@@ -212,15 +210,16 @@ export class OFA {
    *
    * @throws OfaError `file` if the bundle has no image codes, and what {@link OFA.load} throws.
    */
-  loadCodes(options: Pick<LoadOptions, "onProgress" | "signal"> = {}): Promise<void> {
-    const { onProgress = ignore, signal = never() } = options;
-    return this.loaded.use((engine) => engine.loadCodes(onProgress, signal), signal);
+  async loadCodes(options: Pick<LoadOptions, "onProgress" | "signal"> = {}): Promise<void> {
+    const { onProgress, signal } = withSignal(options);
+    return this.loaded.use((engine) => engine.loadCodes(reported(onProgress), signal), signal);
   }
 
   /** The picture of codes, row after row, which need not all be there; none before the first row is. */
   async drawCodes(codes: number[], options: Pick<LoadOptions, "onProgress" | "signal"> = {}): Promise<ImageData | undefined> {
+    given(codes, "a list of codes");
     await this.loadCodes(options);
-    const { signal = never() } = options;
+    const { signal } = withSignal(options);
     const drawn = await this.loaded.use((engine) => engine.draw(codes, undefined, signal), signal);
     return drawn?.image;
   }
@@ -228,11 +227,12 @@ export class OFA {
   /** An answer as it grows. Leaving the loop cancels. */
   async *stream<T extends TaskName>(
     task: T,
-    { image, ...inputs }: TaskInputs & { image?: ImageInput | EncodedImage },
+    asked: TaskInputs & { image?: ImageInput | EncodedImage },
     options: Omit<CallOptions, "onToken"> = {},
   ): AsyncGenerator<StreamEvent<T>, void, undefined> {
+    const { image, ...inputs } = given(asked, "an object of inputs");
     const controller = new AbortController();
-    const signal = options.signal ? AbortSignal.any([options.signal, controller.signal]) : controller.signal;
+    const signal = AbortSignal.any([withSignal(options).signal, controller.signal]);
     const events: StreamEvent<T>[] = [];
     let wake: () => void = ignore;
     let failure: unknown;
@@ -241,7 +241,7 @@ export class OFA {
       events.push(event);
       wake();
     };
-    this.ask(task, image, inputs, { ...options, signal }, onEvent)
+    this.answer(task, image, inputs, { ...options, signal }, onEvent)
       .then((answer) => events.push({ event: "answer", answer }), (error: unknown) => (failure = error))
       .finally(() => {
         done = true;
@@ -261,8 +261,12 @@ export class OFA {
   }
 
   /** Runs the stem over an image, once for any number of questions. */
-  async encodeImage(image: ImageInput, options: AnswerOptions & { signal?: AbortSignal; task?: TaskName } = {}): Promise<EncodedImage> {
-    const { signal = never(), task = "caption", ...answerOptions } = options;
+  async encodeImage(
+    image: ImageInput,
+    options: AnswerOptions & { signal?: AbortSignal | undefined; task?: TaskName | undefined } = {},
+  ): Promise<EncodedImage> {
+    const { signal, task = "caption", ...answerOptions } = withSignal(options);
+    checkName(task);
     return this.loaded.use(async (engine) => {
       const handle = await engine.encodeImage(task, await toRgba(image, signal), size(answerOptions), signal);
       return new EncodedImage(engine, handle, () => engine.freeImage(handle));
@@ -279,10 +283,10 @@ export class OFA {
     return probe(device);
   }
 
-  /** Whether all weights of a bundle are in the browser's cache. */
+  /** Whether all that loading a bundle reads is in the browser's cache: then it needs no network. */
   static async isCached(url: string | URL): Promise<boolean> {
-    const manifest = await fetchManifest(new UrlSource(url), never());
-    return isCached(manifest, await ChunkCache.open("auto"));
+    const cache = await ChunkCache.open("auto");
+    return isCached(await fetchManifest(new UrlSource(url), cache, never()), cache);
   }
 
   /** Removes a bundle's weights, image codes and all, from the browser's cache. */
@@ -292,28 +296,52 @@ export class OFA {
     for (const bundle of [source, source.folder(CODES)]) await cache.forget(bundle.describe(""));
   }
 
-  private ask<T extends TaskName>(
+  private answer<T extends TaskName>(
     task: T,
     image: ImageInput | EncodedImage | undefined,
     inputs: TaskInputs,
     options: Omit<CallOptions, "onToken">,
     onEvent: (event: StepEvent) => void,
   ): Promise<TaskAnswers[T]> {
-    const { signal = never(), ...answerOptions } = options;
-    return this.loaded.use((engine) =>
-      withHandle(engine, task, image, answerOptions, signal, async (handle) =>
-        (await engine.run(task, handle, inputs, answerOptions, onEvent, signal)) as TaskAnswers[T]), signal);
+    return this.ask(task, image, options, async (engine, handle, answerOptions, signal) =>
+      (await engine.run(task, handle, inputs, answerOptions, onEvent, signal)) as TaskAnswers[T]);
+  }
+
+  /** Works with an image that is encoded for this alone, unless it was encoded before. */
+  private async ask<R>(
+    task: TaskName,
+    image: ImageInput | EncodedImage | undefined,
+    options: Omit<CallOptions, "onToken">,
+    work: (engine: Engine, handle: number | undefined, options: AnswerOptions, signal: AbortSignal) => Promise<R>,
+  ): Promise<R> {
+    const { signal, ...answerOptions } = withSignal(options);
+    checkName(task);
+    return this.loaded.use(async (engine) => {
+      if (image === undefined) return work(engine, undefined, answerOptions, signal);
+      if (image instanceof EncodedImage) {
+        if (image.owner === engine) return work(engine, image.handle, answerOptions, signal);
+        throw new OfaError("option", "the encoded image belongs to another model, or to this one before it was loaded again");
+      }
+      const handle = await engine.encodeImage(task, await toRgba(image, signal), size(answerOptions), signal);
+      try {
+        return await work(engine, handle, answerOptions, signal);
+      } finally {
+        engine.freeImage(handle).catch(ignore);
+      }
+    }, signal);
   }
 
   private async drawings(
     task: "image_gen" | "infill_image",
     image: ImageInput | EncodedImage | undefined,
     inputs: TaskInputs,
-    { onPicture = ignore, onProgress = ignore, ...options }: DrawOptions,
+    options: DrawOptions,
   ): Promise<DrawingsAnswer> {
-    const { signal = never() } = options;
-    await this.loadCodes({ onProgress, signal });
-    const answer = await this.ask(task, image, inputs, options, (event) => event.event === "picture" && onPicture(event.image));
+    const { onPicture, onProgress, ...rest } = withSignal(options);
+    const { signal } = rest;
+    const show = reported(onPicture);
+    await this.loaded.use((engine) => engine.loadCodes(reported(onProgress), signal), signal);
+    const answer = await this.answer(task, image, inputs, rest, (event) => event.event === "picture" && show(event.image));
     const judged = answer.codes.length > 1 ? inputs.text : undefined;
     const drawings: Drawing[] = [];
     for (const [index, codes] of answer.codes.entries()) {
@@ -326,32 +354,40 @@ export class OFA {
   }
 }
 
-/** Works with an image that is encoded for this alone, unless it was encoded before. */
-async function withHandle<R>(
-  engine: Engine,
-  task: TaskName,
-  image: ImageInput | EncodedImage | undefined,
-  options: AnswerOptions,
-  signal: AbortSignal,
-  work: (handle: number | undefined) => Promise<R>,
-): Promise<R> {
-  if (image === undefined) return work(undefined);
-  if (image instanceof EncodedImage) {
-    if (image.owner === engine) return work(image.handle);
-    throw new OfaError("option", "the encoded image belongs to another model, or to this one before it was loaded again");
-  }
-  const handle = await engine.encodeImage(task, await toRgba(image, signal), size(options), signal);
-  try {
-    return await work(handle);
-  } finally {
-    engine.freeImage(handle).catch(ignore);
-  }
+/** An argument that must be an object; JavaScript gives anything. */
+function given<T>(argument: T, expected = "an object of options"): T {
+  if (typeof argument === "object" && argument !== null) return argument;
+  throw new OfaError("option", `expected ${expected}, found ${describe(argument)}`);
+}
+
+function withSignal<T extends { signal?: AbortSignal | undefined }>(options: T): T & { signal: AbortSignal } {
+  return { ...given(options), signal: options.signal ?? never() };
+}
+
+function checkName(task: unknown): void {
+  if (typeof task !== "string") throw new OfaError("task", `expected the name of a task, found ${describe(task)}`);
+}
+
+/** A caller's callback. What it throws is reported as what an event listener throws is, and ends no work. */
+function reported<E>(callback: ((event: E) => void) | undefined): (event: E) => void {
+  return (event) => {
+    try {
+      callback?.(event);
+    } catch (error) {
+      reportError(error);
+    }
+  };
 }
 
 function size({ imageSize }: AnswerOptions): AnswerOptions {
   return imageSize === undefined ? {} : { imageSize };
 }
 
-function isFiles(bundle: BundleInput): bundle is { files: Iterable<File> } {
-  return typeof bundle === "object" && "files" in bundle;
+function placeOf(bundle: BundleInput): Pick<LoadRequest, "url" | "files"> {
+  if (typeof bundle === "string" || kindOf(bundle) === "URL") {
+    // A worker resolves relative addresses against its own script.
+    return { url: new UrlSource(bundle as string | URL).address(""), files: undefined };
+  }
+  const { files } = given(bundle, "the address of a bundle, or its files") as { files?: Iterable<File> };
+  return { url: undefined, files: Array.from(files ?? []) };
 }

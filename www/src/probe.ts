@@ -1,6 +1,8 @@
 import { OfaError } from "./errors.js";
 import type { DeviceChoice, DeviceInfo } from "./types.js";
 
+export const DEVICES = ["auto", "webgpu", "cpu"] as const;
+
 /** WebGPU's default limits, which the model stays within; an adapter below them is broken. */
 const LIMITS = {
   maxStorageBufferBindingSize: 128 << 20,
@@ -15,6 +17,9 @@ const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|basic render|\bwarp\b/i
 
 /** Finds out what the model would run on. Downloads nothing. */
 export async function probe(choice: DeviceChoice = "auto"): Promise<DeviceInfo> {
+  if (!DEVICES.includes(choice)) {
+    throw new OfaError("option", `device: expected one of ${DEVICES.join(", ")}, found ${String(choice)}`);
+  }
   if (choice === "cpu") return { kind: "cpu", name: "WebAssembly SIMD" };
   const found = await adapter();
   const usable = typeof found === "string" ? found : limitProblem(found.adapter);
@@ -27,19 +32,18 @@ export async function probe(choice: DeviceChoice = "auto"): Promise<DeviceInfo> 
   return { kind: "webgpu", name: found.name };
 }
 
-function cpu(reason: string): DeviceInfo {
+export function cpu(reason: string): DeviceInfo {
   return { kind: "cpu", name: "WebAssembly SIMD", reason };
 }
 
 async function adapter(): Promise<{ adapter: GPUAdapter; name: string; software: boolean } | string> {
-  if (!("gpu" in navigator) || !navigator.gpu) {
-    return isSecureContext ? "this browser has none" : "pages get it only over https or from localhost";
-  }
-  const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
+  // Outside of a browser there may be no navigator at all.
+  const gpu = globalThis.navigator?.gpu;
+  if (!gpu) return globalThis.isSecureContext === false ? "pages get it only over https or from localhost" : "there is none here";
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
   if (!adapter) return "the browser offers no adapter";
-  const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info as GPUAdapterInfo & {
-    isFallbackAdapter?: boolean;
-  };
+  // Older browsers know of an adapter only whether it is a fallback.
+  const { vendor, architecture, device, description, isFallbackAdapter } = (adapter.info ?? adapter) as Partial<GPUAdapterInfo>;
   const name = [description || device, vendor, architecture].filter(Boolean).join(" ") || "unnamed adapter";
   return { adapter, name, software: isFallbackAdapter === true || SOFTWARE.test(name) };
 }

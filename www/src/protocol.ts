@@ -37,4 +37,4 @@ export type ToWorker =
 export type FromWorker =
   | { id: number; event: Progress | StepEvent }
   | { id: number; result: unknown }
-  | { id: number; error: ErrorMessage };
+  | { id: number; error: ErrorMessage; crashed: boolean };

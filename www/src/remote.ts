@@ -1,6 +1,6 @@
 import type { Drawn } from "./codes.js";
 import type { Engine, LoadRequest } from "./engine.js";
-import { OfaError } from "./errors.js";
+import { Crash, OfaError } from "./errors.js";
 import type { Rgba } from "./image.js";
 import type { Calls, FromWorker } from "./protocol.js";
 import type { AnswerOptions, Attention, ModelInfo, Progress, StepEvent, TaskInputs } from "./types.js";
@@ -11,6 +11,10 @@ interface Pending {
   onEvent: (event: never) => void;
 }
 
+const NOT_FOUND =
+  "the worker could not be started: expected its script at ofa-web/worker.js beside the package's ofa.js. A bundler must copy " +
+  'every file that the package names by new URL("…", import.meta.url); for Vite, set optimizeDeps: { exclude: ["ofa-web"] }';
+
 /** The model in a worker of its own. */
 export class RemoteEngine implements Engine {
   private readonly worker: Worker;
@@ -19,11 +23,12 @@ export class RemoteEngine implements Engine {
   private ended: OfaError | undefined;
 
   constructor() {
-    this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "ofa" });
+    this.worker = new Worker(new URL("ofa-web/worker.js", import.meta.url), { type: "module", name: "ofa-web-worker" });
     this.worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.receive(data);
     this.worker.onerror = (event) => {
       event.preventDefault();
-      this.end(new OfaError("internal", `the worker stopped: ${event.message || "it could not be started"}`));
+      // A script that was not found leaves no message.
+      this.end(event.message ? new Crash("internal", `the worker stopped: ${event.message}`) : new Crash("fetch", NOT_FOUND));
     };
   }
 
@@ -138,7 +143,7 @@ export class RemoteEngine implements Engine {
     const pending = this.pending.get(data.id);
     if (!pending) return;
     if ("event" in data) pending.onEvent(data.event as never);
-    else if ("error" in data) pending.reject(new OfaError(data.error.code, data.error.message));
+    else if ("error" in data) pending.reject(new (data.crashed ? Crash : OfaError)(data.error.code, data.error.message));
     else pending.resolve(data.result);
   }
 

@@ -1,48 +1,49 @@
 import type { OfaErrorCode } from "./errors.js";
+import type { DEVICES } from "./probe.js";
 import type { TaskAnswers } from "./tasks.gen.js";
 
-/** Where the model runs. `auto` takes WebGPU on a real GPU, else the CPU. */
-export type DeviceChoice = "auto" | "webgpu" | "cpu";
+/** Where the model runs. `auto` takes WebGPU on a real GPU that can be opened, else the CPU. */
+export type DeviceChoice = (typeof DEVICES)[number];
 
 /** What an answer is made with; what is left out is the task's own. */
 export interface AnswerOptions {
   /** The side in pixels of the square that the image is resized to. */
-  imageSize?: number;
+  imageSize?: number | undefined;
   /** Hypotheses kept by the search; 1 is greedy. */
-  numBeams?: number;
+  numBeams?: number | undefined;
   /** The most tokens of an answer. */
-  maxLen?: number;
-  minLen?: number;
-  lengthPenalty?: number;
-  temperature?: number;
+  maxLen?: number | undefined;
+  minLen?: number | undefined;
+  lengthPenalty?: number | undefined;
+  temperature?: number | undefined;
   /** No n-gram of this size twice; 0 switches it off. */
-  noRepeatNgramSize?: number;
+  noRepeatNgramSize?: number | undefined;
   /** Draws `numBeams` answers instead of searching: each token is one of the k likeliest. */
-  topK?: number;
+  topK?: number | undefined;
   /** Draws: each token is one of the likeliest that have this probability together. */
-  topP?: number;
+  topP?: number | undefined;
   /** Of draws; the same seed gives the same answer. */
-  seed?: number;
+  seed?: number | undefined;
   /** What the decoder reads before it answers, where the inputs do not say. */
-  promptType?: "none" | "src" | "prev_output";
+  promptType?: "none" | "src" | "prev_output" | undefined;
 }
 
 /** What a task is given besides the image. */
 export interface TaskInputs {
   /** The question, phrase, sentence or article. */
-  text?: string;
+  text?: string | undefined;
   /** The second text of tasks on two. */
-  text2?: string;
+  text2?: string | undefined;
   /** A caption of the image known beforehand. */
-  caption?: string;
+  caption?: string | undefined;
   /** A region of the image: left, top, right, bottom, from 0 to 1. */
-  region?: Corners;
+  region?: Corners | undefined;
   /** The only answers allowed; each is scored exactly. */
-  answers?: string[];
+  answers?: readonly string[] | undefined;
   /** Names of objects known to be in the image. */
-  objects?: string[];
+  objects?: readonly string[] | undefined;
   /** What the decoder reads before it answers, in place of the task's own. */
-  promptType?: "none" | "src" | "prev_output";
+  promptType?: "none" | "src" | "prev_output" | undefined;
 }
 
 /** Left, top, right, bottom. */
@@ -169,10 +170,13 @@ export type StreamEvent<T extends TaskName = TaskName> = StepEvent | { event: "a
 
 export type Phase = "compile" | "download" | "verify" | "upload" | "ready";
 
-/** How far loading is, in bytes of the bundle. */
+/** How far loading is: `loaded / total` is what a bar shows, whichever the phase. */
 export interface Progress {
+  /** What is being done. Downloads and uploads take turns. */
   phase: Phase;
+  /** Bytes of the bundle that arrived, from the network or the cache; it never falls. */
   loaded: number;
+  /** Bytes of the bundle, the same from first to last. */
   total: number;
   /** The file concerned. */
   file?: string;

@@ -1,6 +1,6 @@
 /** The interface of both wasm builds; see `src/wasm.rs` of the crate. */
 export interface WasmModule {
-  default(options: { module_or_path: URL }): Promise<unknown>;
+  default(options: { module_or_path: Response }): Promise<unknown>;
   version(): string;
   Session: {
     create(config: string, tokenizer: string, generation?: string): Promise<WasmSession>;
@@ -55,15 +55,29 @@ export function abandonModule(): void {
   abandoned++;
 }
 
+/** Where the modules of this realm come from. */
+const origins = new Set<string>();
+
+/** Whether an error is a trap of the model, not of another module of the page: the stack names where it happened. */
+export function isTrap(error: unknown): boolean {
+  return error instanceof WebAssembly.RuntimeError && [...origins].some((origin) => error.stack?.includes(origin));
+}
+
 /** Fetches and compiles the one build that is needed. */
 export async function loadWasm(kind: "webgpu" | "cpu"): Promise<WasmModule> {
-  // Bundlers follow literals only.
+  // Bundlers follow literals only. The development server of Vite 5 to 7 moves this script away from its files, and finds
+  // them as those of the package `ofa-web`; for all others that is a folder beside it.
   const [glue, binary] =
     kind === "webgpu"
-      ? [new URL("./wasm/gpu/ofa.js", import.meta.url), new URL("./wasm/gpu/ofa_bg.wasm", import.meta.url)]
-      : [new URL("./wasm/cpu/ofa.js", import.meta.url), new URL("./wasm/cpu/ofa_bg.wasm", import.meta.url)];
+      ? [new URL("ofa-web/wasm/gpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/gpu/ofa_bg.wasm", import.meta.url)]
+      : [new URL("ofa-web/wasm/cpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/cpu/ofa_bg.wasm", import.meta.url)];
   if (abandoned > 0) glue.search = `?again=${abandoned}`;
   const module = (await import(/* @vite-ignore */ glue.href)) as WasmModule;
-  await module.default({ module_or_path: binary });
+  if (origins.has(glue.href)) return module;
+  const response = await fetch(binary);
+  await module.default({ module_or_path: response });
+  // A module that was served as another type did not stream in, and V8 knows it by no address.
+  const streamed = response.headers.get("Content-Type") === "application/wasm";
+  origins.add(glue.href).add(streamed ? response.url : "wasm://");
   return module;
 }

@@ -1,5 +1,5 @@
 import { LocalEngine } from "./engine.js";
-import { OfaError } from "./errors.js";
+import { Crash, OfaError } from "./errors.js";
 import type { FromWorker, ToWorker } from "./protocol.js";
 import type { Progress, StepEvent } from "./types.js";
 
@@ -19,7 +19,7 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
     post({ id, result: await call(data, controller.signal) });
   } catch (error) {
     const { code, message } = OfaError.from(error);
-    post({ id, error: { code, message } });
+    post({ id, error: { code, message }, crashed: error instanceof Crash });
   } finally {
     running.delete(id);
   }

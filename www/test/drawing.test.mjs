@@ -122,6 +122,40 @@ test("drawing is cancelled while it grows, and goes on working", async () => {
   assert.equal(found.again, 2);
 });
 
+test("drawings begun at once share one download of the image codes, as long as one of them waits", async () => {
+  const slow = await startServer({ ".safetensors": { delay: 20 } });
+  const own = await openBlank(browser, slow);
+  await own.evaluate(async () => { window.ofa = await OFA.load("/bundle/", { device: "cpu", cache: "none" }); });
+  const fetched = () => slow.requests.filter(({ path }) => /vqgan\/.*safetensors/.test(path)).length;
+  const found = await own.evaluate(async ([caption, options]) => {
+    const controller = new AbortController();
+    const heard = [[], []];
+    const draw = (index, signal) => window.ofa.generateImage(caption, { ...options, numBeams: 1, onProgress: ({ phase }) => heard[index].push(phase), ...(signal && { signal }) });
+    const given = window.caught(draw(0, controller.signal));
+    const kept = [draw(1), window.ofa.loadCodes()];
+    setTimeout(() => controller.abort(), 50);
+    const { code } = await given;
+    const [{ drawings }] = await Promise.all(kept);
+    return { code, drawn: drawings.length, heard: heard.map((phases) => phases.at(-1)) };
+  }, [CAPTION, OPTIONS]);
+  const shards = fetched();
+  const again = await own.evaluate(async () => {
+    const controller = new AbortController();
+    const other = await OFA.load("/bundle/", { device: "cpu", cache: "none" });
+    const given = window.caught(other.loadCodes({ signal: controller.signal, onProgress: ({ phase }) => phase === "download" && controller.abort() }));
+    const { code } = await given;
+    const after = await window.caught(other.loadCodes());
+    return [code, after.code];
+  });
+  await own.context().close();
+  await slow.close();
+  assert.equal(found.code, "aborted");
+  assert.equal(found.drawn, 1);
+  assert.equal(found.heard[1], "ready");
+  assert.equal(shards, 1, "shards of the image codes that were fetched");
+  assert.deepEqual(again, ["aborted", "none"], "what was given up is begun anew");
+});
+
 const FAULTS = [
   ["a bundle without image codes", "/models/seeded/", {}, "file", /vqgan\/manifest\.json.*no image codes/],
   ["a changed byte of the image codes", "/bundle/", { "vqgan/model-00001-of-00001.safetensors": { flip: 5000 } }, "integrity", /vqgan\/model.*megabyte 1/],

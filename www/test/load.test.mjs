@@ -1,9 +1,11 @@
 // Loading: verified, resumed, cached, cancelled; and what is said when it cannot be.
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { openBlank, startBrowser, startServer, testBundle } from "./harness.mjs";
+import { openBlank, startBrowser, startServer, testBundle, www } from "./harness.mjs";
 
 let browser;
 before(async () => { browser = await startBrowser(); });
@@ -12,9 +14,9 @@ after(() => browser.close());
 const shards = readdirSync(testBundle).filter((name) => name.endsWith(".safetensors")).sort();
 const MEGABYTE = 1 << 20;
 
-/** Runs `body` in a page against a server with `faults`. */
-async function withPage(faults, body) {
-  const server = await startServer(faults);
+/** Runs `body` in a page against a server with `faults`, and `extra` roots. */
+async function withPage(faults, body, extra) {
+  const server = await startServer(faults, extra);
   const page = await openBlank(browser, server);
   try {
     return await body(page, server);
@@ -30,7 +32,7 @@ const load = (page, url = "/bundle/", options = {}) =>
 test("the test bundle has several shards", () => assert.ok(shards.length > 1, `found ${shards}`));
 
 test("progress counts every byte and ends ready", () =>
-  withPage({}, async (page) => {
+  withPage({ [shards[0]]: { cut: 300_000, times: 1 } }, async (page) => {
     const phases = await page.evaluate(async () => {
       const seen = [];
       const ofa = await OFA.load("/bundle/", { device: "cpu", cache: "none", onProgress: (progress) => seen.push(progress) });
@@ -42,6 +44,11 @@ test("progress counts every byte and ends ready", () =>
     const uploads = phases.filter((seen) => seen.phase === "upload");
     assert.equal(uploads.at(-1).loaded, uploads.at(-1).total);
     assert.deepEqual(uploads.map((seen) => seen.file), shards, "shards are handed over in order");
+    const { total_bytes } = JSON.parse(readFileSync(join(testBundle, "manifest.json"), "utf8"));
+    assert.deepEqual([...new Set(phases.map((seen) => seen.total))], [total_bytes]);
+    const bar = phases.map((seen) => seen.loaded);
+    assert.deepEqual(bar, bar.toSorted((a, b) => a - b), "a bar never goes back");
+    assert.deepEqual([bar[0], bar.at(-1)], [0, total_bytes]);
   }));
 
 test("a cut download goes on behind the last verified megabyte", () =>
@@ -51,6 +58,38 @@ test("a cut download goes on behind the last verified megabyte", () =>
     const size = readFileSync(join(testBundle, shards[0])).length;
     assert.deepEqual(ranges, size > MEGABYTE + 1000 ? [undefined, `bytes=${MEGABYTE}-`] : [undefined]);
   }));
+
+/** The test bundle with a first shard of several megabytes: blanks after its header mean nothing. */
+function longBundle() {
+  const directory = mkdtempSync(join(tmpdir(), "ofa-web-long-"));
+  cpSync(testBundle, directory, { recursive: true });
+  const [file, manifest] = [join(directory, shards[0]), join(directory, "manifest.json")];
+  const shard = readFileSync(file);
+  const header = Number(shard.readBigUInt64LE(0));
+  shard.writeBigUInt64LE(BigInt(header + 6 * MEGABYTE), 0);
+  const bytes = Buffer.concat([shard.subarray(0, 8 + header), Buffer.alloc(6 * MEGABYTE, " "), shard.subarray(8 + header)]);
+  writeFileSync(file, bytes);
+  const json = JSON.parse(readFileSync(manifest, "utf8"));
+  const sha256 = (part) => createHash("sha256").update(part).digest("hex");
+  const chunks = [];
+  for (let start = 0; start < bytes.length; start += MEGABYTE) chunks.push(sha256(bytes.subarray(start, start + MEGABYTE)));
+  Object.assign(json.files.find(({ name }) => name === shards[0]), { size: bytes.length, sha256: sha256(bytes), chunks });
+  json.total_bytes += 6 * MEGABYTE;
+  writeFileSync(manifest, JSON.stringify(json));
+  return directory;
+}
+
+test("a download that is cut again and again arrives, as long as it comes further each time", { timeout: 60_000 }, async () => {
+  const directory = longBundle();
+  try {
+    await withPage({ [shards[0]]: { most: 1.5 * MEGABYTE, delay: 5 } }, async (page, server) => {
+      assert.deepEqual(await load(page, "/long/"), { code: "none" });
+      assert.ok(server.requests.filter(({ path }) => path.endsWith(shards[0])).length > 5);
+    }, { "/long/": directory });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
 
 test("a server without ranges is served as well", () =>
   withPage({ [shards.at(-1)]: { cut: 300_000, times: 1, noRange: true } }, async (page) => {
@@ -96,6 +135,60 @@ test("wrong addresses say what was found there", () =>
     assert.equal((await load(page, "http://[")).code, "fetch");
   }));
 
+test("a web page where a file should be is told at once", () =>
+  withPage({ [shards[0]]: { page: true } }, async (page, server) => {
+    const error = await load(page);
+    assert.equal(error.code, "fetch");
+    assert.match(error.message, new RegExp(`${shards[0]}.*web page`));
+    assert.equal(server.requests.filter(({ path }) => path.endsWith(shards[0])).length, 1, "it is not asked for again");
+  }));
+
+test("a bundle without image codes says so, whatever the server answers for what is not there", async () => {
+  for (const fault of [{ page: true }, { status: 404 }]) {
+    await withPage({ "vqgan/manifest.json": fault }, async (page) => {
+      const error = await page.evaluate(async () => {
+        const ofa = await OFA.load("/bundle/", { device: "cpu", cache: "none" });
+        return window.caught(ofa.loadCodes().finally(() => ofa.dispose()));
+      });
+      assert.equal(error.code, "file");
+      assert.match(error.message, /no image codes/);
+    });
+  }
+});
+
+test("the query of an address goes to every file, and into no message", () => {
+  const query = "?sig=abc";
+  return withPage({ ".json": { query }, ".safetensors": { query } }, async (page) => {
+    assert.deepEqual(await load(page, `/bundle/${query}`), { code: "none" });
+    assert.deepEqual(await load(page, `/bundle/manifest.json${query}`), { code: "none" });
+    const error = await load(page, "/bundle/?sig=secret");
+    assert.match(error.message, /bundle\/manifest\.json: the server answered 403/);
+    // Another signature is the same bundle.
+    await load(page, `/bundle/${query}`, { cache: "auto" });
+    assert.equal(await page.evaluate((query) => OFA.isCached(`/bundle/${query}`), query), true);
+    await page.evaluate(() => OFA.clearCache("/bundle/?sig=another"));
+    assert.deepEqual(await page.evaluate(async () => (await (await caches.open("ofa-web-v1")).keys()).map(({ url }) => url)), []);
+  });
+});
+
+test("a relative address is one from the page's base", () =>
+  withPage({}, async (page) => {
+    await page.evaluate(() => (document.head.innerHTML += '<base href="/">'));
+    assert.deepEqual(await load(page, "bundle/"), { code: "none" });
+  }));
+
+test("a worker that is not where it should be is told, with what to do", () =>
+  withPage({ "worker.js": { status: 404 } }, async (page) => {
+    const error = await load(page);
+    assert.equal(error.code, "fetch");
+    assert.match(error.message, /ofa-web\/worker\.js.*bundler.*optimizeDeps/);
+  }));
+
+test("where there are no workers, that is said, and what to do", async () => {
+  const { OFA } = await import(join(www, "dist/ofa.js"));
+  await assert.rejects(OFA.load("http://localhost/"), ({ code, message }) => code === "unsupported" && /`worker: false`.*Worker is not defined/.test(message));
+});
+
 test("a load is cancelled half way, and nothing goes on", () =>
   withPage(Object.fromEntries(shards.map((name) => [name, { delay: 60 }])), async (page, server) => {
     const error = await page.evaluate(() => {
@@ -123,6 +216,27 @@ test("the second load comes from the cache, and the cache can be cleared", () =>
     assert.ok(again.every((path) => !path.endsWith(".safetensors")), `fetched again: ${again}`);
     await page.evaluate(() => OFA.clearCache("/bundle/"));
     assert.equal(await cached(), false);
+  }));
+
+test("without a network the model comes from the cache, if all of it is there", () =>
+  withPage({}, async (page) => {
+    const asked = [];
+    const offline = () => page.route("**/bundle/**", (route) => {
+      asked.push(route.request().url());
+      return route.abort();
+    });
+    const here = { cache: "auto", worker: false };
+    await load(page, "/bundle/", here);
+    await offline();
+    assert.deepEqual(await load(page, "/bundle/", here), { code: "none" });
+    assert.equal(await page.evaluate(() => OFA.isCached("/bundle/")), true);
+    assert.deepEqual(asked.map((url) => url.split("/").at(-1)), ["manifest.json", "manifest.json"], "nobody waits for another try");
+    await page.evaluate(async () => {
+      const cache = await caches.open("ofa-web-v1");
+      const list = (await cache.keys()).find(({ url }) => url.includes("bundle?"));
+      await cache.delete(`https://ofa-web.invalid/${(await (await cache.match(list)).json()).at(-1)}`);
+    });
+    assert.equal((await load(page, "/bundle/", here)).code, "fetch", "half a model is none");
   }));
 
 test("what a bundle no longer has leaves the cache with the next load, unless another has it", () =>

@@ -1,10 +1,12 @@
 // The package as others use it: from its tarball, in a Vite app and in a plain page.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { serve } from "../scripts/serve.mjs";
 import { goldens, native, startBrowser, testBundle, www } from "./harness.mjs";
 
@@ -52,7 +54,7 @@ async function answerOf(root, extra = {}) {
 
 test("the tarball holds what the package needs and nothing else", () => {
   const files = readdirSync(join(directory, "node_modules/ofa-web"), { recursive: true }).map(String);
-  for (const needed of ["dist/ofa.js", "dist/worker.js", "dist/wasm/cpu/ofa_bg.wasm", "dist/wasm/gpu/ofa_bg.wasm", "dist/types/ofa.d.ts", "README.md", "LICENSE"]) {
+  for (const needed of ["dist/ofa.js", "dist/ofa-web/worker.js", "dist/ofa-web/wasm/cpu/ofa_bg.wasm", "dist/ofa-web/wasm/gpu/ofa_bg.wasm", "dist/types/ofa.d.ts", "README.md", "LICENSE"]) {
     assert.ok(files.includes(needed), `${needed} is missing`);
   }
   assert.deepEqual(files.filter((file) => /^(src|test|demo|bindgen|scripts)/.test(file)), []);
@@ -64,16 +66,50 @@ const ofa = await OFA.load("/bundle/", { onProgress: ({ phase, loaded, total }) 
 const answer: TextAnswer = await ofa.vqa(new Blob(), "what is it?", { answers: ["a"] });
 for await (const event of ofa.stream("caption", { image: "a.png" })) if (event.event === "answer") console.log(event.answer.text);
 const code = (error: unknown) => (error instanceof OfaError && error.code === "fetch" ? answer.text : "");
+const kinds = ["car", "boat"] as const;
+await ofa.classify(new Blob(), kinds, { signal: undefined, onToken: undefined });
+await ofa.vqa(new Blob(), "what is it?", { answers: kinds, numBeams: undefined });
 export { code };
 `;
-for (const [module, resolution] of [["es2022", "bundler"], ["nodenext", "nodenext"]]) {
-  test(`its types hold for TypeScript that resolves as ${resolution}`, () => {
-    writeFileSync(join(directory, "app.ts"), TYPED);
-    const options = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2023,dom,dom.asynciterable", "--types", ""];
-    const tsc = join(www, "node_modules/.bin/tsc");
-    execFileSync(tsc, [...options, "--module", module, "--moduleResolution", resolution, "app.ts"], { cwd: directory, encoding: "utf8" });
-  });
+const IN_WORKER = `
+import { OFA } from "ofa-web";
+const ofa = await OFA.load("/bundle/", { worker: false });
+await ofa.caption(new OffscreenCanvas(1, 1));
+`;
+/** The first program of a README, with what it takes for granted. */
+const shownIn = (readme) => `
+declare const file: File;
+declare const paint: (image: ImageData) => void;
+${readFileSync(join(www, readme), "utf8").split("```ts\n")[1].split("```")[0]}`;
+
+/** Throws what the compiler says, if anything. */
+function compile(program, lib, ...options) {
+  writeFileSync(join(directory, "app.ts"), program);
+  const tsc = join(www, "node_modules/.bin/tsc");
+  const strict = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022", "--types", ""];
+  execFileSync(tsc, [...strict, "--lib", lib, ...options, "app.ts"], { cwd: directory, encoding: "utf8" });
 }
+const BUNDLER = ["--module", "es2022", "--moduleResolution", "bundler"];
+const PAGE_LIB = "es2023,dom,dom.asynciterable";
+
+test("its types hold for TypeScript that resolves as bundler", () => compile(TYPED, PAGE_LIB, ...BUNDLER));
+test("its types hold for TypeScript that resolves as nodenext", () => compile(TYPED, PAGE_LIB, "--module", "nodenext"));
+test("its types hold in a worker", () => compile(IN_WORKER, "es2023,webworker", ...BUNDLER));
+for (const readme of ["README.md", "../README.md"]) {
+  test(`the types hold for what ${readme} shows`, () => compile(shownIn(readme), PAGE_LIB, ...BUNDLER));
+}
+
+// Vite's development server before 8 moves the scripts away from what they name, and finds it only so.
+test("what the scripts name by address is found beside them and by the package's name", () => {
+  const dist = join(directory, "node_modules/ofa-web/dist");
+  const { resolve } = createRequire(join(directory, "app.js"));
+  const names = readdirSync(dist).filter((name) => name.endsWith(".js")).flatMap((name) => {
+    const code = readFileSync(join(dist, name), "utf8");
+    return [...code.matchAll(/new URL\("([^"]+)",import\.meta\.url\)/g)].map(([, name]) => name);
+  });
+  assert.equal(names.length, 5, `found ${names}`);
+  for (const name of names) assert.equal(resolve(name), fileURLToPath(new URL(name, pathToFileURL(`${dist}/`))));
+});
 
 test("a Vite app builds with it and captions", { timeout: 180_000 }, async () => {
   const app = join(directory, "vite-app");
@@ -97,5 +133,5 @@ test("a plain page captions with it", { timeout: 120_000 }, async () => {
   writeFileSync(join(app, "index.html"), PAGE(`${importmap}<script type="module">${APP}</script>`));
   const { text, fetched } = await answerOf(app);
   assert.equal(text, expected);
-  assert.deepEqual(fetched, ["/ofa-web/wasm/cpu/ofa_bg.wasm"]);
+  assert.deepEqual(fetched, ["/ofa-web/ofa-web/wasm/cpu/ofa_bg.wasm"]);
 });

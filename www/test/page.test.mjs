@@ -134,6 +134,24 @@ test("pictures come by drop and by paste", () =>
     await answered(page);
   }));
 
+test("a sample that is slow to come does not take the place of one chosen after it", () =>
+  visit(async (page) => {
+    await ready(page);
+    let arrived;
+    const arrival = new Promise((resolve) => (arrived = resolve));
+    await page.route("**/samples/house.png", async (route) => {
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      await route.continue();
+      arrived();
+    });
+    await page.click("#samples button[title=house]");
+    await page.click("#samples button[title=boat]");
+    await arrival;
+    await page.waitForTimeout(300);
+    assert.equal(await page.getAttribute("#preview", "alt"), "boat");
+    assert.equal(await page.getAttribute("#samples [aria-pressed=true]", "title"), "boat");
+  }));
+
 test("something that is no picture is refused kindly", () =>
   visit(async (page) => {
     await ready(page);
@@ -175,6 +193,26 @@ for (const colorScheme of ["light", "dark"]) {
       assert.ok(contrast >= 7, `contrast ${contrast}`);
     }, { viewport: { width: 360, height: 740 }, colorScheme }));
 }
+
+test("the names on boxes are readable on every colour", () =>
+  visit(async (page) => {
+    const contrasts = await page.evaluate(() => {
+      const context = document.createElement("canvas").getContext("2d");
+      const luminance = (color) => {
+        context.fillStyle = color;
+        context.fillRect(0, 0, 1, 1);
+        const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map((value) => (value <= 10 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+      };
+      return [0, 1, 2, 3, 4, 5].map((colour) => {
+        const mark = document.body.appendChild(Object.assign(document.createElement("div"), { className: `mark colour-${colour}`, innerHTML: "<span>name</span>" }));
+        const { color, backgroundColor } = getComputedStyle(mark.firstChild);
+        return (luminance(color) + 0.05) / (luminance(backgroundColor) + 0.05);
+      });
+    });
+    // WCAG AA for small text.
+    for (const contrast of contrasts) assert.ok(contrast >= 4.5, `contrasts ${contrasts}`);
+  }));
 
 test("the bench page prints stages and counters as JSON", { timeout: 300_000 }, () =>
   visit(async (page, server) => {

@@ -31,9 +31,7 @@ export const samples: Source = {
     const button = (name: string) => {
       const image = make("img", { src: `samples/${name}.png`, alt: `Sample: ${name}` });
       const button = make("button", { type: "button", title: name, ariaPressed: "false" }, image);
-      button.addEventListener("click", () => {
-        sample(name).then(choose).catch(failed);
-      });
+      button.addEventListener("click", () => choose(sample(name)));
       buttons.push(button);
       return button;
     };

@@ -43,14 +43,14 @@ async function picture(painter: Painter, scene: Scene): Promise<Picture> {
 export const scene: Source = {
   id: "scene",
   label: "Make a scene",
-  mount(room, choose, failed) {
+  mount(room, choose, _failed) {
     room.append(make("p", { className: "small", textContent: "Put a few things on the picture, move them, and ask: the answer follows." }));
     // Its drawings are fetched when somebody comes.
     entered = () => {
-      tools().then(({ world, painter }) => {
-        maker ??= new Maker(room, world, painter, (made) => picture(painter, made).then(choose).catch(failed));
-        return maker.hand();
-      }).catch(failed);
+      choose(tools().then(({ world, painter }) => {
+        maker ??= new Maker(room, world, painter, choose);
+        return maker.picture();
+      }));
     };
   },
   enter: () => entered(),
@@ -76,7 +76,7 @@ class Maker {
   private readonly backgrounds = new Map<"ground" | "pattern", HTMLSelectElement>();
   private readonly full = make("p", { className: "small", role: "status" });
 
-  constructor(room: HTMLElement, private readonly world: World, private readonly painter: Painter, private readonly made: (scene: Scene) => Promise<void>) {
+  constructor(room: HTMLElement, private readonly world: World, private readonly painter: Painter, private readonly choose: (picture: Promise<Picture>) => void) {
     const canvas = make("canvas", { className: "board", width: SIDE, height: SIDE, tabIndex: 0, role: "img" });
     canvas.setAttribute("aria-label", "The scene. Select a thing in the list; arrow keys move it, plus and minus resize it, brackets turn it, Delete takes it away.");
     this.board = new Board(canvas, painter, {
@@ -94,16 +94,16 @@ class Maker {
     this.update();
   }
 
-  /** Hands the picture over as it is. */
-  async hand(): Promise<void> {
+  /** The scene as it is now. */
+  picture(): Promise<Picture> {
     clearTimeout(this.timer);
-    await this.made(this.scene);
+    return picture(this.painter, this.scene);
   }
 
   private changed(): void {
     this.update();
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => void this.hand(), PAUSE);
+    this.timer = setTimeout(() => this.choose(this.picture()), PAUSE);
   }
 
   private select(index: number | undefined): void {

@@ -19,8 +19,8 @@ export interface Picture {
 export interface Source {
   id: string;
   label: string;
-  /** Builds its controls into `place` and hands over each picture that is chosen. */
-  mount(place: HTMLElement, choose: (picture: Picture) => void, failed: (error: unknown) => void): void;
+  /** Builds its controls into `place` and hands over each picture that is chosen, there or on its way. */
+  mount(place: HTMLElement, choose: (picture: Picture | Promise<Picture>) => void, failed: (error: unknown) => void): void;
   /** The picture of a key that one of its pictures had. */
   restore?(key: string): Promise<Picture>;
   /** A picture was chosen, here or elsewhere. */

@@ -1,0 +1,24 @@
+import type { SmallFiles } from "./download.js";
+import { OfaError, throwIfAborted } from "./errors.js";
+import { cpu } from "./probe.js";
+import type { DeviceChoice, DeviceInfo } from "./types.js";
+import { loadWasm, type WasmSession } from "./wasm.js";
+
+/** Opens the device. One that `auto` found may turn out not to open: then the CPU takes its place. */
+export async function openSession(
+  choice: DeviceChoice,
+  device: DeviceInfo,
+  files: Promise<SmallFiles>,
+  signal: AbortSignal,
+): Promise<{ session: WasmSession; device: DeviceInfo }> {
+  const [wasm, { config, tokenizer, generation }] = await Promise.all([loadWasm(device.kind), files]);
+  throwIfAborted(signal);
+  try {
+    return { session: await wasm.Session.create(config, tokenizer, generation), device };
+  } catch (error) {
+    const { code, message } = OfaError.from(error);
+    if (choice !== "auto" || device.kind === "cpu" || code !== "device") throw error;
+    const [why] = message.split("\n");
+    return openSession(choice, cpu(`the GPU (${device.name}) cannot be opened: ${why}`), files, signal);
+  }
+}
