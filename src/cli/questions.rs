@@ -75,7 +75,7 @@ impl QuestionArgs {
         let (objects, caption) = (self.with_objects, self.with_caption);
         let rows = Rows::new(task, RowOptions { answers, objects, caption, ..RowOptions::default() })?;
         let path = self.data.as_deref().ok_or_else(|| Error::option("data", "the evaluation set's file", "nothing"))?;
-        let kind = Kind::find(task)?;
+        let kind = Kind::of_task(task)?;
         let columns = match &self.columns {
             Some(columns) => kind.selected(columns)?,
             None => kind.evaluation.unwrap_or(kind.columns).to_vec(),

@@ -5,6 +5,7 @@ use super::gpu;
 use super::host;
 use super::linear::Activation;
 use super::products::{convolve, windows};
+use super::watched::WATCHES;
 use super::weight::Weight;
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::module::{conv2d, max_pool2d};
@@ -43,7 +44,7 @@ impl ConvNorm {
     /// # Shapes
     /// `[B, in, h, w]` → `[B, out, ceil(h / stride), ceil(w / stride)]`
     pub fn forward(&self, x: Tensor<4>, residual: Option<Tensor<4>>, relu: bool) -> Tensor<4> {
-        if let Weight::Watched(weight) = &self.weight {
+        if WATCHES && let Weight::Watched(weight) = &self.weight {
             weight.seen.add(self.seen(x.clone()));
         }
         let device = x.device();

@@ -12,6 +12,9 @@ pub struct WatchedWeight {
     pub seen: Seen,
 }
 
+/// Whether there are watched weights. Where there are none, the compiler leaves out what they take.
+pub const WATCHES: bool = cfg!(feature = "train");
+
 /// The sum of `xᵀ x` over all inputs `x` of a matrix, `[in, in]`. Clones are of the same sum.
 #[derive(Debug, Clone, Default)]
 pub struct Seen(Arc<Mutex<Option<Tensor<2>>>>);

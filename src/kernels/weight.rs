@@ -7,7 +7,7 @@ use super::host;
 use super::linear::Activation;
 use super::packed::PackedWeight;
 use super::upload::indices;
-use super::watched::WatchedWeight;
+use super::watched::{WATCHES, WatchedWeight};
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
@@ -97,7 +97,7 @@ impl Weight {
     /// # Shapes
     /// `[n, in]` → `[n, out]`
     pub fn linear(&self, x: Tensor<2>, bias: Option<Tensor<1>>, activation: Activation) -> Tensor<2> {
-        if let Self::Watched(weight) = self {
+        if WATCHES && let Self::Watched(weight) = self {
             weight.seen.add(x.clone());
         }
         if gpu::serves(&x.device()) {

@@ -189,7 +189,7 @@ fn finetuning(task: &'static Task, options: &FineTuningOptions, recipe: &Recipe,
             Some(SelfCritic::new(vocab.clone(), frequencies, task.decoding()))
         }
     };
-    let kind = Kind::find(task.name)?;
+    let kind = Kind::of_task(task.name)?;
     let columns = options.columns(kind, true)?;
     let draws = FineTuning::new(rows()?, training, vocab, recipe.model.image_size, recipe.seed, critic)?;
     let source = match validation(options.evaluation.as_deref(), kind, &columns, recipe)? {
@@ -213,7 +213,7 @@ fn training_files(task: &Task, options: &FineTuningOptions) -> Result<EpochFiles
     if paths.is_empty() {
         return Err(Error::option("data.training", "a list of files", "nothing"));
     }
-    let kind = Kind::find(task.name)?;
+    let kind = Kind::of_task(task.name)?;
     EpochFiles::open(paths, kind, &options.columns(kind, false)?)
 }
 

@@ -108,7 +108,7 @@ On ${number(scenes)} scenes that training never draws, up to five questions each
 ${rows()}
 
 Held to what f32 answers to these questions, ${manifest.precision} prefers the same token at ${preferred(q8)}; q4, which does not ship, at
-${preferred(q4)}. q4 gets ${(100 * q4.metrics.vqa.vqa_score).toFixed(1)} % of all questions, and ${(100 * q4.metrics.caption.mentions).toFixed(1)} % of captions whole.
+${preferred(q4)}. Both are rounded for the answers to other scenes (\`ofa export --calibrate\`). q4 gets ${(100 * q4.metrics.vqa.vqa_score).toFixed(1)} % of all questions, and ${(100 * q4.metrics.caption.mentions).toFixed(1)} % of captions whole.
 
 ${given.limits ? `${given.limits}\n\n` : ""}An answer takes ${milliseconds(f32.report)} ms with f32 weights and ${milliseconds(q8.report)} ms with ${manifest.precision} on one of the cores that measured this.
 `;

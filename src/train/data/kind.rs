@@ -1,6 +1,7 @@
 //! Which fields a file's rows have, and in which columns of the original's TSV files they stand (reference §6.3).
 
 use crate::error::{Error, Result};
+use crate::task;
 
 /// One kind of file.
 #[derive(Debug)]
@@ -73,6 +74,18 @@ impl Kind {
         KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
             let known: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
             Error::option("kind", format!("one of {}", known.join(", ")), name)
+        })
+    }
+
+    /// The kind of a task's rows.
+    ///
+    /// # Errors
+    /// [`Error::Option`] listing the tasks that have some.
+    pub fn of_task(name: &str) -> Result<&'static Self> {
+        let of_tasks = || KINDS.iter().filter(|kind| task::find(kind.name).is_ok());
+        of_tasks().find(|kind| kind.name == name).ok_or_else(|| {
+            let known: Vec<_> = of_tasks().map(|kind| kind.name).collect();
+            Error::option("TASK", format!("one that has files: {}", known.join(", ")), name)
         })
     }
 

@@ -58,7 +58,7 @@ impl Rows {
     /// # Errors
     /// [`Error::Task`] for an unknown task, [`Error::Option`] for one that has no files.
     pub fn new(task: &str, options: RowOptions) -> Result<Self> {
-        Kind::find(task)?;
+        Kind::of_task(task)?;
         Ok(Self { task: find(task)?, options })
     }
 
