@@ -81,10 +81,9 @@ export class ModelCard {
     show("reason", false);
     this.update();
     try {
-      const onProgress = progressShown();
       // Another may be chosen while this is loaded.
       const listed = this.listed[Number(this.model.value)];
-      const loaded = await OFA.load(this.bundle(), { device: this.device.value as DeviceChoice, signal: controller.signal, onProgress });
+      const loaded = await OFA.load(this.bundle(), { device: this.device.value as DeviceChoice, signal: controller.signal, onProgress: showProgress });
       this.ofa = loaded;
       [this.tasks, this.world] = [listed?.tasks, listed?.world];
       const { device, precision, parameters, bytes: size } = loaded.info;
@@ -130,15 +129,9 @@ export class ModelCard {
   }
 }
 
-/** Half of the bar is what arrived, half what reached the device: shards go up while others are on their way. */
-function progressShown(): (progress: Progress) => void {
-  const done = { download: 0, upload: 0 };
-  return (progress) => {
-    const { phase, loaded, total } = progress;
-    if (phase === "download" || phase === "upload") done[phase] = loaded / total;
-    el<HTMLProgressElement>("bar").value = phase === "verify" ? 1 : (done.download + done.upload) / 2;
-    el("progress-text").textContent = inWords(progress);
-  };
+function showProgress(progress: Progress): void {
+  el<HTMLProgressElement>("bar").value = progress.loaded / progress.total;
+  el("progress-text").textContent = inWords(progress);
 }
 
 /** Phase, bytes and file. */
