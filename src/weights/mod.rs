@@ -3,7 +3,7 @@
 //! Into a bundle: `checkpoint` (fairseq's pickles through `torch` and `pickle`, the HF port's directories) → `layout`
 //! (one set of names) → `infer` (the configuration) → `fold`, `quantize` → `bundle`. Out of one: `manifest`, `shard`
 //! and `assemble` work on bytes from anywhere, `upload` puts them on the device. `drift` measures what smaller weights
-//! cost. `vqgan` and `vqgan_files` do for the model of image codes what `layout`, `infer`, `checkpoint` and `load` do
+//! cost, `watch` and `feedback` round them for what a model is asked. `vqgan` and `vqgan_files` do for the model of image codes what `layout`, `infer`, `checkpoint` and `load` do
 //! for the large one. Only `checkpoint`, `bundle`, `verify`, `load` and `vqgan_files` touch files.
 
 mod assemble;
