@@ -154,7 +154,7 @@ fn feedback_rounds_for_the_inputs() {
 
 #[test]
 fn without_common_inputs_feedback_is_the_nearest_step() {
-    let (mut random, depth) = (fastrand::Rng::with_seed(4), 64);
+    let (mut random, depth) = (fastrand::Rng::with_seed(4), 128);
     let weights: Vec<f32> = (0..9 * depth).map(|_| random.f32() - 0.5).collect();
     let apart: Vec<f32> = (0..depth * depth).map(|at| if at % (depth + 1) == 0 { 2.0 } else { 0.0 }).collect();
     for products in [apart, vec![0.0; depth * depth]] {
