@@ -139,7 +139,12 @@ pub fn run(args: Args) -> Result<()> {
 /// What the matrices to be packed are multiplied with when the questions of `--calibrate` are answered.
 #[cfg(feature = "train")]
 fn seen(args: &Args, quantization: Option<Quantization>) -> Result<SeenByName> {
-    let Some(task) = &args.calibrate else { return Ok(SeenByName::new()) };
+    let Some(task) = &args.calibrate else {
+        if args.questions.are_given() {
+            return Err(Error::option("--calibrate", "a task, whose questions the other options choose", "nothing"));
+        }
+        return Ok(SeenByName::new());
+    };
     let Some(Quantization { group_size, .. }) = quantization else {
         return Err(Error::option("calibrate", "--dtype q8 or q4, whose weights are rounded", args.dtype));
     };
@@ -148,7 +153,13 @@ fn seen(args: &Args, quantization: Option<Quantization>) -> Result<SeenByName> {
     let model = Predictor::load(&args.dir, &Device::flex())?;
     let bar = progress(questions.len());
     let options = AnswerOptions::default();
-    let count = pollster::block_on(watch(&model, &watched, questions.iter(), &options, || bar.inc(1)))?;
+    let each = |unreadable: Option<&Error>| {
+        if let Some(error) = unreadable {
+            bar.suspend(|| eprintln!("left out: {error}"));
+        }
+        bar.inc(1);
+    };
+    let count = pollster::block_on(watch(&model, &watched, questions.iter(), &options, each))?;
     bar.finish_and_clear();
     if count == 0 {
         return Err(Error::option("calibrate", "questions that can be answered", "none"));

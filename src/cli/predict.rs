@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::image::encode_png;
 use crate::predict::{Answered, Drawing, Event, ImageCodes, Predictor};
 use crate::task::{Answer, Inputs, PromptType};
+use crate::vocab::clean;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -204,13 +205,7 @@ fn print_plain(answered: &Answered) -> Result<()> {
 /// The lines of a file that say something.
 pub(super) fn lines(path: &Path) -> Result<Vec<String>> {
     let text = String::from_utf8(read(path)?).map_err(|error| Error::file(path.display(), error))?;
-    Ok(text
-        .trim_start_matches('\u{feff}')
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect())
+    Ok(clean::lines(&text))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

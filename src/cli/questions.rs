@@ -59,6 +59,11 @@ pub enum Source {
 }
 
 impl QuestionArgs {
+    /// Whether some were asked for.
+    pub fn are_given(&self) -> bool {
+        self.data.is_some() || self.limit.is_some() || self.answers.is_some() || self.columns.is_some()
+    }
+
     /// Opens the set of `task`, which may be [`SCENES`]: then those of the world of the bundle `model`.
     ///
     /// # Errors

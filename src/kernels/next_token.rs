@@ -76,7 +76,11 @@ async fn among(
     let columns: Vec<Vec<u32>> =
         probes.iter().map(|row| row.iter().map(|id| column(ids, *id).unwrap_or(0)).collect()).collect();
     let (mut best, mut probed) = free.best(logits.clone(), k, &columns).await?;
-    best.iter_mut().flatten().for_each(|(entry, _)| *entry = ids[*entry as usize]);
+    for row in &mut best {
+        // A kernel's list that logits which are no numbers left empty names no column.
+        row.retain(|(entry, _)| (*entry as usize) < ids.len());
+        row.iter_mut().for_each(|(entry, _)| *entry = ids[*entry as usize]);
+    }
     let named = probes.iter().flatten().zip(probed.iter_mut().flatten());
     named.filter(|(id, _)| column(ids, **id).is_none()).for_each(|(_, score)| *score = MASKED);
     Ok((best, probed))

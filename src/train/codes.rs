@@ -1,7 +1,7 @@
 //! A run that trains a model of image codes: its recipe, where its pictures come from, and its checkpoint.
 
 use super::corpus::{ScenesOptions, World};
-use super::recipe::{parsed, text};
+use super::recipe::{parsed, text, wrong};
 use super::seed::seed_of;
 use super::session::{RECIPE, lock};
 use super::vqvae::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};
@@ -72,7 +72,7 @@ impl CodesRecipe {
             let default = Table::try_from(Self::default().model).map_err(|error| Error::file(&name, error))?;
             *model = over(default, model, "model")?;
         }
-        let recipe: Self = table.try_into().map_err(|error| Error::file(&name, error))?;
+        let recipe: Self = table.try_into().map_err(|error| wrong::<Self>(&name, &text, error))?;
         if !(1..=1024).contains(&recipe.batch) || recipe.checkpoint_every == 0 {
             let found = format!("{} and {}", recipe.batch, recipe.checkpoint_every);
             return Err(Error::option("batch and checkpoint_every", "1 to 1024, and at least 1", found));

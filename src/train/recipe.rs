@@ -234,15 +234,15 @@ pub(super) fn parsed<T: DeserializeOwned>(name: &str, text: &str, sets: &[String
     for set in sets {
         apply(&mut table, set)?;
     }
-    table.try_into().map_err(|error: toml::de::Error| {
-        // Whoever wrote what is wrong is told so.
-        let alone = toml::from_str::<T>(text).is_ok();
-        if alone {
-            Error::option("--set", "a key and a value that recipes have", error)
-        } else {
-            Error::file(name, error)
-        }
-    })
+    table.try_into().map_err(|error| wrong::<T>(name, text, error))
+}
+
+/// What is wrong with a recipe of `text` and `--set` arguments: whoever wrote it is told so.
+pub(super) fn wrong<T: DeserializeOwned>(name: &str, text: &str, error: toml::de::Error) -> Error {
+    match toml::from_str::<T>(text) {
+        Ok(_) => Error::option("--set", "a key and a value that recipes have", error),
+        Err(_) => Error::file(name, error),
+    }
 }
 
 fn apply(table: &mut Table, set: &str) -> Result<()> {

@@ -5,7 +5,8 @@ use super::metrics::{Judged, Measure};
 use super::question::{Question, Reference};
 use super::run::Answered;
 use crate::image::{Pixels, encode_png};
-use crate::task::Answer;
+use crate::task::{Answer, Metric};
+use crate::vocab::clean;
 
 pub fn shown(question: &Question, prediction: &Prediction) -> Answered {
     let png = |pixels: &Pixels| encode_png(pixels).ok();
@@ -23,8 +24,11 @@ pub fn shown(question: &Question, prediction: &Prediction) -> Answered {
 const RIGHT: f64 = 0.5;
 
 fn is_right(question: &Question, prediction: &Prediction) -> bool {
-    if let (Reference::Texts(texts), Some(said)) = (&question.reference, prediction.answer.text()) {
-        return texts.iter().any(|text| text == said);
+    // What these measure says nothing of one answer alone.
+    if matches!(question.task.metric, Metric::Cider | Metric::Rouge)
+        && let (Reference::Texts(texts), Some(said)) = (&question.reference, prediction.answer.text())
+    {
+        return texts.iter().any(|text| clean::caption_output(text) == clean::caption_output(said));
     }
     let Prediction { answer, reference, image, .. } = prediction;
     let judged = [Judged { answer, reference, image: *image }];

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::image::Pixels;
 use crate::predict::ImageCodes;
 use crate::task::{Constraint, Metric, Task};
-use crate::vocab::{Layout, Vocab};
+use crate::vocab::{Layout, Vocab, clean};
 use burn::tensor::Device;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -153,14 +153,19 @@ fn pretraining(options: &PretrainingOptions, recipe: &Recipe, config: &OfaConfig
 
 /// Targets that the constraint forbids would be learnt at a loss without end.
 fn check_constraint(task: &Task, recipe: &Recipe, layout: &Layout) -> Result<()> {
-    let codes = (layout.code0, layout.code0 + layout.num_codes as u32);
-    match recipe.update.loss.constraint_range {
-        Some((start, end)) if task.constraint == Constraint::Codes && (start > codes.0 || end < codes.1) => {
-            let expected = format!("[{}, {}], where this model's image codes are", codes.0, codes.1);
-            Err(Error::option("update.loss.constraint_range", expected, format!("[{start}, {end}]")))
-        }
-        _ => Ok(()),
+    let Some((start, end)) = recipe.update.loss.constraint_range else { return Ok(()) };
+    let needed = match task.constraint {
+        Constraint::Codes => layout.code0..layout.bin0,
+        Constraint::Bins => layout.bin0..layout.size as u32,
+        // Some words may do.
+        Constraint::Free | Constraint::Answers | Constraint::Labels(_) if start < layout.mask => return Ok(()),
+        Constraint::Free | Constraint::Answers | Constraint::Labels(_) => 0..layout.mask,
+    };
+    if start <= needed.start && needed.end <= end {
+        return Ok(());
     }
+    let expected = format!("[{}, {}], where this model has what `{}` answers", needed.start, needed.end, task.name);
+    Err(Error::option("update.loss.constraint_range", expected, format!("[{start}, {end}]")))
 }
 
 fn finetuning(task: &'static Task, options: &FineTuningOptions, recipe: &Recipe, vocab: Arc<Vocab>) -> Result<Source> {
@@ -245,11 +250,5 @@ fn frequencies(records: &dyn Records) -> DocumentFrequencies {
 /// The lines of a text file, without the empty ones.
 fn lines(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::file(path.display(), error))?;
-    Ok(text
-        .trim_start_matches('\u{feff}')
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(String::from)
-        .collect())
+    Ok(clean::lines(&text))
 }

@@ -4,25 +4,34 @@ use super::Question;
 use super::agreement::same_tokens;
 use super::evaluate::Images;
 use crate::config::AnswerOptions;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::predict::Predictor;
 
 /// Lets `model` answer, and its [watched](Predictor::load_watched) twin read the questions and those answers. Returns how
-/// many there were; questions that cannot be read are left out. `each` hears of every question.
+/// many there were. `each` hears of every question, and why one cannot be read, which then is left out.
 ///
 /// # Errors
-/// The predictors', and [`Error::Config`](crate::error::Error::Config) for models that do not write the same tokens.
+/// The predictors', [`Error::Config`] for models that do not write the same tokens, and the first question's error if none
+/// could be read.
 pub async fn watch(
     model: &Predictor,
     watched: &Predictor,
     questions: impl IntoIterator<Item = Result<Question>>,
     options: &AnswerOptions,
-    mut each: impl FnMut(),
+    mut each: impl FnMut(Option<&Error>),
 ) -> Result<usize> {
     same_tokens(model, watched)?;
-    let (mut images, mut same_images, mut count) = (Images::default(), Images::default(), 0);
-    for question in questions.into_iter().flatten() {
-        let Question { task, image, inputs, .. } = question;
+    let (mut images, mut same_images) = (Images::default(), Images::default());
+    let (mut count, mut unreadable) = (0, None);
+    for question in questions {
+        let Question { task, image, inputs, .. } = match question {
+            Ok(question) => question,
+            Err(error) => {
+                each(Some(&error));
+                unreadable = unreadable.or(Some(error));
+                continue;
+            }
+        };
         let (image, same_image) = match image {
             Some(pixels) => {
                 let (image, _) = images.encode(model, task, pixels.clone(), options).await?;
@@ -35,7 +44,10 @@ pub async fn watch(
             watched.preferred(task, same_image, &inputs, options, &answer).await?;
             count += 1;
         }
-        each();
+        each(None);
     }
-    Ok(count)
+    match unreadable {
+        Some(error) if count == 0 => Err(error),
+        _ => Ok(count),
+    }
 }

@@ -52,6 +52,13 @@ pub fn joined_words(text: &str, max_words: usize) -> String {
     words.join(" ")
 }
 
+/// The lines of a file of texts that say something.
+pub fn lines(text: &str) -> Vec<String> {
+    // What some programs put before the first.
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    lines.filter(|line| !line.is_empty()).map(String::from).collect()
+}
+
 fn without_punctuation(text: &str) -> String {
     text.chars().filter(|c| !c.is_ascii_punctuation()).collect()
 }

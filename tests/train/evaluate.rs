@@ -235,4 +235,11 @@ fn weights_are_rounded_for_the_questions_they_will_be_asked() {
     let wrong = ["--dtype", "f16", "--calibrate", "caption", "--data", path(&data)];
     let message = fail(&[&["export", path(&bundle.path), "--out", path(&folder.join("f16"))], &wrong[..]].concat(), 2);
     assert!(message.contains("calibrate") && message.contains("q8 or q4"), "{message}");
+    let (to, gone) = (folder.join("q4"), folder.join("gone.jsonl"));
+    let export = ["export", path(&bundle.path), "--out", path(&to), "--dtype", "q4", "--data", path(&gone)];
+    let message = fail(&export, 2);
+    assert!(message.contains("--calibrate"), "what it is for is not there: {message}");
+    std::fs::write(&gone, r#"{"image": "gone.png", "caption": "a cat"}"#).unwrap();
+    let message = fail(&[&export[..], &["--calibrate", "caption"]].concat(), 1);
+    assert!(message.contains("gone.png") && !to.exists(), "{message}");
 }

@@ -184,10 +184,12 @@ fn what_would_stop_an_evaluation_stops_the_run_before_it_begins() {
 fn a_constraint_that_forbids_the_targets_is_refused() {
     let _drawing = only_drawer();
     let folder = tempfile::tempdir().unwrap();
-    let rows = format!("u\t{}\ta red cat\n", vec!["7"; 16].join(" "));
-    let sets = ["update.loss.constraint_range=[50265, 58457]", "run.evaluate_every=0"];
-    let (_parent, run) = directory();
-    let session = session(&finetuning("image_gen", &rows, folder.path(), &sets), &run, false).unwrap();
-    let error = parts(&session).err().unwrap();
-    assert!(error.to_string().contains("constraint_range"), "{error}");
+    let drawings = format!("u\t{}\ta red cat\n", vec!["7"; 16].join(" "));
+    for (task, rows) in [("image_gen", &drawings), ("grounding", &tasks()[2].1), ("caption", &tasks()[0].1)] {
+        let sets = ["update.loss.constraint_range=[50265, 58457]", "run.evaluate_every=0"];
+        let (_parent, run) = directory();
+        let session = session(&finetuning(task, rows, folder.path(), &sets), &run, false).unwrap();
+        let error = parts(&session).err().unwrap();
+        assert!(error.to_string().contains("constraint_range") && error.to_string().contains(task), "{error}");
+    }
 }

@@ -76,7 +76,11 @@ pub fn run(args: Args) -> Result<()> {
         let interrupted = interrupts(true)?;
         match run.go(pictures.as_ref(), &interrupted, said).await? {
             Some(manifest) => say!("{}: {} parameters", args.out.join(VQGAN).display(), manifest.parameters),
-            None => say!("stopped; go on with: ofa codes train --out {} --resume", args.out.display()),
+            None => {
+                let images = args.images.as_ref().map(|images| format!(" --images {}", images.display()));
+                let images = images.unwrap_or_default();
+                say!("stopped; go on with: ofa codes train --out {}{images} --resume", args.out.display());
+            }
         }
         Ok(())
     })
