@@ -30,6 +30,9 @@ pub struct Progress {
     pub skipped: u64,
     /// The best value of the metric that checkpoints are kept by, and the update it belongs to.
     pub best: Option<(f64, u64)>,
+    /// Whether the update was to be evaluated and that failed.
+    #[serde(default)]
+    pub unjudged: bool,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -127,6 +127,11 @@ impl Run<'_> {
         let leads = self.ranks.rank() == 0;
         self.check_ranks(trainer)?;
         watch(Event::Began { updates: trainer.updates(), total: update.updates });
+        if leads && progress.unjudged {
+            self.judge(trainer, &mut progress, evaluate, watch)?;
+            let path = self.checkpoints.save(trainer, &progress)?;
+            watch(Event::Saved { update: trainer.updates(), path: &path });
+        }
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel::<Result<Loaded>>(AHEAD);
             let (loader, first, left) = (&loader, progress.draws, update.updates.saturating_sub(trainer.updates()));
@@ -157,18 +162,7 @@ impl Run<'_> {
                     self.check_ranks(trainer)?;
                 }
                 if leads && due(run.evaluate_every) {
-                    let evaluation = match evaluate(trainer) {
-                        Ok(evaluation) => evaluation,
-                        Err(error) => {
-                            // What was learnt since the last checkpoint is not lost with the evaluation.
-                            self.checkpoints.save(trainer, &progress)?;
-                            return Err(error);
-                        }
-                    };
-                    if progress.best.is_none_or(|(best, _)| evaluation.overall > best) {
-                        progress.best = Some((evaluation.overall, updated.update));
-                    }
-                    watch(Event::Evaluated { update: updated.update, evaluation: &evaluation });
+                    self.judge(trainer, &mut progress, evaluate, watch)?;
                 }
                 let best_is_new = progress.best.is_some_and(|(_, best)| best == updated.update);
                 if leads && (ended || best_is_new || due(run.checkpoint_every)) {
@@ -181,6 +175,31 @@ impl Run<'_> {
             }
             Ok(Ended::Done)
         })
+    }
+
+    /// Evaluates the update just made. If that fails, the update is saved all the same, and evaluated when the run goes on.
+    fn judge(
+        &self,
+        trainer: &Trainer,
+        progress: &mut Progress,
+        evaluate: &mut Evaluate<'_>,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<()> {
+        let update = trainer.updates();
+        let evaluation = match evaluate(trainer) {
+            Ok(evaluation) => evaluation,
+            Err(error) => {
+                progress.unjudged = true;
+                self.checkpoints.save(trainer, progress)?;
+                return Err(error);
+            }
+        };
+        progress.unjudged = false;
+        if progress.best.is_none_or(|(best, _)| evaluation.overall > best) {
+            progress.best = Some((evaluation.overall, update));
+        }
+        watch(Event::Evaluated { update, evaluation: &evaluation });
+        Ok(())
     }
 
     /// Weights that have come apart would train on unnoticed: each rank's gradient belongs to weights of its own.

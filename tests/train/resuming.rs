@@ -115,15 +115,27 @@ fn what_would_spoil_a_run_is_refused() {
 }
 
 #[test]
-fn an_evaluation_that_fails_loses_no_update() {
+fn an_evaluation_that_fails_loses_no_update_and_is_made_up_for() {
     let _drawing = only_drawer();
     let (_parent, run) = directory();
-    let mut session = session(&recipe(&["run.evaluate_every=2", "run.checkpoint_every=1000"]), &run, false).unwrap();
-    let Session { recipe, trainer, checkpoints, progress, .. } = &mut session;
-    let (draws, interrupted) = (Toy::default(), AtomicBool::new(false));
-    let run = Run { recipe, draws: &draws, ranks: &Alone, checkpoints, interrupted: &interrupted };
-    let mut evaluate = |_: &Trainer| Err(Error::image("no picture"));
-    let error = run.go(trainer, progress.clone(), &mut evaluate, &mut |_| {}).err().unwrap();
-    assert_eq!(error, Error::image("no picture"));
-    assert_eq!(checkpoints.latest().unwrap().unwrap().file_name().unwrap(), "step-0000000002");
+    let recipe = recipe(&["run.evaluate_every=1000", "run.checkpoint_every=1000"]);
+    let draws = Toy::default();
+    let go = |evaluate: &mut dyn FnMut(&Trainer) -> Result<Evaluation>| {
+        let mut session = session(&recipe, &run, true).unwrap();
+        let (mut evaluated, interrupted) = (Vec::new(), AtomicBool::new(false));
+        let Session { recipe, trainer, checkpoints, progress, .. } = &mut session;
+        let run = Run { recipe, draws: &draws, ranks: &Alone, checkpoints, interrupted: &interrupted };
+        let ended = run.go(trainer, progress.clone(), evaluate, &mut |event| {
+            evaluated.extend(if let Event::Evaluated { update, .. } = event { Some(update) } else { None });
+        });
+        (ended, evaluated, checkpoints.latest().unwrap().unwrap(), trainer.updates())
+    };
+    // The last update is the one to be evaluated.
+    let (ended, evaluated, saved, updates) = go(&mut |_| Err(Error::image("no picture")));
+    assert_eq!((ended.unwrap_err(), evaluated), (Error::image("no picture"), vec![]));
+    assert_eq!(saved.file_name().unwrap().to_str().unwrap(), format!("step-{updates:010}"));
+    let (ended, evaluated, ..) = go(&mut |_| Ok(Evaluation::default()));
+    assert_eq!((ended.unwrap(), evaluated), (Ended::Done, vec![updates]));
+    let (ended, evaluated, ..) = go(&mut |_| Ok(Evaluation::default()));
+    assert_eq!((ended.unwrap(), evaluated), (Ended::Done, vec![]), "once is enough");
 }
