@@ -1,7 +1,7 @@
 //! What smaller weights change of a model's answers: how often it prefers the tokens that its original prefers.
 
 use super::Question;
-use super::evaluate::Images;
+use super::evaluate::ImagesOfTwo;
 use crate::config::AnswerOptions;
 use crate::error::{Error, Result};
 use crate::predict::Predictor;
@@ -51,17 +51,11 @@ pub async fn agreement(
     mut each: impl FnMut(),
 ) -> Result<BTreeMap<&'static str, Agreement>> {
     same_tokens(reference, other)?;
-    let (mut images, mut same_images) = (Images::default(), Images::default());
+    let mut images = ImagesOfTwo::default();
     let mut found: BTreeMap<&'static str, Agreement> = BTreeMap::new();
     for question in questions.into_iter().flatten() {
         let Question { task, image, inputs, .. } = question;
-        let (image, same_image) = match image {
-            Some(pixels) => {
-                let (image, _) = images.encode(reference, task, pixels.clone(), options).await?;
-                (Some(image), Some(same_images.encode(other, task, pixels, options).await?.0))
-            }
-            None => (None, None),
-        };
+        let [image, same_image] = images.encode([reference, other], task, image, options).await?;
         let answer = reference.answer(task, image, &inputs, options, async |_| Ok(())).await?.tokens;
         if !answer.is_empty() {
             let expected = reference.preferred(task, image, &inputs, options, &answer).await?;

@@ -172,6 +172,27 @@ impl Images {
     }
 }
 
+/// The last image, as each of two models sees it.
+#[derive(Default)]
+pub(super) struct ImagesOfTwo([Images; 2]);
+
+impl ImagesOfTwo {
+    /// What each sees of a question's image, if it has one.
+    pub async fn encode(
+        &mut self,
+        [first, second]: [&Predictor; 2],
+        task: &'static Task,
+        pixels: Option<Pixels>,
+        options: &AnswerOptions,
+    ) -> Result<[Option<&EncodedImage>; 2]> {
+        let Some(pixels) = pixels else { return Ok([None; 2]) };
+        let [of_first, of_second] = &mut self.0;
+        let (seen_first, _) = of_first.encode(first, task, pixels.clone(), options).await?;
+        let (seen_second, _) = of_second.encode(second, task, pixels, options).await?;
+        Ok([Some(seen_first), Some(seen_second)])
+    }
+}
+
 fn measure(
     predictions: &[Prediction],
     frequencies: Option<&DocumentFrequencies>,

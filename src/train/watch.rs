@@ -2,7 +2,7 @@
 
 use super::Question;
 use super::agreement::same_tokens;
-use super::evaluate::Images;
+use super::evaluate::ImagesOfTwo;
 use crate::config::AnswerOptions;
 use crate::error::{Error, Result};
 use crate::predict::Predictor;
@@ -21,7 +21,7 @@ pub async fn watch(
     mut each: impl FnMut(Option<&Error>),
 ) -> Result<usize> {
     same_tokens(model, watched)?;
-    let (mut images, mut same_images) = (Images::default(), Images::default());
+    let mut images = ImagesOfTwo::default();
     let (mut count, mut unreadable) = (0, None);
     for question in questions {
         let Question { task, image, inputs, .. } = match question {
@@ -32,13 +32,7 @@ pub async fn watch(
                 continue;
             }
         };
-        let (image, same_image) = match image {
-            Some(pixels) => {
-                let (image, _) = images.encode(model, task, pixels.clone(), options).await?;
-                (Some(image), Some(same_images.encode(watched, task, pixels, options).await?.0))
-            }
-            None => (None, None),
-        };
+        let [image, same_image] = images.encode([model, watched], task, image, options).await?;
         let answer = model.answer(task, image, &inputs, options, async |_| Ok(())).await?.tokens;
         if !answer.is_empty() {
             watched.preferred(task, same_image, &inputs, options, &answer).await?;

@@ -339,7 +339,8 @@ test("a worker that dies fails its calls, and the next one finds the model loade
   assert.equal(found.workers, 2);
 });
 
-test("a model that cannot be loaded again now is loaded by the call after", async () => {
+/** A page whose model's worker has died. */
+async function openCrashed() {
   const own = await openBlank(browser, server);
   await own.evaluate(async () => {
     const Original = window.Worker;
@@ -352,6 +353,11 @@ test("a model that cannot be loaded again now is loaded by the call after", asyn
     window.ofa = await OFA.load("/bundle/", { device: "cpu", cache: "none" });
     window.last.dispatchEvent(new ErrorEvent("error", { message: "boom", cancelable: true }));
   });
+  return own;
+}
+
+test("a model that cannot be loaded again now is loaded by the call after", async () => {
+  const own = await openCrashed();
   const caption = (signal) => own.evaluate(([picture, aborted]) => {
     const signal = aborted ? AbortSignal.timeout(100) : undefined;
     return window.caught(window.ofa.caption(`/golden/${picture}`, signal && { signal }));
@@ -372,18 +378,7 @@ test("a model that cannot be loaded again now is loaded by the call after", asyn
 });
 
 test("a model that is disposed of while it is loaded again is not waited for", { timeout: 60_000 }, async () => {
-  const own = await openBlank(browser, server);
-  await own.evaluate(async () => {
-    const Original = window.Worker;
-    window.Worker = class extends Original {
-      constructor(...args) {
-        super(...args);
-        window.last = this;
-      }
-    };
-    window.ofa = await OFA.load("/bundle/", { device: "cpu", cache: "none" });
-    window.last.dispatchEvent(new ErrorEvent("error", { message: "boom", cancelable: true }));
-  });
+  const own = await openCrashed();
   await own.route(/\.safetensors/, () => undefined);
   const found = await own.evaluate(async (picture) => {
     await window.caught(window.ofa.caption(`/golden/${picture}`));
