@@ -1,9 +1,9 @@
 //! A convolution as a product of its weights with the patches under them, which are cut out panel by panel.
 
 use super::lanes::Lanes;
-use super::parallel::Shared;
+use super::parallel::Room;
 use super::product::{Finish, LeftRows, Right, product};
-use super::{Ending, Matrix, Values, tensor};
+use super::{Ending, Matrix, Values, tensor, winograd};
 use burn::tensor::Tensor;
 use std::ops::Range;
 
@@ -104,9 +104,16 @@ pub fn convolution(
     let values = Values::of(x)?;
     let (bias, residual) = (Values::maybe(bias)?, Values::maybe(residual)?);
     let pixels = out_height * out_width;
-    let mut result = vec![0.0f32; batch * out * pixels];
+    let kernels = if [kernel, stride, padding] == [3, 1, 1] && winograd::pays([out, channels], [height, width]) {
+        winograd::Kernels::of(weights)
+    } else {
+        None
+    };
+    let mut result = Room::new(batch * out * pixels);
+    let results = result.shared();
     let images = values.as_slice().chunks_exact(channels * height * width);
-    for (index, (image, result)) in images.zip(result.chunks_exact_mut(out * pixels)).enumerate() {
+    for (index, image) in images.enumerate() {
+        let place = results.behind(index * out * pixels);
         let patches = Patches { image, height, width, kernel, stride, padding, out_width, out_height };
         let finish = Finish {
             row_bias: bias.as_ref().map(Values::as_slice),
@@ -114,7 +121,11 @@ pub fn convolution(
             activation,
             ..Finish::default()
         };
-        let (size, place) = ([out, depth, pixels], Shared::new(result));
+        if let Some(kernels) = &kernels {
+            winograd::convolve(image, [height, width], kernels, place, &finish);
+            continue;
+        }
+        let size = [out, depth, pixels];
         match weights {
             Matrix::Plain(..) => {
                 product(&LeftRows { rows: weights.rows(), count: out }, &patches, size, place, pixels, &finish)
@@ -123,5 +134,7 @@ pub fn convolution(
             Matrix::Halved(_) => return None,
         }
     }
+    // SAFETY: each image has been written.
+    let result = unsafe { result.filled() };
     Some(tensor(result, [batch, out, out_height, out_width], &x.device()))
 }

@@ -16,6 +16,7 @@ mod pool;
 mod product;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 use super::arguments::Ending;
 use super::packed::Words;

@@ -1,7 +1,7 @@
 //! Packed 8- and 4-bit matrices, unpacked in registers where they are multiplied.
 
 use super::few_rows::{TOGETHER, WeightRows, bytes};
-use super::lanes::Lanes;
+use super::lanes::{Lanes, MOST_LANES};
 use super::product::{BLOCK, Left, Right, SQUARE, turn};
 use std::ops::Range;
 
@@ -9,8 +9,6 @@ use std::ops::Range;
 pub(super) const SIXTEEN: usize = 16;
 /// Codes of a group whose products with numbers of sixteen bits 32 bits can sum: 255 · 32,767 · 256 does not pass 2³¹.
 const LARGEST_GROUP: usize = 256;
-/// Values of the widest registers.
-const MOST_LANES: usize = 16;
 
 /// A matrix `[count, depth]`: `w = scale · u + bias` by groups along the rows.
 #[derive(Clone, Copy)]

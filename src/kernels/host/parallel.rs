@@ -1,5 +1,6 @@
 //! All cores natively, where the command line brings threads; one in a browser.
 
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Range;
 
 /// Multiply-adds below which waking threads costs more than it saves.
@@ -32,6 +33,38 @@ pub fn ranges(count: usize, longest: usize, _work: usize, each: impl Fn(Range<us
     (0..count.div_ceil(longest)).map(|piece| piece * longest..((piece + 1) * longest).min(count)).for_each(each);
 }
 
+/// Memory for values that are written before they are read.
+pub struct Room(Vec<MaybeUninit<f32>>);
+
+impl Room {
+    pub fn new(len: usize) -> Self {
+        let mut values = Vec::with_capacity(len);
+        // SAFETY: they may be anything.
+        unsafe { values.set_len(len) };
+        Self(values)
+    }
+
+    pub fn shared(&mut self) -> Shared {
+        Shared(self.0.as_mut_ptr().cast(), self.0.len())
+    }
+
+    /// # Safety
+    /// It has been written, and nothing writes it now.
+    pub unsafe fn part(&self, start: usize, len: usize) -> &[f32] {
+        let values = &self.0[start..start + len];
+        // SAFETY: as the caller promises.
+        unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), len) }
+    }
+
+    /// # Safety
+    /// All of it has been written.
+    pub unsafe fn filled(self) -> Vec<f32> {
+        let mut values = ManuallyDrop::new(self.0);
+        // SAFETY: the memory of a vector whose values have the same size.
+        unsafe { Vec::from_raw_parts(values.as_mut_ptr().cast(), values.len(), values.capacity()) }
+    }
+}
+
 /// A buffer whose parts several threads write, each its own.
 #[derive(Clone, Copy)]
 pub struct Shared(*mut f32, usize);
@@ -52,8 +85,15 @@ impl Shared {
         Self(unsafe { self.0.add(start) }, self.1 - start)
     }
 
+    /// Where the value `start` lies.
+    #[inline(always)]
+    pub fn at(&self, start: usize) -> *mut f32 {
+        debug_assert!(start <= self.1);
+        self.0.wrapping_add(start)
+    }
+
     /// # Safety
-    /// No other part that is alive overlaps this one.
+    /// It has been written, and no other part that is alive overlaps this one.
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {

@@ -1,7 +1,7 @@
 //! The product of two matrices, tile by tile: the right one is packed into panels that stay in the nearest cache, the
 //! left one is read where it lies. Convolutions, linear layers and attention differ in how they pack.
 
-use super::lanes::{Lanes, Work, run};
+use super::lanes::{Lanes, MOST_LANES, Work, run};
 use super::math::{each, gelu};
 use super::parallel::{Shared, ranges};
 use crate::kernels::Activation;
@@ -17,6 +17,9 @@ thread_local! {
     /// Room for packed panels, which every product fills anew.
     static ROOM: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
+
+/// Values of a line of the cache.
+const LINE: usize = 16;
 
 /// The right matrix.
 pub trait Right: Sync {
@@ -76,17 +79,29 @@ impl Left for LeftRows<'_> {
         depth: Range<usize>,
         _scratch: &mut [f32],
     ) -> [*const f32; T] {
-        std::array::from_fn(|row| {
-            let start = (first + row).min(self.count - 1) * self.rows.stride;
-            self.rows.values[start + depth.start..start + depth.end].as_ptr()
-        })
+        let row = |row: usize| {
+            let start = row.min(self.count - 1) * self.rows.stride;
+            &self.rows.values[start + depth.start..start + depth.end]
+        };
+        (first + T..first + 2 * T).for_each(|next| unsafe { ahead::<L>(row(next)) });
+        std::array::from_fn(|index| row(first + index).as_ptr())
+    }
+}
+
+/// Asks for values that will soon be read.
+#[inline(always)]
+unsafe fn ahead<L: Lanes>(values: &[f32]) {
+    if L::PREFETCHES {
+        for line in values.chunks(LINE) {
+            unsafe { L::prefetch(line.as_ptr().cast()) };
+        }
     }
 }
 
 /// Rows, inner products' length, columns.
 pub type Size = [usize; 3];
 
-/// `out = finish(left · right)`; rows of `out` are `stride` apart and begin at 0.
+/// `out = finish(left · right)`, whatever was there; rows of `out` are `stride` apart and begin at 0.
 pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, stride: usize, finish: &Finish<'_>) {
     struct Strips<'a, A, B> {
         left: &'a A,
@@ -120,23 +135,24 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
             let width = 2 * L::COUNT;
             let length = BLOCK.min(depth) * width;
             let mut kept = ROOM.take();
-            kept.resize(kept.len().max(panels.len() * length), 0.0);
-            let packed = &mut kept[..panels.len() * length];
+            kept.resize(kept.len().max(panels.len() * length + MOST_LANES), 0.0);
+            // Registers that lie across two lines of the cache take two loads.
+            let start = kept.as_ptr().align_offset(size_of::<[f32; MOST_LANES]>());
+            let packed = &mut kept[start..][..panels.len() * length];
             let mut scratch = [0.0f32; 12 * BLOCK];
-            let first_and_valid = |panel: usize| (panel * width, width.min(columns - panel * width));
             for start in (0..depth).step_by(BLOCK) {
                 let block = start..(start + BLOCK).min(depth);
                 for (panel, packed) in panels.clone().zip(packed.chunks_exact_mut(length)) {
                     unsafe { right.pack::<L>(block.clone(), panel * width, width, &mut packed[..block.len() * width]) };
                 }
                 for row in (0..rows).step_by(T) {
-                    let pointers: [*const f32; T] = unsafe { left.rows::<L, T>(row, block.clone(), &mut scratch) };
-                    for (panel, packed) in panels.clone().zip(packed.chunks_exact(length)) {
-                        let (first, valid) = first_and_valid(panel);
-                        let sums = unsafe { tile::<L, T>(block.len(), pointers, packed.as_ptr()) };
-                        for (r, sums) in sums.into_iter().enumerate().take(rows - row) {
-                            unsafe { keep(sums, out.part((row + r) * stride + first, valid), start > 0) };
-                        }
+                    let tile = Tile { left, row, rows, block: block.clone(), columns, out, stride };
+                    let panels = panels.clone().zip(packed.chunks_exact(length));
+                    // Few last rows take less than a whole tile.
+                    match rows - row {
+                        1..=4 if T == 12 => unsafe { tile.against::<L, 4>(panels, &mut scratch) },
+                        5..=8 if T == 12 => unsafe { tile.against::<L, 8>(panels, &mut scratch) },
+                        _ => unsafe { tile.against::<L, T>(panels, &mut scratch) },
                     }
                 }
             }
@@ -154,6 +170,39 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
     ranges(columns.div_ceil(panel_width()), PANELS, work, |panels| {
         run(Strips { left, right, size, panels, out, stride, finish });
     });
+}
+
+/// Some rows of the left matrix and their results.
+struct Tile<'a, A> {
+    left: &'a A,
+    row: usize,
+    rows: usize,
+    block: Range<usize>,
+    columns: usize,
+    out: Shared,
+    stride: usize,
+}
+
+impl<A: Left> Tile<'_, A> {
+    /// Adds the products of `T` rows with panels.
+    #[inline(always)]
+    unsafe fn against<'p, L: Lanes, const T: usize>(
+        self,
+        panels: impl Iterator<Item = (usize, &'p [f32])>,
+        scratch: &mut [f32],
+    ) {
+        let Self { left, row, rows, block, columns, out, stride } = self;
+        let width = 2 * L::COUNT;
+        let pointers: [*const f32; T] = unsafe { left.rows::<L, T>(row, block.clone(), scratch) };
+        for (panel, packed) in panels {
+            let first = panel * width;
+            let sums = unsafe { tile::<L, T>(block.len(), pointers, packed.as_ptr()) };
+            for (r, sums) in sums.into_iter().enumerate().take(rows - row) {
+                let place = out.at((row + r) * stride + first);
+                unsafe { keep(sums, place, width.min(columns - first), block.start > 0) };
+            }
+        }
+    }
 }
 
 /// Columns of a panel: two registers.
@@ -204,20 +253,22 @@ unsafe fn tile<L: Lanes, const T: usize>(depth: usize, rows: [*const f32; T], pa
     }
 }
 
+/// Writes `valid` sums, or adds them to what is there.
 #[inline(always)]
-unsafe fn keep<L: Lanes>(sums: [L; 2], place: &mut [f32], add: bool) {
+unsafe fn keep<L: Lanes>(sums: [L; 2], place: *mut f32, valid: usize, add: bool) {
     unsafe {
-        if place.len() == 2 * L::COUNT {
+        if valid == 2 * L::COUNT {
             for (half, sum) in sums.into_iter().enumerate() {
-                let place = place.as_mut_ptr().add(half * L::COUNT);
+                let place = place.add(half * L::COUNT);
                 let sum = if add { L::load(place).add(sum) } else { sum };
                 sum.store(place);
             }
         } else {
-            let mut values = [0.0f32; 32];
+            let mut values = [0.0f32; 2 * MOST_LANES];
             sums[0].store(values.as_mut_ptr());
             sums[1].store(values.as_mut_ptr().add(L::COUNT));
-            for (place, value) in place.iter_mut().zip(values) {
+            for (column, value) in values.into_iter().enumerate().take(valid) {
+                let place = place.add(column);
                 *place = if add { *place + value } else { value };
             }
         }
@@ -283,6 +334,7 @@ impl Right for Transposed<'_> {
             &self.rows.values[start + depth.start..start + depth.end]
         };
         for left in (0..width).step_by(SQUARE) {
+            (left + SQUARE..left + 2 * SQUARE).for_each(|next| unsafe { ahead::<L>(row(next)) });
             turn(std::array::from_fn(|column| row(left + column)), left, width, panel);
         }
     }
@@ -300,6 +352,11 @@ impl Right for Straight<'_> {
         let valid = width.min(self.columns - first);
         for (k, place) in depth.zip(panel.chunks_exact_mut(width)) {
             let start = k * self.rows.stride + first;
+            if valid == 2 * L::COUNT {
+                // The compiler then knows how much is copied.
+                place[..2 * L::COUNT].copy_from_slice(&self.rows.values[start..start + 2 * L::COUNT]);
+                continue;
+            }
             place[..valid].copy_from_slice(&self.rows.values[start..start + valid]);
             place[valid..].fill(0.0);
         }

@@ -70,9 +70,25 @@ fn the_greatest_of_windows_at_every_border() {
     }
 }
 
+/// A convolution whose padding keeps the size at stride 1, with all that may end it, against the backend's own.
+fn assert_convolves(matrix: &Matrix<'_>, weight: Tensor<4>, [batch, stride]: [usize; 2], [height, width]: [usize; 2]) {
+    let [out, channels, kernel, _] = weight.dims();
+    let padding = kernel / 2;
+    let (x, bias) = (random([batch, channels, height, width]), random([out]));
+    let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
+    let plain = conv2d(x.clone(), weight, Some(bias.clone()), options);
+    let residual = random(plain.dims());
+    let window = [kernel, stride, padding];
+    let what = format!("{channels} to {out}, kernel {kernel}, stride {stride}, {height} x {width}");
+    let found = convolution(&x, matrix, window, Ending { bias: Some(&bias), ..Ending::default() });
+    assert_close(found, plain.clone(), TOLERANCE, &what);
+    let ending = Ending { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu };
+    assert_close(convolution(&x, matrix, window, ending), activation::relu(plain + residual), TOLERANCE, &what);
+}
+
 #[test]
 fn convolutions_of_odd_shapes() {
-    for (batch, channels, out, kernel, stride, [height, width]) in [
+    for (batch, channels, out, kernel, stride, size) in [
         (1, 3, 5, 7, 2, [23, 17]),
         (2, 5, 7, 3, 1, [6, 5]),
         (1, 33, 9, 1, 1, [7, 9]),
@@ -80,24 +96,28 @@ fn convolutions_of_odd_shapes() {
         (1, 30, 13, 3, 2, [19, 40]),
         (1, 2, 6, 3, 1, [1, 1]),
     ] {
-        let (x, weight, bias) =
-            (random([batch, channels, height, width]), random([out, channels, kernel, kernel]), random([out]));
-        let padding = kernel / 2;
-        let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
-        let plain = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options);
-        let residual = random(plain.dims());
-        let (matrix, window) =
-            (Matrix::plain(&weight).expect("weights that the kernels read"), [kernel, stride, padding]);
-        let what = format!("{channels} to {out}, kernel {kernel}, stride {stride}, {height} x {width}");
-        let found = convolution(&x, &matrix, window, Ending { bias: Some(&bias), ..Ending::default() });
-        assert_close(found, plain.clone(), TOLERANCE, &what);
-        let found = convolution(
-            &x,
-            &matrix,
-            window,
-            Ending { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu },
-        );
-        assert_close(found, activation::relu(plain + residual), TOLERANCE, &what);
+        let weight = random([out, channels, kernel, kernel]);
+        let matrix = Matrix::plain(&weight).expect("weights that the kernels read");
+        assert_convolves(&matrix, weight, [batch, stride], size);
+    }
+}
+
+#[test]
+fn convolutions_by_fewer_products() {
+    // One row of tiles at a time, several, all, and the last ones fewer.
+    for (batch, channels, out, size) in
+        [(1, 61, 75, [5, 270]), (2, 72, 66, [24, 24]), (1, 96, 67, [16, 15]), (1, 80, 95, [31, 45])]
+    {
+        assert!(winograd::pays([out, channels], size), "{channels} to {out}");
+        let weight = random([out, channels, 3, 3]);
+        let matrix = Matrix::plain(&weight).expect("weights that the kernels read");
+        assert_convolves(&matrix, weight, [batch, 1], size);
+        let channels = channels.next_multiple_of(32);
+        for bits in [8, 4] {
+            let (weight, values) = packed([out, channels * 9], bits);
+            let matrix = Matrix::of(&weight).expect("weights that the kernels read");
+            assert_convolves(&matrix, values.reshape([out, channels, 3, 3]), [batch, 1], size);
+        }
     }
 }
 

@@ -15,6 +15,9 @@ mod x86;
 #[cfg(target_arch = "x86_64")]
 mod x86_wide;
 
+/// Values of the widest registers.
+pub const MOST_LANES: usize = 16;
+
 /// A register of `COUNT` values. All methods may only be called where its instructions are known to exist, which
 /// [`run`] sees to; pointers must be valid for as many values as a method reads or writes.
 pub trait Lanes: Copy {
