@@ -57,6 +57,8 @@ impl Columns {
         self.tensor.dims()[2]
     }
 
+    /// # Shapes
+    /// → `[B, H, L, D]`
     fn split(&self, heads: usize) -> Tensor<4> {
         split_heads(self.values(), heads)
     }
@@ -85,34 +87,23 @@ impl Bias {
     }
 }
 
-/// Keys and values that are attended to again and again.
+/// Keys and values as projections wrote them, `[B, L, C]` each.
 #[derive(Debug, Clone)]
-pub enum KeysValues {
-    /// `[B, H, L, D]` each, as matrix products want them.
-    Split { k: Tensor<4>, v: Tensor<4> },
-    /// As projections write them, for the kernels of GPUs.
-    Rows { k: Columns, v: Columns },
+pub struct KeysValues {
+    pub k: Columns,
+    pub v: Columns,
 }
 
 impl KeysValues {
-    /// # Shapes
-    /// `[B, L, C]` each
-    pub fn new(k: Columns, v: Columns, heads: usize) -> Self {
-        if gpu::serves(&k.tensor.device()) {
-            Self::Rows { k, v }
-        } else {
-            Self::Split { k: k.split(heads), v: v.split(heads) }
-        }
-    }
-
     /// These samples in this order.
     pub fn select(&self, samples: &Tensor<1, Int>) -> Self {
-        match self {
-            Self::Split { k, v } => {
-                Self::Split { k: k.clone().select(0, samples.clone()), v: v.clone().select(0, samples.clone()) }
-            }
-            Self::Rows { k, v } => Self::Rows { k: k.select(samples), v: v.select(samples) },
-        }
+        Self { k: self.k.select(samples), v: self.v.select(samples) }
+    }
+
+    /// These and, behind them, more of the same samples.
+    pub fn join(self, more: Self) -> Self {
+        let join = |a: Columns, b: Columns| Columns::all(Tensor::cat(vec![a.values(), b.values()], 1));
+        Self { k: join(self.k, more.k), v: join(self.v, more.v) }
     }
 }
 
@@ -122,11 +113,12 @@ impl KeysValues {
 /// # Shapes
 /// q `[B · K, T, C]`, keys of B samples, a bias of 1, B or (where K is 1 or T is 1) B · K → `[B · K, T, C]`
 pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Tensor<3> {
-    match kv {
-        KeysValues::Split { k, v } => plain_attention(q, k.clone(), v.clone(), bias, heads),
-        KeysValues::Rows { k, v } => gpu::attention(q, k, v, bias, heads)
-            .unwrap_or_else(|| plain_attention(q, k.split(heads.count), v.split(heads.count), bias, heads)),
-    }
+    let found = if gpu::serves(&q.tensor.device()) {
+        gpu::attention(q, &kv.k, &kv.v, bias, heads)
+    } else {
+        host::attention(q, kv, bias, heads)
+    };
+    found.unwrap_or_else(|| plain_attention(q, kv, bias, heads))
 }
 
 /// What [`attention`] weighs the values with; one row of q a sample.
@@ -134,20 +126,19 @@ pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Te
 /// # Shapes
 /// q `[B, T, C]` → `[B, H, T, L]`
 pub fn attention_weights(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Tensor<4> {
-    let scores = match kv {
-        KeysValues::Split { k, .. } => products(q.split(heads.count) * heads.scale, k.clone()),
-        KeysValues::Rows { k, .. } => gpu::scores(q.values(), k.values(), heads.count, heads.scale, None),
+    let scores = if gpu::serves(&q.tensor.device()) {
+        gpu::scores(q.values(), kv.k.values(), heads.count, heads.scale, None)
+    } else {
+        products(q.split(heads.count) * heads.scale, kv.k.split(heads.count))
     };
     let [_, _, length, keys] = scores.dims();
     activation::softmax(scores + bias.rows(length, keys), 3)
 }
 
 /// As [`attention`], of plain tensors.
-///
-/// # Shapes
-/// k and v `[B, H, L, D]`
-pub fn plain_attention(q: &Columns, k: Tensor<4>, v: Tensor<4>, bias: &Bias, heads: &Heads) -> Tensor<3> {
+pub fn plain_attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Tensor<3> {
     let q = q.values() * heads.scale;
+    let [k, v] = [&kv.k, &kv.v].map(|columns| columns.split(heads.count));
     let [rows, length, width] = q.dims();
     let [samples, _, keys, _] = k.dims();
     let beams = rows / samples;
@@ -161,11 +152,9 @@ pub fn plain_attention(q: &Columns, k: Tensor<4>, v: Tensor<4>, bias: &Bias, hea
     } else {
         bias
     };
-    let mut context = host::attention(&q, &k, &v, &bias).unwrap_or_else(|| {
-        let scores = products(q, k) + bias;
-        let weights = host::gradients::softmax(&scores).unwrap_or_else(|| activation::softmax(scores, 3));
-        products(weights, v.swap_dims(2, 3))
-    });
+    let scores = products(q, k) + bias;
+    let weights = host::gradients::softmax(&scores).unwrap_or_else(|| activation::softmax(scores, 3));
+    let mut context = products(weights, v.swap_dims(2, 3));
     if let Some(scales) = &heads.scales {
         context = context * scales.clone().reshape([1, heads.count, 1, 1]);
     }

@@ -1,6 +1,7 @@
 //! Without the CPU backend every device is a GPU: no kernel here takes anything.
 
 use super::arguments::Ending;
+use super::attention::{Bias, Columns, Heads, KeysValues};
 use super::halved::HalvedWeight;
 use super::top_k::Best;
 use super::weight::Weight;
@@ -37,7 +38,7 @@ pub fn in_host_memory(_device: &Device) -> bool {
     false
 }
 
-pub fn attention(_q: &Tensor<4>, _k: &Tensor<4>, _v: &Tensor<4>, _bias: &Tensor<4>) -> Option<Tensor<4>> {
+pub fn attention(_q: &Columns, _kv: &KeysValues, _bias: &Bias, _heads: &Heads) -> Option<Tensor<3>> {
     None
 }
 
@@ -73,6 +74,15 @@ pub fn layer_norm<const D: usize>(
     _bias: &Tensor<1>,
     _epsilon: f64,
 ) -> Option<Tensor<D>> {
+    None
+}
+
+pub fn add_relative(
+    _absolute: &Tensor<4>,
+    _rows: &[u32],
+    _samples: usize,
+    _tables: &[Tensor<2>; 2],
+) -> Option<Tensor<4>> {
     None
 }
 

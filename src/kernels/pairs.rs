@@ -1,7 +1,9 @@
 //! Which row of which relative table is added for a query and a key, for the kernel that adds them in one pass.
 
 use super::gpu;
-use burn::tensor::{Device, Int, Tensor};
+use super::host;
+use super::packed::Words;
+use burn::tensor::{Device, Tensor};
 
 /// Rows of the token table count from here.
 pub(super) const TOKEN: u32 = 1 << 31;
@@ -17,22 +19,21 @@ pub enum RelativeRow {
 }
 
 /// The rows for all pairs of a query and a key.
-#[cfg_attr(not(feature = "gpu"), allow(dead_code))]
 #[derive(Debug, Clone)]
 pub struct Pairs {
     /// `[samples · T · L]`
-    pub(super) rows: Tensor<1, Int>,
-    pub(super) samples: usize,
+    rows: Words,
+    samples: usize,
 }
 
 impl Pairs {
-    /// `row(sample, query, key)` for `[samples, T, L]`; `None` on a device without the kernel.
+    /// `row(sample, query, key)` for `[samples, T, L]`; `None` where gradients are followed.
     pub fn new(
         [samples, queries, keys]: [usize; 3],
         device: &Device,
         row: impl Fn(usize, usize, usize) -> RelativeRow,
     ) -> Option<Self> {
-        if !gpu::serves(device) {
+        if !gpu::serves(device) && !host::in_host_memory(device) {
             return None;
         }
         let mut rows = Vec::with_capacity(samples * queries * keys);
@@ -45,7 +46,7 @@ impl Pairs {
                 }));
             }
         }
-        Some(Self { rows: gpu::words(rows, device), samples })
+        Some(Self { rows: Words::new(rows, device), samples })
     }
 
     /// `absolute` and what a layer's tables of images and of tokens have for every pair.
@@ -53,6 +54,10 @@ impl Pairs {
     /// # Shapes
     /// `[1 or B, H, T, L]`, tables `[.., H]` → `[1 or B, H, T, L]`
     pub fn add(&self, absolute: Tensor<4>, tables: [Tensor<2>; 2]) -> Tensor<4> {
-        gpu::add_relative(absolute, self, tables)
+        match &self.rows {
+            Words::Host(rows) => host::add_relative(&absolute, rows, self.samples, &tables)
+                .expect("values of a device without gradients in host memory"),
+            Words::Device(rows) => gpu::add_relative(absolute, rows.clone(), self.samples, tables),
+        }
     }
 }

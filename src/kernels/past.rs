@@ -1,7 +1,7 @@
 //! What a decoder's self-attentions remember of the tokens decoded so far.
 
 use super::arguments::Slots;
-use super::attention::{Bias, Columns, Heads, plain_attention, split_heads};
+use super::attention::{Bias, Columns, Heads, KeysValues, attention};
 use super::embedding::MAX_BINDING_BYTES;
 use super::gpu;
 use super::linear::Linear;
@@ -41,8 +41,8 @@ impl SelfProjections {
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // There is one an answer.
 pub enum Past {
-    /// A layer each, `[N, H, L, D]` twice; `None` before the first token.
-    Split(Vec<Option<[Tensor<4>; 2]>>),
+    /// A layer each; `None` before the first token.
+    Rows(Vec<Option<KeysValues>>),
     Tables(Tables),
 }
 
@@ -60,7 +60,6 @@ pub struct Tables {
     tokens: usize,
     /// Columns of a table.
     width: usize,
-    heads: usize,
     pass: Option<Pass>,
 }
 
@@ -94,18 +93,18 @@ impl Past {
             })
             .collect();
         let Some(width) = widths.and_then(|widths| widths.into_iter().max()) else {
-            return Self::Split(vec![None; layers]);
+            return Self::Rows(vec![None; layers]);
         };
         let layers = vec![None; layers];
         let (device, slots) = (device.clone(), Vec::new());
-        Self::Tables(Tables { device, layers, slots, used: 0, tokens, width, heads, pass: None })
+        Self::Tables(Tables { device, layers, slots, used: 0, tokens, width, pass: None })
     }
 
     /// A pass of `rows` rows begins, of `length` tokens each.
     pub fn begin_pass(&mut self, rows: usize, length: usize) {
         let Self::Tables(tables) = self else { return };
         if tables.room(rows, length) * tables.width * size_of::<f32>() > MAX_BINDING_BYTES {
-            *self = Self::Split(tables.split());
+            *self = Self::Rows(tables.rows());
         } else {
             tables.begin_pass(rows, length);
         }
@@ -124,16 +123,14 @@ impl Past {
         heads: &Heads,
     ) -> Tensor<3> {
         match self {
-            Self::Split(layers) => {
+            Self::Rows(layers) => {
                 let [q, k, v] = projections.forward(x);
-                let new = [k, v].map(|columns| split_heads(columns.values(), heads.count));
+                let new = KeysValues { k, v };
                 let all = match layers[layer].take() {
-                    Some(past) => join(past, new),
+                    Some(past) => past.join(new),
                     None => new,
                 };
-                layers[layer] = Some(all.clone());
-                let [k, v] = all;
-                plain_attention(&q, k, v, bias, heads)
+                attention(&q, layers[layer].insert(all), bias, heads)
             }
             Self::Tables(tables) => {
                 let SelfProjections::Joined(linear) = projections else {
@@ -147,15 +144,15 @@ impl Past {
     /// Reorders the rows: for each new one the old one.
     pub fn select(&mut self, rows: &[usize]) {
         match self {
-            Self::Split(layers) => {
-                let Some(Some([first, _])) = layers.first() else { return };
+            Self::Rows(layers) => {
+                let Some(Some(KeysValues { k: Columns { tensor: first, .. }, .. })) = layers.first() else { return };
                 let unchanged = first.dims()[0] == rows.len() && rows.iter().enumerate().all(|(new, old)| new == *old);
                 if unchanged {
                     return;
                 }
                 let rows = indices(rows.iter().copied(), &first.device());
                 for kv in layers.iter_mut().flatten() {
-                    *kv = kv.clone().map(|values| values.select(0, rows.clone()));
+                    *kv = kv.select(&rows);
                 }
             }
             Self::Tables(tables) if tables.used > 0 => {
@@ -164,11 +161,6 @@ impl Past {
             Self::Tables(_) => {}
         }
     }
-}
-
-fn join(past: [Tensor<4>; 2], new: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
-    let ([k, v], [new_k, new_v]) = (past, new);
-    [Tensor::cat(vec![k, new_k], 2), Tensor::cat(vec![v, new_v], 2)]
 }
 
 impl Tables {
@@ -182,16 +174,16 @@ impl Tables {
         }
     }
 
-    /// Keys and values as plain operations take them, for more rows than one binding holds.
-    fn split(&mut self) -> Vec<Option<[Tensor<4>; 2]>> {
+    /// What is remembered, in tensors of its own, for more rows than one binding holds.
+    fn rows(&mut self) -> Vec<Option<KeysValues>> {
         let (rows, keys) = (self.slots.len(), self.slots.first().map_or(0, Vec::len));
         let slots = indices(self.slots.iter().flatten().map(|slot| *slot as usize), &self.device);
-        let split = |table: Tensor<2>| {
+        let rows = |table: Tensor<2>| {
             let [_, width] = table.dims();
             let [_, k, v] = Columns::parts(&table.select(0, slots.clone()).reshape([rows, keys, width]));
-            [k, v].map(|columns| split_heads(columns.values(), self.heads))
+            KeysValues { k, v }
         };
-        self.layers.iter_mut().map(|table| table.take().map(split)).collect()
+        self.layers.iter_mut().map(|table| table.take().map(rows)).collect()
     }
 
     fn begin_pass(&mut self, rows: usize, length: usize) {

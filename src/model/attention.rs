@@ -58,7 +58,7 @@ impl SelfAttention {
     /// x `[B, L, C]`, bias `[1 or B, H, L, L]`
     pub fn forward(&self, x: Tensor<3>, bias: &Bias) -> Tensor<3> {
         let [q, k, v] = self.projections.forward(x);
-        let kv = KeysValues::new(k, v, self.output.heads);
+        let kv = KeysValues { k, v };
         self.output.out_proj.forward(attention(&q, &kv, bias, &self.output.heads()))
     }
 
@@ -98,7 +98,7 @@ impl CrossAttention {
     /// `[B, L, C]`
     pub fn keys_values(&self, other: Tensor<3>) -> KeysValues {
         let [k, v] = [&self.k_proj, &self.v_proj].map(|linear| Columns::all(linear.forward(other.clone())));
-        KeysValues::new(k, v, self.output.heads)
+        KeysValues { k, v }
     }
 
     /// What [`forward`](Self::forward) weighs the values with; one row of `x` a sample.

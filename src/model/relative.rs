@@ -24,7 +24,7 @@ impl PatchBuckets {
 pub enum RelativeBias {
     /// One pass of a kernel.
     Pairs(Pairs),
-    /// Block by block, of plain operations.
+    /// Block by block, of plain operations, which gradients go back through.
     Blocks { image: Option<Buckets>, text: Buckets },
 }
 

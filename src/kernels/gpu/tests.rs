@@ -9,7 +9,6 @@ use crate::config::Quantization;
 use crate::kernels::arguments::{self, Finish, Slots};
 use crate::kernels::attention::{
     Bias, Columns, Heads, KeysValues, MASKED, attention, attention_weights, plain_attention, products, scores,
-    split_heads,
 };
 use crate::kernels::convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
 use crate::kernels::gpu;
@@ -209,8 +208,7 @@ fn attentions() {
                 (q, Columns::parts(&kv), bias, Heads { count, scale: 0.3, scales: Some(scales) })
             };
             let (q, [k, v], bias, heads) = side(q, kv, scales, &Device::flex());
-            let [k, v] = [k, v].map(|columns| split_heads(columns.values(), count));
-            let expected = plain_attention(&q, k, v, &bias, &heads);
+            let expected = plain_attention(&q, &KeysValues { k, v }, &bias, &heads);
             let (q, [k, v], bias, heads) = side(gpu_q, gpu_kv, gpu_scales, &gpu_device());
             let found = attention_as(team, [&q, &k, &v], None, &bias, &heads).expect("heads in fours");
             assert_same(&format!("{team:?}, {rows} rows of {length}, {keys} keys"), expected, found);
@@ -236,8 +234,9 @@ fn attention_over_scattered_rows() {
             values.select(0, numbers).reshape([rows, length, width])
         };
         let queries = (first..first + rows * length).map(|row| row as u32).collect();
-        let [k, v] = [k, v].map(|values| split_heads(chosen(values, slots.clone(), keys), count));
-        let expected = plain_attention(&Columns::all(chosen(q, queries, length)), k, v, &bias, &heads);
+        let [k, v] = [k, v].map(|values| Columns::all(chosen(values, slots.clone(), keys)));
+        let q = Columns::all(chosen(q, queries, length));
+        let expected = plain_attention(&q, &KeysValues { k, v }, &bias, &heads);
         let [q, k, v] = Columns::parts(&gpu_table);
         let on_gpu = Tensor::from_data(TensorData::new(slots, [rows * keys]), (&gpu_device(), DType::U32));
         let slots = Slots { rows: &on_gpu, keys, first_query: first, queries: [rows, length] };
@@ -305,7 +304,8 @@ fn relative_biases() {
             1 => RelativeRow::Image((query + key) % 9),
             _ => RelativeRow::Token((query * key + sample) % 11),
         };
-        let both: Vec<f32> = Tensor::cat(vec![image, token], 0).into_data().try_into_vec().expect("floats");
+        let both: Vec<f32> =
+            Tensor::cat(vec![image.clone(), token.clone()], 0).into_data().try_into_vec().expect("floats");
         let mut values = Vec::new();
         for at in 0..samples * heads * queries * keys {
             let (sample, head) = (at / (heads * queries * keys), at / (queries * keys) % heads);
@@ -317,9 +317,11 @@ fn relative_biases() {
             values.push(row.map_or(0.0, |row| both[row * heads + head]));
         }
         let relative = TensorData::new(values, [samples, heads, queries, keys]);
-        let expected = absolute + Tensor::<4>::from_data(relative, &Device::flex());
-        let pairs = Pairs::new([samples, queries, keys], &gpu_device(), row).expect("a GPU");
-        assert_same("relative bias", expected, pairs.add(gpu_absolute, [gpu_image, gpu_token]));
+        let expected = absolute.clone() + Tensor::<4>::from_data(relative, &Device::flex());
+        let pairs = |device| Pairs::new([samples, queries, keys], &device, row).expect("a device without gradients");
+        let found = pairs(Device::flex()).add(absolute, [image, token]);
+        assert_same("relative bias on the host", expected.clone(), found);
+        assert_same("relative bias", expected, pairs(gpu_device()).add(gpu_absolute, [gpu_image, gpu_token]));
     }
 }
 
@@ -380,14 +382,14 @@ fn attention_of_any_width() {
         let heads = Heads { count: heads, scale: 0.4, scales: None };
         let of = |q: Tensor<3>, both: &Tensor<3>, bias: Tensor<4>| {
             let [k, v] = Columns::parts(both);
-            attention(&Columns::all(q), &KeysValues::new(k, v, heads.count), &Bias::new(bias), &heads)
+            attention(&Columns::all(q), &KeysValues { k, v }, &Bias::new(bias), &heads)
         };
         let what = format!("{} heads of {head}, {queries} of {share} by {keys}", heads.count);
         assert_same(&what, of(q.clone(), &both, bias.clone()), of(gpu_q.clone(), &gpu_both, gpu_bias.clone()));
         if share == 1 {
             let of = |q: Tensor<3>, both: &Tensor<3>, bias: Tensor<4>| {
                 let [k, v] = Columns::parts(both);
-                attention_weights(&Columns::all(q), &KeysValues::new(k, v, heads.count), &Bias::new(bias), &heads)
+                attention_weights(&Columns::all(q), &KeysValues { k, v }, &Bias::new(bias), &heads)
             };
             assert_same(&what, of(q, &both, bias), of(gpu_q, &gpu_both, gpu_bias));
         }

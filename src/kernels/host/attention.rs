@@ -3,86 +3,108 @@
 use super::few_rows::{PlainRows, few_rows};
 use super::lanes::{Lanes, Work, run};
 use super::math::softmax;
-use super::parallel::{Shared, ranges};
+use super::parallel::{Room, Shared, ranges};
 use super::product::{Finish, LeftRows, Rows, Straight, Transposed, product};
 use super::{Values, tensor};
+use crate::kernels::attention::{Bias, Columns, Heads, KeysValues};
 use burn::tensor::Tensor;
 
-/// Queries whose scores exist at one time.
-const QUERIES: usize = 64;
+/// Queries whose scores exist at one time, at most.
+const QUERIES: usize = 96;
 /// Fewer than these are multiplied with the keys where those lie.
 const FEW: usize = 16;
 
-/// `softmax(q kᵀ + bias) v`; the query comes scaled.
-///
-/// # Shapes
-/// q `[B, H, T, D]`, k and v `[B, H, L, D]`, bias `[1 or B, 1 or H, 1 or T, L]` → `[B, H, T, D]`, which lies in memory
-/// as `[B, T, H, D]`
-pub fn attention(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, bias: &Tensor<4>) -> Option<Tensor<4>> {
-    let [batch, heads, queries, depth] = q.dims();
-    let [_, _, keys, _] = k.dims();
-    let bias_shape = bias.dims();
-    let device = q.device();
-    // With the heads inside, as the projections wrote them: no copy where they come straight from there.
-    let inner = |x: &Tensor<4>| Values::of(&x.clone().swap_dims(1, 2));
-    let (q, k, v, bias) = (inner(q)?, inner(k)?, inner(v)?, Values::of(bias)?);
-    let (q, k, v, bias) = (q.as_slice(), k.as_slice(), v.as_slice(), bias.as_slice());
-    let width = heads * depth;
-    let mut context = vec![0.0f32; batch * queries * width];
-    let out = Shared::new(&mut context);
+/// As [`attention`](crate::kernels::attention()).
+pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Option<Tensor<3>> {
+    let [rows, length, _] = q.tensor.dims();
+    let [samples, keys, _] = kv.k.tensor.dims();
+    let (device, width) = (q.tensor.device(), q.width);
+    let depth = width / heads.count;
+    let Bias { values: bias, first: first_bias } = bias;
+    let [bias_batch, bias_heads, bias_rows, bias_keys] = bias.dims();
+    let (q, k, v) = (Part::of(q)?, Part::of(&kv.k)?, Part::of(&kv.v)?);
+    let (bias, shares) = (Values::of(bias)?, Values::maybe(heads.scales.as_ref())?);
+    let (bias, shares) = (bias.as_slice(), shares.as_ref().map(Values::as_slice));
+    // The beams of a sample are so many more queries.
+    let queries = rows / samples * length;
+    let mut context = Room::new(rows * length * width);
+    let out = context.shared();
     let blocks = queries.div_ceil(QUERIES);
-    ranges(batch * heads * blocks, 1, batch * heads * queries * keys * depth * 2, |range| {
-        let mut scores = vec![0.0f32; QUERIES.min(queries) * keys];
+    let block_of = queries.div_ceil(blocks);
+    ranges(samples * heads.count * blocks, 1, rows * length * keys * width * 2, |range| {
+        let mut scores = vec![0.0f32; block_of * keys];
         for index in range {
-            let (sample, head, block) = (index / (heads * blocks), index / blocks % heads, index % blocks);
-            let first = block * QUERIES;
-            let count = QUERIES.min(queries - first);
+            let (sample, head, block) = (index / (heads.count * blocks), index / blocks % heads.count, index % blocks);
+            let first = block * block_of;
+            let count = block_of.min(queries - first);
             let bias_row = |query: usize| {
-                let pick = |axis: usize, at: usize| if bias_shape[axis] == 1 { 0 } else { at };
-                let row = (pick(0, sample) * bias_shape[1] + pick(1, head)) * bias_shape[2] + pick(2, query);
-                &bias[row * keys..(row + 1) * keys]
-            };
-            let part = |x, length: usize, row: usize| {
-                let values: &[f32] = x;
-                Rows { values: &values[(sample * length + row) * width + head * depth..], stride: width }
+                let batch = match bias_batch {
+                    1 => 0,
+                    batch if batch == samples => sample,
+                    _ => sample * (rows / samples) + query / length,
+                };
+                let head = if bias_heads == 1 { 0 } else { head };
+                let row = (batch * bias_heads + head) * bias_rows + first_bias + query % length;
+                &bias[row * bias_keys..][..keys]
             };
             let scores = &mut scores[..count * keys];
-            let (asked, known) = (part(q, queries, first), part(k, keys, 0));
+            let column = head * depth;
+            let (asked, known) = (q.rows(sample * queries + first, column), k.rows(sample * keys, column));
             if count < FEW {
                 let asked: Vec<f32> =
-                    asked.values.chunks(width).take(count).flat_map(|row| row[..depth].to_vec()).collect();
+                    asked.values.chunks(asked.stride).take(count).flat_map(|row| &row[..depth]).copied().collect();
                 few_rows(&asked, &PlainRows { rows: known, depth, count: keys }, scores);
             } else {
                 let right = Transposed { rows: known, count: keys };
                 let left = LeftRows { rows: asked, count };
                 product(&left, &right, [count, depth, keys], Shared::new(scores), keys, &Finish::default());
             }
+            let (scale, share) = (heads.scale as f32, shares.map_or(1.0, |shares| shares[head]));
             for (query, scores) in scores.chunks_exact_mut(keys).enumerate() {
-                run(Weights { scores, bias: bias_row(first + query) });
+                run(Weights { scores, scale, bias: bias_row(first + query), share });
             }
-            let start = (sample * queries + first) * width + head * depth;
+            let weighed = v.rows(sample * keys, column);
+            let start = (sample * queries + first) * width + column;
             if count < FEW {
                 for (query, weights) in scores.chunks_exact(keys).enumerate() {
-                    // SAFETY: each head of a query is handed out once.
-                    let out = unsafe { out.part(start + query * width, depth) };
-                    run(Weighted { weights, values: part(v, keys, 0), out });
+                    run(Weighted { weights, values: weighed, depth, out: out.behind(start + query * width) });
                 }
                 continue;
             }
-            let right = Straight { rows: part(v, keys, 0), columns: depth };
-            let place = out.behind(start);
+            let right = Straight { rows: weighed, columns: depth };
             let left = LeftRows { rows: Rows { values: scores, stride: keys }, count };
-            product(&left, &right, [count, keys, depth], place, width, &Finish::default());
+            product(&left, &right, [count, keys, depth], out.behind(start), width, &Finish::default());
         }
     });
-    Some(tensor(context, [batch, queries, heads, depth], &device).swap_dims(1, 2))
+    // SAFETY: each head of each query has been written.
+    Some(tensor(unsafe { context.filled() }, [rows, length, width], &device))
+}
+
+/// Columns of a tensor where they lie.
+struct Part {
+    values: Values,
+    column: usize,
+    stride: usize,
+}
+
+impl Part {
+    fn of(columns: &Columns) -> Option<Self> {
+        Some(Self { values: Values::of(&columns.tensor)?, column: columns.column, stride: columns.stride() })
+    }
+
+    /// The rows from `row` on, counted through all samples, from one of the columns on.
+    fn rows(&self, row: usize, column: usize) -> Rows<'_> {
+        Rows { values: &self.values.as_slice()[row * self.stride + self.column + column..], stride: self.stride }
+    }
 }
 
 /// The sum of weighted rows, which are read where they lie.
 struct Weighted<'a> {
     weights: &'a [f32],
     values: Rows<'a>,
-    out: &'a mut [f32],
+    depth: usize,
+    /// Each head of a query is handed out once.
+    out: Shared,
 }
 
 /// Registers of sums.
@@ -93,8 +115,7 @@ impl Work for Weighted<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let Self { weights, values: Rows { values, stride }, out } = self;
-        let depth = out.len();
+        let Self { weights, values: Rows { values, stride }, depth, out } = self;
         let mut first = 0;
         while first + SUMS * L::COUNT <= depth {
             unsafe {
@@ -107,7 +128,7 @@ impl Work for Weighted<'_> {
                     }
                 }
                 for (at, sum) in sums.into_iter().enumerate() {
-                    sum.store(out[first + at * L::COUNT..][..L::COUNT].as_mut_ptr());
+                    sum.store(out.at(first + at * L::COUNT));
                 }
             }
             first += SUMS * L::COUNT;
@@ -118,19 +139,22 @@ impl Work for Weighted<'_> {
                 let row = values[key * stride + first..][..L::COUNT].as_ptr();
                 sum = unsafe { sum.add_mul(L::load(row), L::splat(*weight)) };
             }
-            unsafe { sum.store(out[first..][..L::COUNT].as_mut_ptr()) };
+            unsafe { sum.store(out.at(first)) };
             first += L::COUNT;
         }
-        for (column, out) in out.iter_mut().enumerate().skip(first) {
-            *out = weights.iter().enumerate().map(|(key, weight)| weight * values[key * stride + column]).sum();
+        for column in first..depth {
+            let sum = weights.iter().enumerate().map(|(key, weight)| weight * values[key * stride + column]).sum();
+            unsafe { out.at(column).write(sum) };
         }
     }
 }
 
-/// One row of scores and its bias as weights.
+/// One row of products and its bias as weights whose sum is `share`.
 struct Weights<'a> {
     scores: &'a mut [f32],
+    scale: f32,
     bias: &'a [f32],
+    share: f32,
 }
 
 impl Work for Weights<'_> {
@@ -138,7 +162,8 @@ impl Work for Weights<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        self.scores.iter_mut().zip(self.bias).for_each(|(score, bias)| *score += bias);
-        unsafe { softmax::<L>(self.scores) };
+        let Self { scores, scale, bias, share } = self;
+        scores.iter_mut().zip(bias).for_each(|(score, bias)| *score = *score * scale + bias);
+        unsafe { softmax::<L>(scores, share) };
     }
 }

@@ -117,13 +117,13 @@ pub unsafe fn greatest<L: Lanes>(row: &[f32]) -> f32 {
     }
 }
 
-/// Softmax of one row, in place.
+/// `share` times the softmax of one row, in place.
 #[inline(always)]
-pub unsafe fn softmax<L: Lanes>(row: &mut [f32]) {
+pub unsafe fn softmax<L: Lanes>(row: &mut [f32], share: f32) {
     unsafe {
         let most = L::splat(greatest::<L>(row));
         each!(L, row, |x| exp(x.sub(most)));
-        let factor = L::splat(1.0 / total!(L, row, |x| x));
+        let factor = L::splat(share / total!(L, row, |x| x));
         each!(L, row, |x| x.mul(factor));
     }
 }

@@ -14,6 +14,7 @@ mod packed;
 mod parallel;
 mod pool;
 mod product;
+mod relative;
 #[cfg(test)]
 mod tests;
 mod winograd;
@@ -34,6 +35,7 @@ pub use convolution::convolution;
 pub use halved::best_products;
 pub use linear::{layer_norm, linear, log_softmax};
 pub use pool::max_pool;
+pub use relative::add_relative;
 
 /// Whether host memory is all there is.
 pub const ALONE: bool = !cfg!(any(feature = "gpu", feature = "train"));

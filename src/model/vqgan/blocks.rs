@@ -69,7 +69,7 @@ impl AttnBlock {
         let [q, k, v] = [&self.q, &self.k, &self.v].map(|layer| Columns::all(rows(layer)));
         let heads = Heads { count: 1, scale: (channels as f64).powf(-0.5), scales: None };
         let bias = Bias::new(Tensor::zeros([1, 1, squares, squares], &x.device()));
-        let mixed = attention(&q, &KeysValues::new(k, v, heads.count), &bias, &heads).swap_dims(1, 2);
+        let mixed = attention(&q, &KeysValues { k, v }, &bias, &heads).swap_dims(1, 2);
         x + self.proj_out.forward(mixed.reshape([batch, channels, height, width]))
     }
 }

@@ -221,7 +221,7 @@ impl Work for Softmax<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        unsafe { softmax_row::<L>(self.row) };
+        unsafe { softmax_row::<L>(self.row, 1.0) };
     }
 }
 
