@@ -1,7 +1,7 @@
 //! Packed 8- and 4-bit matrices, unpacked in registers where they are multiplied.
 
 use super::few_rows::{TOGETHER, WeightRows, bytes};
-use super::lanes::{Lanes, MOST_LANES};
+use super::lanes::{Lanes, MOST_LANES, Work, run};
 use super::product::{BLOCK, Left, Right, SQUARE, turn};
 use std::ops::Range;
 
@@ -102,6 +102,23 @@ pub struct CountedRows {
 impl CountedRows {
     /// `longest` is the greatest length of a group of codes, if sums of products with them could exceed 32 bits.
     pub fn new(x: &[f32], depth: usize, group: usize, longest: f32) -> Self {
+        run(Counting { x, depth, group, longest })
+    }
+}
+
+struct Counting<'a> {
+    x: &'a [f32],
+    depth: usize,
+    group: usize,
+    longest: f32,
+}
+
+impl Work for Counting<'_> {
+    type Output = CountedRows;
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) -> CountedRows {
+        let Self { x, depth, group, longest } = self;
         let stride = (depth / group).next_multiple_of(MOST_LANES);
         let (mut numbers, mut scales, mut sums) = (vec![0; x.len()], Vec::new(), Vec::new());
         let together = x.chunks(TOGETHER * depth).zip(numbers.chunks_mut(TOGETHER * depth));
@@ -110,14 +127,15 @@ impl CountedRows {
             for (row, x) in x.chunks_exact(depth).enumerate() {
                 let mut sixteens = numbers.chunks_exact_mut(SIXTEEN).skip(row).step_by(rows);
                 for group in x.chunks_exact(group) {
-                    let greatest = group.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-                    let length = group.iter().map(|value| value * value).sum::<f32>().sqrt();
+                    let [greatest, length] = unsafe { greatest_and_length::<L>(group) };
                     // By Cauchy and Schwarz no sum is greater than the product of lengths.
-                    let scale = (greatest / f32::from(i16::MAX)).max(length * longest / MOST_COUNTED);
+                    let least = length * longest / MOST_COUNTED;
+                    let scale = greatest / f32::from(i16::MAX);
+                    let scale = if least > scale { least } else { scale };
                     // Of zeros, and of what is too small to divide by.
                     let inverse = if scale > f32::MIN_POSITIVE { scale.recip() } else { 0.0 };
                     let mut sum = 0;
-                    for (values, numbers) in group.chunks_exact(SIXTEEN).zip(&mut sixteens) {
+                    for (values, numbers) in group.as_chunks::<SIXTEEN>().0.iter().zip(&mut sixteens) {
                         for (value, number) in values.iter().zip(numbers) {
                             *number = (value * inverse).round_ties_even() as i16;
                             sum += i32::from(*number);
@@ -130,7 +148,22 @@ impl CountedRows {
                 sums.resize(sums.len().next_multiple_of(stride), 0.0);
             }
         }
-        Self { numbers, scales, sums, stride }
+        CountedRows { numbers, scales, sums, stride }
+    }
+}
+
+/// The greatest magnitude among values, a multiple of sixteen, and their length as a vector.
+#[inline(always)]
+unsafe fn greatest_and_length<L: Lanes>(values: &[f32]) -> [f32; 2] {
+    unsafe {
+        let zero = L::splat(0.0);
+        let (mut most, mut squares) = (zero, zero);
+        for values in values.chunks_exact(L::COUNT) {
+            let values = L::load(values.as_ptr());
+            most = most.max(values).max(zero.sub(values));
+            squares = squares.add_mul(values, values);
+        }
+        [most.greatest(), squares.sum().sqrt()]
     }
 }
 

@@ -27,6 +27,12 @@ pub fn max_pool(x: &Tensor<4>) -> Option<Tensor<4>> {
     Some(tensor(pooled, [batch, channels, rows, columns], &x.device()))
 }
 
+/// [`f32::max`] is a call in WebAssembly.
+#[inline(always)]
+fn greater(a: f32, b: f32) -> f32 {
+    if b > a { b } else { a }
+}
+
 struct Pool<'a> {
     plane: &'a [f32],
     width: usize,
@@ -48,10 +54,10 @@ impl Work for Pool<'_> {
             let inner = &mut greatest[1..=width];
             inner.copy_from_slice(&plane[first * width..][..width]);
             for line in plane[(first + 1) * width..(last + 1) * width].chunks_exact(width) {
-                inner.iter_mut().zip(line).for_each(|(greatest, value)| *greatest = greatest.max(*value));
+                inner.iter_mut().zip(line).for_each(|(greatest, value)| *greatest = greater(*greatest, *value));
             }
             for (out, window) in out.iter_mut().zip(greatest.windows(SIDE).step_by(STRIDE)) {
-                *out = window[0].max(window[1]).max(window[2]);
+                *out = greater(greater(window[0], window[1]), window[2]);
             }
         }
     }
