@@ -74,7 +74,7 @@ struct Info<'a> {
     layers: [usize; 2],
     /// Codes in a row of what it draws.
     code_grid: usize,
-    quantization: Option<crate::config::Quantization>,
+    quantization: Option<&'a crate::config::Packing>,
 }
 
 #[wasm_bindgen]
@@ -229,7 +229,7 @@ impl Session {
             d_model: self.config.d_model,
             layers: [self.config.encoder_layers, self.config.decoder_layers],
             code_grid: self.config.code_grid(),
-            quantization: self.config.quantization,
+            quantization: self.config.quantization.as_ref(),
         })
         .map_err(js_error)
     }

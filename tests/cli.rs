@@ -149,6 +149,34 @@ fn a_quantised_bundle_answers() {
     run(&["predict", "caption", "--model", path(&quantised), "--image", path(&image), "--device", "cpu"]);
 }
 
+#[test]
+fn parts_of_a_bundle_may_be_finer() {
+    let bundle = micro_bundle();
+    let out = bundle.path.with_file_name("out");
+    let export = ["export", path(&bundle.path), "--out", path(&out), "--dtype"];
+    // Where logits then are on average, away from those of the weights as they were.
+    let drift = |device: &str, more: &[&str]| -> f32 {
+        let report = run(&[&export[..], &["q4", "--group-size", "32", "--device", device], more].concat());
+        run(&["verify", path(&out)]);
+        report.split_once("at most, ").unwrap().1.split(' ').next().unwrap().parse().unwrap()
+    };
+    for device in ["cpu", "gpu"] {
+        let q4 = drift(device, &[]);
+        let finer = drift(device, &["--finer", "tokens,stem,positions"]);
+        assert!(finer < q4, "{device}: {finer}, {q4}");
+    }
+    let config = std::fs::read_to_string(out.join("config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let quantization = config["quantization"].as_object().unwrap();
+    assert_eq!(quantization["bits"], 4);
+    assert_eq!(quantization["encoder.embed_tokens"], serde_json::json!({ "bits": 8, "group_size": 32 }));
+    assert!(quantization.keys().any(|module| module.starts_with("encoder.embed_images.")), "{config}");
+    assert!(quantization.contains_key("decoder.self_pos_q_linear"), "{config}");
+    assert!(!quantization.keys().any(|module| module.contains("layers.")), "{config}");
+    let error = fail(&[&export[..], &["q8", "--finer", "stem"]].concat(), 2);
+    assert!(error.contains("--finer") && error.contains("q4"), "{error}");
+}
+
 /// The whole way of the first user: an original checkpoint of the real shape, and the original's own answer.
 #[test]
 fn the_real_shape_captions_as_the_original_did() {

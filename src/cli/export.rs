@@ -2,12 +2,12 @@
 
 use super::convert::store;
 use super::verify::parameters;
-use crate::config::Quantization;
+use crate::config::{Packing, Quantization};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::weights::{
-    Bundle, Drift, Precision, RawTensor, SeenByName, VQGAN, compare_keys, drift, feedback, fold_batch_norm, load_model,
-    quantize_tensor, read_bundle, read_vqgan, refuse, write_bundle, write_vqgan,
+    Bundle, Drift, Precision, RawTensor, SeenByName, Storage, VQGAN, compare_keys, drift, feedback, fold_batch_norm,
+    load_model, precision_of, quantize_tensor, read_bundle, read_vqgan, refuse, write_bundle, write_vqgan,
 };
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,9 @@ pub struct Args {
     /// Weights that share a scale: 32, 64 or 128 [default: 32; of 4 bits 64, where scales weigh as much as in q8 of 32]
     #[arg(long, value_parser = parse_group)]
     group_size: Option<usize>,
+    /// Parts of a q4 bundle that are quantised to 8 bits all the same, those first that its answers depend on most
+    #[arg(long, value_name = "PART,…", value_delimiter = ',', value_enum)]
+    finer: Vec<Part>,
     /// Round so that it shows least in the model's answers to the questions of an evaluation set: a task, whose set --data
     /// names, or `scenes`
     #[cfg(feature = "train")]
@@ -52,6 +55,27 @@ pub struct Args {
     /// Where the comparison runs: auto, gpu or cpu
     #[arg(long, default_value = "auto")]
     device: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// The ResNet
+    Stem,
+    /// The table of tokens, which also chooses them
+    Tokens,
+    /// The tables of positions and their projections
+    Positions,
+}
+
+impl Part {
+    fn has(self, name: &str) -> bool {
+        let any = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+        match self {
+            Self::Stem => any(&["embed_images."]),
+            Self::Tokens => any(&["embed_tokens."]),
+            Self::Positions => any(&["embed_positions.", "embed_image_positions.", "pos_q_linear.", "pos_k_linear."]),
+        }
+    }
 }
 
 fn parse_dtype(text: &str) -> std::result::Result<Precision, String> {
@@ -87,17 +111,30 @@ pub fn run(args: Args) -> Result<()> {
     }
     let group_size = |bits| args.group_size.unwrap_or(if bits == 4 { 64 } else { 32 });
     let quantization = args.dtype.bits().map(|bits| Quantization { bits, group_size: group_size(bits) });
-    files.config.quantization = quantization;
+    files.config.quantization = quantization.map(Packing::from);
     let seen = seen(&args, quantization)?;
     let order = parameters(&files.config)?;
+    if !args.finer.is_empty() {
+        let Some(packing) = files.config.quantization.as_mut().filter(|packing| packing.usual.bits == 4) else {
+            return Err(Error::option("--finer", "--dtype q4, of which parts can have 8 bits", args.dtype));
+        };
+        let finer = Quantization { bits: 8, ..packing.usual };
+        for (name, shape) in &order {
+            let packed = precision_of(name, shape, finer.group_size) == Storage::Packed;
+            if packed && args.finer.iter().any(|part| part.has(name)) {
+                packing.exceptions.insert(name.strip_suffix(".weight").unwrap_or(name).to_owned(), finer);
+            }
+        }
+    }
+    let packing = files.config.quantization.clone();
     refuse(args.dir.display(), &compare_keys(&order, &shapes(&tensors)))?;
 
     let mut tensors: HashMap<_, _> = tensors.into_iter().collect();
     let stored = order.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).flat_map(|(name, tensor)| {
-        let stored = match quantization {
-            Some(quantization) => {
+        let stored = match &packing {
+            Some(packing) => {
                 let feedback = seen.get(&name).map_or(Ok(None), |seen| feedback(&name, seen));
-                feedback.and_then(|feedback| quantize_tensor(&name, &tensor, quantization, feedback.as_ref()))
+                feedback.and_then(|feedback| quantize_tensor(&name, &tensor, packing.of(&name), feedback.as_ref()))
             }
             None => store(&name, &tensor, args.dtype).map(|tensor| vec![(name, tensor)]),
         };

@@ -1,7 +1,8 @@
 //! The model's configuration: the HF port's `config.json` keys, and one preset table for the five sizes.
 
 use crate::error::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
 
 /// Rows of `type_embedding`: text, image.
 pub const TYPE_EMBEDDINGS: usize = 2;
@@ -33,6 +34,47 @@ impl Quantization {
     pub fn is_known(self) -> bool {
         matches!(self.bits, 4 | 8) && Self::GROUP_SIZES.contains(&self.group_size)
     }
+}
+
+/// How a bundle's weights are stored, as MLX writes it: one way, and the modules for which there is another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packing {
+    #[serde(flatten)]
+    pub usual: Quantization,
+    /// By what their weights are called, without `.weight`.
+    #[serde(flatten, deserialize_with = "of_modules")]
+    pub exceptions: BTreeMap<String, Quantization>,
+}
+
+impl Packing {
+    /// Of a weight, `X.weight`.
+    pub fn of(&self, weight: &str) -> Quantization {
+        let module = weight.strip_suffix(".weight").unwrap_or(weight);
+        self.exceptions.get(module).copied().unwrap_or(self.usual)
+    }
+}
+
+impl From<Quantization> for Packing {
+    fn from(usual: Quantization) -> Self {
+        Self { usual, exceptions: BTreeMap::new() }
+    }
+}
+
+/// What is said of modules; other keys are other tools'.
+fn of_modules<'de, D: Deserializer<'de>>(keys: D) -> std::result::Result<BTreeMap<String, Quantization>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Said {
+        Module(Quantization),
+        #[allow(dead_code)] // What it is does not matter.
+        Else(serde::de::IgnoredAny),
+    }
+    let said = BTreeMap::<String, Said>::deserialize(keys)?;
+    let of_module = |(module, said)| match said {
+        Said::Module(quantization) => Some((module, quantization)),
+        Said::Else(_) => None,
+    };
+    Ok(said.into_iter().filter_map(of_module).collect())
 }
 
 /// All flags of the architecture. Keys are those of the HF port's `config.json`; missing keys take the
@@ -102,7 +144,7 @@ pub struct OfaConfig {
     #[serde(skip_serializing_if = "is_false")]
     pub batch_norm_folded: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub quantization: Option<Quantization>,
+    pub quantization: Option<Packing>,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -400,10 +442,14 @@ impl OfaConfig {
             let found = "true: an OFASys model, which is another architecture";
             return Err(Error::config("use_ofasys", "false", found));
         }
-        if let Some(quantization) = self.quantization.filter(|quantization| !quantization.is_known()) {
-            let Quantization { bits, group_size } = quantization;
-            let found = format!("{bits} bits, groups of {group_size}");
-            return Err(Error::config("quantization", Quantization::EXPECTED, found));
+        if let Some(Packing { usual, exceptions }) = &self.quantization {
+            let all = exceptions.iter().map(|(module, quantization)| (format!("quantization.{module}"), quantization));
+            let unknown =
+                std::iter::once(("quantization".to_owned(), usual)).chain(all).find(|(_, one)| !one.is_known());
+            if let Some((key, Quantization { bits, group_size })) = unknown {
+                let found = format!("{bits} bits, groups of {group_size}");
+                return Err(Error::config(&key, Quantization::EXPECTED, found));
+            }
         }
         for (key, rate) in [
             ("dropout", self.dropout),

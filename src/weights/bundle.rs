@@ -6,7 +6,7 @@ use super::manifest::{
 };
 use super::raw::{Dtype, RawTensor, Tensors};
 use super::shard::encode_shard;
-use crate::config::OfaConfig;
+use crate::config::{OfaConfig, Packing};
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -64,14 +64,14 @@ pub fn write_bundle_with_limit(
 ) -> Result<Manifest> {
     let config = serde_json::to_string_pretty(&files.config).map_err(|error| Error::file(CONFIG, error))?;
     let small = [(CONFIG, &config), (TOKENIZER, &files.tokenizer_json), (GENERATION_CONFIG, &files.generation_config)];
-    write_directory(out, &small, precision, tensors, limit)
+    write_directory(out, &small, (precision, files.config.quantization.as_ref()), tensors, limit)
 }
 
 /// [`write_bundle`] of any small files.
 pub(super) fn write_directory(
     out: &Path,
     small: &[(&str, &String)],
-    precision: Precision,
+    (precision, packing): (Precision, Option<&Packing>),
     tensors: impl IntoIterator<Item = Result<(String, RawTensor<'static>)>>,
     limit: usize,
 ) -> Result<Manifest> {
@@ -92,7 +92,7 @@ pub(super) fn write_directory(
     let mut parameters = 0;
     for tensor in tensors {
         let (name, tensor) = tensor?;
-        parameters += count_parameters(&name, &tensor, precision);
+        parameters += count_parameters(&name, &tensor, packing);
         for (name, part) in split(name, tensor, limit.saturating_sub(4 * HEADER_BYTES).max(1)) {
             writer.push(name, part.into_owned())?;
         }
@@ -126,10 +126,10 @@ fn check_target(out: &Path) -> Result<()> {
     Err(Error::file(out.display(), "exists and is not a bundle (it has no manifest.json); choose another directory"))
 }
 
-fn count_parameters(name: &str, tensor: &RawTensor<'_>, precision: Precision) -> u64 {
+fn count_parameters(name: &str, tensor: &RawTensor<'_>, packing: Option<&Packing>) -> u64 {
     let elements = tensor.elements() as u64;
-    match (precision.bits(), tensor.dtype) {
-        (Some(bits), Dtype::U32) => elements * 32 / bits as u64,
+    match (packing, tensor.dtype) {
+        (Some(packing), Dtype::U32) => elements * 32 / packing.of(name).bits as u64,
         (Some(_), _) if name.ends_with(".scales") || name.ends_with(".biases") => 0,
         _ if name.ends_with(".running_mean") || name.ends_with(".running_var") => 0,
         _ => elements,

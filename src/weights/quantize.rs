@@ -6,7 +6,7 @@
 
 use super::feedback::{ErrorFeedback, TOGETHER};
 use super::raw::{Dtype, RawTensor, Tensors};
-use crate::config::Quantization;
+use crate::config::{Packing, Quantization};
 use crate::error::{Error, Result};
 use half::f16;
 
@@ -322,14 +322,11 @@ pub fn quantize_tensor(
 }
 
 /// What a bundle stores for the model's float tensors `(name, shape)`: itself, or the packed three.
-pub fn stored_shapes(
-    parameters: Vec<(String, Vec<usize>)>,
-    quantization: Option<Quantization>,
-) -> Vec<(String, Vec<usize>)> {
-    let Some(quantization) = quantization else { return parameters };
-    parameters
-        .into_iter()
-        .flat_map(|(name, shape)| match precision_of(&name, &shape, quantization.group_size) {
+pub fn stored_shapes(parameters: Vec<(String, Vec<usize>)>, packing: Option<&Packing>) -> Vec<(String, Vec<usize>)> {
+    let Some(packing) = packing else { return parameters };
+    let stored = |(name, shape): (String, Vec<usize>)| {
+        let quantization = packing.of(&name);
+        match precision_of(&name, &shape, quantization.group_size) {
             Storage::Half => vec![(name, shape)],
             Storage::Packed => {
                 let columns = shape.iter().skip(1).product();
@@ -337,6 +334,7 @@ pub fn stored_shapes(
                 let [weight, scales, biases] = packed_names(&name);
                 vec![(weight, words), (scales, groups.clone()), (biases, groups)]
             }
-        })
-        .collect()
+        }
+    };
+    parameters.into_iter().flat_map(stored).collect()
 }

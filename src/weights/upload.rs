@@ -4,7 +4,7 @@ use super::layout::EMBEDDING;
 use super::quantize::packed_names;
 use super::raw::{Dtype, RawTensor};
 use super::strict::refuse;
-use crate::config::{OfaConfig, Quantization, VqganConfig};
+use crate::config::{OfaConfig, Packing, Quantization, VqganConfig};
 use crate::error::{Error, Result};
 use crate::kernels::{self, HalvedWeight, Halves, PackedWeight, Table, Words};
 use crate::model::{OfaModel, Parameters, Stored, Vqgan};
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// Uploaded tensors waiting for the model to be built.
 pub struct DeviceWeights {
     device: Device,
-    quantization: Option<Quantization>,
+    packing: Option<Packing>,
     tensors: BTreeMap<String, Uploaded>,
     /// What the model asked for in vain; said all at once when it is complete.
     problems: Vec<String>,
@@ -40,12 +40,12 @@ enum Values {
 
 impl DeviceWeights {
     pub fn new(config: &OfaConfig, device: Device) -> Self {
-        Self { device, quantization: config.quantization, tensors: BTreeMap::new(), problems: Vec::new() }
+        Self { device, packing: config.quantization.clone(), tensors: BTreeMap::new(), problems: Vec::new() }
     }
 
     /// For a model that is never quantised.
     pub fn plain(device: Device) -> Self {
-        Self { device, quantization: None, tensors: BTreeMap::new(), problems: Vec::new() }
+        Self { device, packing: None, tensors: BTreeMap::new(), problems: Vec::new() }
     }
 
     /// Uploads one tensor.
@@ -57,7 +57,7 @@ impl DeviceWeights {
         let count = tensor.elements();
         let values = if tensor.dtype == Dtype::U32 {
             Values::Words(Words::new(tensor.to_u32(name)?, &self.device))
-        } else if self.quantization.is_some() && tensor.dtype == Dtype::F16 && is_side(name) {
+        } else if self.packing.is_some() && tensor.dtype == Dtype::F16 && is_side(name) {
             Values::Halves(tensor.to_f16(name)?)
         } else if let Some(weight) = self.halved(name, tensor)? {
             Values::Halved(weight)
@@ -140,9 +140,10 @@ impl DeviceWeights {
     }
 
     fn packed(&mut self, name: &str, codes: Words, found: &[usize], shape: &[usize]) -> Result<Stored> {
-        let quantization = self.quantization.ok_or_else(|| {
+        let packing = self.packing.as_ref().ok_or_else(|| {
             Error::tensor(name, "floating-point values", "packed words, but config.json has no `quantization`")
         })?;
+        let quantization = packing.of(name);
         let Quantization { bits, group_size } = quantization;
         let rows = shape.first().copied().unwrap_or(0);
         let width: usize = shape.iter().skip(1).product();

@@ -6,7 +6,7 @@ use super::manifest::{CHUNK, CONFIG, FileEntry, INDEX, Manifest, Precision};
 use super::quantize::stored_shapes;
 use super::raw::Dtype;
 use super::strict::compare_keys;
-use crate::config::{OfaConfig, Quantization, VqganConfig};
+use crate::config::{OfaConfig, Packing, VqganConfig};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub fn verify(
     parameters: impl FnOnce(&OfaConfig) -> Result<Vec<(String, Vec<usize>)>>,
 ) -> Result<Report> {
     let (manifest, files) = read_files(directory)?;
-    check(directory, manifest, files.config.quantization, || parameters(&files.config))
+    check(directory, manifest, files.config.quantization.as_ref(), || parameters(&files.config))
 }
 
 /// Checks the codes' model in `directory`, as [`verify`] does a bundle; a bundle's lies in its folder
@@ -55,7 +55,7 @@ pub fn verify_vqgan(
 fn check(
     directory: &Path,
     manifest: Manifest,
-    quantization: Option<Quantization>,
+    packing: Option<&Packing>,
     parameters: impl FnOnce() -> Result<Vec<(String, Vec<usize>)>>,
 ) -> Result<Report> {
     let mut problems = Vec::new();
@@ -94,7 +94,7 @@ fn check(
         problems.push(error.to_string());
         readable = false;
     }
-    let bits = quantization.map(|quantization| quantization.bits);
+    let bits = packing.map(|packing| packing.usual.bits);
     if bits != manifest.precision.bits() {
         problems
             .push(format!("manifest.json says {}, config.json's quantization is {bits:?} bits", manifest.precision));
@@ -105,7 +105,7 @@ fn check(
     // Without all shards, every tensor of the missing one would be reported again.
     if readable {
         problems.extend(check_types(&stored, manifest.precision));
-        let expected = stored_shapes(parameters()?, quantization);
+        let expected = stored_shapes(parameters()?, packing);
         let found: Vec<_> = stored.into_iter().map(|(name, shape, _)| (name, shape)).collect();
         problems.extend(compare_keys(&expected, &found));
     }

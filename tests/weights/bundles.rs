@@ -121,7 +121,7 @@ fn a_quantised_bundle_verifies() {
     let shapes = shapes_of(&tensors);
     let mut files = files();
     files.config.batch_norm_folded = true;
-    files.config.quantization = Some(quantization);
+    files.config.quantization = Some(quantization.into());
     let stored = tensors.iter().flat_map(|(name, tensor)| quantize_tensor(name, tensor, quantization, None).unwrap());
     let manifest = write_bundle(&out, &files, Precision::Q4, stored.map(Ok)).unwrap();
     let report = verify(&out, |_| Ok(shapes.clone())).unwrap();

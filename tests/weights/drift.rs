@@ -20,8 +20,9 @@ fn write(out: &Path, precision: Precision, fold: bool) {
         tensors = fold_batch_norm(tensors).unwrap();
         config.batch_norm_folded = true;
     }
-    config.quantization = precision.bits().map(|bits| Quantization { bits, group_size: 32 });
-    let stored: Tensors = match config.quantization {
+    let quantization = precision.bits().map(|bits| Quantization { bits, group_size: 32 });
+    config.quantization = quantization.map(Into::into);
+    let stored: Tensors = match quantization {
         Some(quantization) => {
             tensors.iter().flat_map(|(n, t)| quantize_tensor(n, t, quantization, None).unwrap()).collect()
         }

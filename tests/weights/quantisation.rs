@@ -96,7 +96,7 @@ fn every_tensor_has_its_precision() {
     assert_eq!(precision_of("encoder.embed_images.layer1.0.conv2.weight", &[64, 64, 3, 3], 64), Storage::Packed);
     let stored = stored_shapes(
         vec![("encoder.embed_images.layer1.0.conv2.weight".into(), vec![8, 64, 3, 3])],
-        Some(Quantization { bits: 4, group_size: 64 }),
+        Some(&Quantization { bits: 4, group_size: 64 }.into()),
     );
     let shapes: Vec<_> = stored.iter().map(|(_, shape)| shape.clone()).collect();
     assert_eq!(shapes, [vec![8, 72], vec![8, 9], vec![8, 9]]);
@@ -166,4 +166,23 @@ fn without_common_inputs_feedback_is_the_nearest_step() {
     }
     let error = ErrorFeedback::new("the.weight", &vec![f32::NAN; depth * depth], depth, 0.01).unwrap_err();
     assert!(error.to_string().contains("the.weight"), "{error}");
+}
+
+#[test]
+fn configurations_say_it_as_mlx_does() {
+    let config = |quantization: &str| {
+        let micro = std::fs::read_to_string(golden("micro/config.json")).unwrap();
+        OfaConfig::from_json(&micro.replacen('{', &format!("{{ \"quantization\": {quantization}, "), 1))
+    };
+    let said =
+        r#"{ "bits": 4, "mode": "affine", "group_size": 64, "a.b": { "bits": 8, "group_size": 32 }, "a.c": false }"#;
+    let packing = config(said).unwrap().quantization.unwrap();
+    let [four, eight] = [(4, 64), (8, 32)].map(|(bits, group_size)| Quantization { bits, group_size });
+    assert_eq!(["a.b.weight", "a.weight", "a.c.weight"].map(|name| packing.of(name)), [eight, four, four]);
+    let again = serde_json::to_string(&packing).unwrap();
+    assert_eq!(config(&again).unwrap().quantization, Some(packing));
+    let error = config(&said.replace("8,", "5,")).unwrap_err().to_string();
+    assert!(error.contains("quantization.a.b") && error.contains("5 bits"), "{error}");
+    let error = config(r#"{ "bits": 4 }"#).unwrap_err().to_string();
+    assert!(error.contains("group_size"), "{error}");
 }

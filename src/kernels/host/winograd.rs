@@ -93,6 +93,7 @@ struct Spread<'a> {
 impl Work for Spread<'_> {
     type Output = ();
 
+    #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let Self { weights, rows, channels, places, to } = self;
@@ -205,6 +206,7 @@ struct Scatter<'a> {
 impl Work for Scatter<'_> {
     type Output = ();
 
+    #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let Self { tiling: Tiling { size: [height, width], rows, columns }, image, channels, places, to } = self;
@@ -289,6 +291,7 @@ struct Gather<'a> {
 impl Work for Gather<'_> {
     type Output = ();
 
+    #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let Self { tiling, rows, places, sums, result, finish } = self;
