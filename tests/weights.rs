@@ -10,7 +10,7 @@ mod pickles;
 mod quantisation;
 mod shards;
 
-use ofa::config::{OfaConfig, Quantization, Size};
+use ofa::config::{OfaConfig, Packing, Quantization, Size};
 use ofa::weights::*;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};

@@ -35,7 +35,7 @@ pub struct Args {
     /// Weights that share a scale: 32, 64 or 128 [default: 32; of 4 bits 64, where scales weigh as much as in q8 of 32]
     #[arg(long, value_parser = parse_group)]
     group_size: Option<usize>,
-    /// Parts of a q4 bundle that are quantised to 8 bits all the same, those first that its answers depend on most
+    /// Parts of a q4 bundle that get 8 bits: they are small, and its answers depend on them most
     #[arg(long, value_name = "PART,…", value_delimiter = ',', value_enum)]
     finer: Vec<Part>,
     /// Round so that it shows least in the model's answers to the questions of an evaluation set: a task, whose set --data
@@ -95,6 +95,9 @@ pub fn run(args: Args) -> Result<()> {
         let expected = format!("another directory than {}, which is not to be replaced", args.dir.display());
         return Err(Error::option("--out", expected, args.out.display()));
     }
+    if !args.finer.is_empty() && args.dtype != Precision::Q4 {
+        return Err(Error::option("--finer", "--dtype q4, of which parts can have 8 bits", args.dtype));
+    }
     let Bundle { manifest, mut files, mut tensors } = read_bundle(&args.dir)?;
     if manifest.precision.bits().is_some() {
         let found = format!("one of {}", manifest.precision);
@@ -114,10 +117,7 @@ pub fn run(args: Args) -> Result<()> {
     files.config.quantization = quantization.map(Packing::from);
     let seen = seen(&args, quantization)?;
     let order = parameters(&files.config)?;
-    if !args.finer.is_empty() {
-        let Some(packing) = files.config.quantization.as_mut().filter(|packing| packing.usual.bits == 4) else {
-            return Err(Error::option("--finer", "--dtype q4, of which parts can have 8 bits", args.dtype));
-        };
+    if let Some(packing) = &mut files.config.quantization {
         let finer = Quantization { bits: 8, ..packing.usual };
         for (name, shape) in &order {
             let packed = precision_of(name, shape, finer.group_size) == Storage::Packed;

@@ -60,21 +60,18 @@ impl From<Quantization> for Packing {
     }
 }
 
-/// What is said of modules; other keys are other tools'.
+/// What is said of modules; keys with anything but an object are other tools', except those of modules that are not
+/// packed, which no kernel here expects.
 fn of_modules<'de, D: Deserializer<'de>>(keys: D) -> std::result::Result<BTreeMap<String, Quantization>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Said {
-        Module(Quantization),
-        #[allow(dead_code)] // What it is does not matter.
-        Else(serde::de::IgnoredAny),
-    }
-    let said = BTreeMap::<String, Said>::deserialize(keys)?;
-    let of_module = |(module, said)| match said {
-        Said::Module(quantization) => Some((module, quantization)),
-        Said::Else(_) => None,
+    let said = BTreeMap::<String, serde_json::Value>::deserialize(keys)?;
+    let of_module = |(module, said): (String, serde_json::Value)| match said {
+        serde_json::Value::Object(_) => Some(serde_json::from_value(said).map(|quantization| (module, quantization))),
+        serde_json::Value::Bool(false) => Some(Err(serde::de::Error::custom(format!(
+            "quantization.{module}: expected bits and group_size, found false, a module that is not quantised"
+        )))),
+        _ => None,
     };
-    Ok(said.into_iter().filter_map(of_module).collect())
+    said.into_iter().filter_map(of_module).collect::<serde_json::Result<_>>().map_err(serde::de::Error::custom)
 }
 
 /// All flags of the architecture. Keys are those of the HF port's `config.json`; missing keys take the

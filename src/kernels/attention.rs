@@ -64,7 +64,7 @@ impl Columns {
     }
 
     fn select(&self, samples: &Tensor<1, Int>) -> Self {
-        Self { tensor: self.tensor.clone().select(0, samples.clone()), ..*self }
+        Self::all(self.values().select(0, samples.clone()))
     }
 }
 
@@ -146,7 +146,9 @@ pub fn plain_attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads)
     let q = split_heads(q.reshape([samples, beams * length, width]), heads.count);
     let bias = bias.rows(length, keys);
     let [bias_rows, count, _, _] = bias.dims();
-    let bias = if beams > 1 && length > 1 {
+    let bias = if beams > 1 && bias_rows == rows {
+        bias.reshape([samples, beams, count, keys]).swap_dims(1, 2)
+    } else if beams > 1 && length > 1 {
         let bias = bias.unsqueeze_dim::<5>(2).expand([bias_rows, count, beams, length, keys]);
         bias.reshape([bias_rows, count, beams * length, keys])
     } else {

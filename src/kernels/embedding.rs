@@ -94,7 +94,7 @@ impl Table {
             start = end;
         }
         let weight =
-            if chosen.len() == 1 { chosen.remove(0) } else { Weight::join(&chosen.iter().collect::<Vec<_>>()) };
+            if chosen.len() == 1 { chosen.remove(0) } else { Weight::join(&chosen.iter().collect::<Vec<_>>())? };
         Some(Choice { weight, ids: ids.into() })
     }
 

@@ -46,12 +46,12 @@ impl Linear {
         self.weight.linear(x, bias, activation).reshape([batch, length, out])
     }
 
-    /// Layers with biases that read the same input, as one.
-    pub fn join(parts: &[&Linear]) -> Self {
+    /// Layers with biases that read the same input, as one; `None` where they are packed in several ways.
+    pub fn join(parts: &[&Linear]) -> Option<Self> {
         let weights: Vec<&Weight> = parts.iter().map(|part| &part.weight).collect();
         let biases: Vec<Tensor<1>> = parts.iter().filter_map(|part| part.bias.as_ref()).map(Param::val).collect();
         let bias = (!biases.is_empty()).then(|| Param::from_tensor(Tensor::cat(biases, 0)));
-        Self { weight: Weight::join(&weights), bias }
+        Some(Self { weight: Weight::join(&weights)?, bias })
     }
 
     /// Writes the results for `x` into the rows of `table` from `first` on, on a device that

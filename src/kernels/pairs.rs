@@ -27,7 +27,8 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// `row(sample, query, key)` for `[samples, T, L]`; `None` where gradients are followed.
+    /// `row(sample, query, key)` for `[samples, T, L]`; `None` on a device without the kernel, and where gradients are
+    /// followed.
     pub fn new(
         [samples, queries, keys]: [usize; 3],
         device: &Device,

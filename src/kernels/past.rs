@@ -9,7 +9,8 @@ use super::upload::indices;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 
-/// The projections of a self-attention: one matrix where the model only answers, since they read the same input.
+/// The projections of a self-attention: one matrix where the model only answers, since they read the same input, unless
+/// they are packed in several ways.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // There is one a layer.
 pub enum SelfProjections {

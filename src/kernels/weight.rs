@@ -134,8 +134,8 @@ impl Weight {
         }
     }
 
-    /// Matrices that read the same input, one below the other.
-    pub fn join(parts: &[&Weight]) -> Weight {
+    /// Matrices that read the same input, one below the other; `None` where they are packed in several ways.
+    pub fn join(parts: &[&Weight]) -> Option<Weight> {
         let packed: Vec<&PackedWeight> = parts
             .iter()
             .filter_map(|part| match part {
@@ -143,11 +143,11 @@ impl Weight {
                 Self::Plain(_) | Self::Halved(_) | Self::Watched(_) => None,
             })
             .collect();
-        if packed.len() == parts.len()
-            && let Some(joined) = PackedWeight::join(&packed)
-        {
-            return Self::Packed(joined);
+        if packed.is_empty() {
+            let parts = parts.iter().map(|part| part.unpacked()).collect();
+            return Some(Self::Plain(Param::from_tensor(Tensor::cat(parts, 0))));
         }
-        Self::Plain(Param::from_tensor(Tensor::cat(parts.iter().map(|part| part.unpacked()).collect(), 0)))
+        let joined = (packed.len() == parts.len()).then(|| PackedWeight::join(&packed));
+        joined.flatten().map(Self::Packed)
     }
 }

@@ -127,10 +127,10 @@ impl<'a> Path<'a> {
         let q_proj = self.linear("q_proj", width, width)?;
         let k_proj = self.linear("k_proj", width, width)?;
         let v_proj = self.linear("v_proj", width, width)?;
-        Ok(if self.parameters.joins() {
-            SelfProjections::Joined(Linear::join(&[&q_proj, &k_proj, &v_proj]))
-        } else {
-            SelfProjections::Apart(ApartProjections { q_proj, k_proj, v_proj })
+        let joined = if self.parameters.joins() { Linear::join(&[&q_proj, &k_proj, &v_proj]) } else { None };
+        Ok(match joined {
+            Some(joined) => SelfProjections::Joined(joined),
+            None => SelfProjections::Apart(ApartProjections { q_proj, k_proj, v_proj }),
         })
     }
 

@@ -70,3 +70,31 @@ fn the_model_asks_for_exactly_what_checkpoints_have() {
     let tensors = fold_batch_norm(tensors).unwrap();
     assert_eq!(compare_keys(&parameter_shapes(&folded, &device()).unwrap(), &shapes_of(&tensors)), [""; 0]);
 }
+
+/// As MLX's own recipes for mixed bits do it; the projections of a self-attention then stay apart, and packed.
+#[test]
+fn one_projection_may_be_packed_otherwise() {
+    let directory = tempfile::tempdir().unwrap();
+    let device = device();
+    let (mut config, tensors) = micro_bundle();
+    let four = Quantization { bits: 4, group_size: 32 };
+    let mut packing = Packing::from(four);
+    for module in ["encoder.layers.0.self_attn.v_proj", "decoder.layers.0.self_attn.v_proj"] {
+        packing.exceptions.insert(module.to_owned(), Quantization { bits: 8, ..four });
+    }
+    config.batch_norm_folded = true;
+    config.quantization = Some(packing.clone());
+    let folded = fold_batch_norm(tensors).unwrap();
+    let stored =
+        folded.iter().flat_map(|(name, tensor)| quantize_tensor(name, tensor, packing.of(name), None).unwrap());
+    let files = BundleFiles { config, tokenizer_json: "{}".into(), generation_config: "{}".into() };
+    let out = directory.path().join("mixed");
+    write_bundle(&out, &files, Precision::Q4, stored.map(Ok)).unwrap();
+    assert_eq!(verify(&out, |config| parameter_shapes(config, &device)).unwrap().problems, [""; 0]);
+    let reference = directory.path().join("f32");
+    write(&reference, Precision::F32, false);
+    let (files, reference) = load_model(&reference, &device).unwrap();
+    let (_, mixed) = load_model(&out, &device).unwrap();
+    let found = pollster::block_on(drift(&files.config, &reference, &mixed)).unwrap();
+    assert!(found.mean <= FOUR_BITS * found.spread, "{found:?}");
+}

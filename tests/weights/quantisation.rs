@@ -174,8 +174,7 @@ fn configurations_say_it_as_mlx_does() {
         let micro = std::fs::read_to_string(golden("micro/config.json")).unwrap();
         OfaConfig::from_json(&micro.replacen('{', &format!("{{ \"quantization\": {quantization}, "), 1))
     };
-    let said =
-        r#"{ "bits": 4, "mode": "affine", "group_size": 64, "a.b": { "bits": 8, "group_size": 32 }, "a.c": false }"#;
+    let said = r#"{ "bits": 4, "mode": "affine", "group_size": 64, "a.b": { "bits": 8, "group_size": 32 } }"#;
     let packing = config(said).unwrap().quantization.unwrap();
     let [four, eight] = [(4, 64), (8, 32)].map(|(bits, group_size)| Quantization { bits, group_size });
     assert_eq!(["a.b.weight", "a.weight", "a.c.weight"].map(|name| packing.of(name)), [eight, four, four]);
@@ -183,6 +182,10 @@ fn configurations_say_it_as_mlx_does() {
     assert_eq!(config(&again).unwrap().quantization, Some(packing));
     let error = config(&said.replace("8,", "5,")).unwrap_err().to_string();
     assert!(error.contains("quantization.a.b") && error.contains("5 bits"), "{error}");
-    let error = config(r#"{ "bits": 4 }"#).unwrap_err().to_string();
-    assert!(error.contains("group_size"), "{error}");
+    for wrong in [r#"{ "bits": 4 }"#, r#"{ "bits": 4, "group_size": 64, "a": { "bits": 8 } }"#] {
+        let error = config(wrong).unwrap_err().to_string();
+        assert!(error.contains("group_size"), "{error}");
+    }
+    let error = config(r#"{ "bits": 4, "group_size": 64, "a.c": false }"#).unwrap_err().to_string();
+    assert!(error.contains("a.c"), "{error}");
 }

@@ -15,6 +15,9 @@ const QUERIES: usize = 96;
 const FEW: usize = 16;
 
 /// As [`attention`](crate::kernels::attention()).
+///
+/// # Panics
+/// On rows that are no whole number a sample, a width that is none a head, and biases of fewer queries or keys.
 pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Option<Tensor<3>> {
     let [rows, length, _] = q.tensor.dims();
     let [samples, keys, _] = kv.k.tensor.dims();
@@ -22,6 +25,9 @@ pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Op
     let depth = width / heads.count;
     let Bias { values: bias, first: first_bias } = bias;
     let [bias_batch, bias_heads, bias_rows, bias_keys] = bias.dims();
+    assert!(rows % samples == 0 && width % heads.count == 0, "{rows} rows of {width}, {samples} samples");
+    assert!(first_bias + length <= bias_rows && keys <= bias_keys, "biases of {bias_rows} x {bias_keys}");
+    assert!([1, samples, rows].contains(&bias_batch), "biases of {bias_batch} samples");
     let (q, k, v) = (Part::of(q)?, Part::of(&kv.k)?, Part::of(&kv.v)?);
     let (bias, shares) = (Values::of(bias)?, Values::maybe(heads.scales.as_ref())?);
     let (bias, shares) = (bias.as_slice(), shares.as_ref().map(Values::as_slice));
@@ -30,7 +36,7 @@ pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Op
     let mut context = Room::new(rows * length * width);
     let out = context.shared();
     let blocks = queries.div_ceil(QUERIES);
-    let block_of = queries.div_ceil(blocks);
+    let block_of = queries.div_ceil(blocks.max(1));
     ranges(samples * heads.count * blocks, 1, rows * length * keys * width * 2, |range| {
         let mut scores = vec![0.0f32; block_of * keys];
         for index in range {

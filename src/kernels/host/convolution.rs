@@ -1,4 +1,5 @@
-//! A convolution as a product of its weights with the patches under them, which are cut out panel by panel.
+//! A convolution as a product of its weights with the patches under them, which are cut out panel by panel, or by fewer
+//! products where [`winograd`] pays.
 
 use super::lanes::Lanes;
 use super::parallel::Room;

@@ -131,6 +131,7 @@ impl Work for Counting<'_> {
                     // By Cauchy and Schwarz no sum is greater than the product of lengths.
                     let least = length * longest / MOST_COUNTED;
                     let scale = greatest / f32::from(i16::MAX);
+                    // What is no number, of infinite values, loses.
                     let scale = if least > scale { least } else { scale };
                     // Of zeros, and of what is too small to divide by.
                     let inverse = if scale > f32::MIN_POSITIVE { scale.recip() } else { 0.0 };

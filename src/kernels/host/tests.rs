@@ -4,7 +4,8 @@ use super::*;
 use crate::config::Quantization;
 use crate::kernels::attention::{Bias, Columns, Heads, KeysValues, plain_attention};
 use crate::kernels::{
-    Activation, Halves, NextTokens, PackedWeight, Table, TokenScoring, Weight, Words, allowed_alone, indices,
+    Activation, Halves, NextTokens, PackedWeight, Pairs, RelativeRow, Table, TokenScoring, Weight, Words,
+    allowed_alone, indices,
 };
 use burn::module::Param;
 use burn::tensor::module::{conv2d, max_pool2d};
@@ -130,6 +131,45 @@ fn convolutions_by_fewer_products() {
     }
 }
 
+/// Where it does not pay too.
+#[test]
+fn fewer_products_of_the_smallest_images() {
+    for (channels, out, size) in [(1, 1, [1, 1]), (3, 2, [1, 7]), (17, 5, [9, 1]), (2, 33, [2, 2]), (4, 3, [3, 300])] {
+        let (x, weight) = (random([1, channels, size[0], size[1]]), random([out, channels, 3, 3]));
+        let plain = conv2d(x.clone(), weight.clone(), None, ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
+        let kernels = winograd::Kernels::of(&Matrix::plain(&weight).expect("weights that the kernels read"));
+        let mut found = vec![f32::NAN; out * size[0] * size[1]];
+        let image = Values::of(&x).expect("values in host memory");
+        let (place, finish) = (parallel::Shared::new(&mut found), product::Finish::default());
+        winograd::convolve(image.as_slice(), size, &kernels.expect("plain weights"), place, &finish);
+        let found = tensor(found, [1, out, size[0], size[1]], &Device::flex());
+        assert_close(Some(found), plain, PLACES_TOLERANCE, &format!("{channels} to {out}, {size:?}"));
+    }
+}
+
+#[test]
+fn relative_biases_of_all_pairs() {
+    let (image, token) = (random([5, 3]), random([4, 3]));
+    let both = Tensor::cat(vec![image.clone(), token.clone(), Tensor::zeros([1, 3], &Device::flex())], 0);
+    for (batch, samples, queries, keys) in [(1, 1, 3, 7), (2, 1, 1, 5), (1, 3, 4, 4), (2, 2, 5, 6)] {
+        let pair = |sample: usize, query: usize, key: usize| (sample * 3 + query * 5 + key) % 10;
+        let pairs = Pairs::new([samples, queries, keys], &Device::flex(), |sample, query, key| {
+            match pair(sample, query, key) {
+                row @ 0..5 => RelativeRow::Image(row),
+                row @ 5..9 => RelativeRow::Token(row - 5),
+                _ => RelativeRow::None,
+            }
+        });
+        let rows = (0..samples)
+            .flat_map(|sample| (0..queries).flat_map(move |query| (0..keys).map(move |key| pair(sample, query, key))));
+        let relative = both.clone().select(0, indices(rows, &Device::flex())).reshape([samples, queries, keys, 3]);
+        let absolute = random([batch, 3, queries, keys]);
+        let plain = absolute.clone() + relative.permute([0, 3, 1, 2]);
+        let found = pairs.expect("host memory").add(absolute, [image.clone(), token.clone()]);
+        assert_close(Some(found), plain, f32::EPSILON, &format!("{samples} of {queries} x {keys}"));
+    }
+}
+
 #[test]
 fn attention_of_odd_shapes() {
     for (samples, beams, count, queries, keys, depth) in [
@@ -148,7 +188,8 @@ fn attention_of_odd_shapes() {
         let [k, v] = [0, 1].map(|_| of(random([samples, keys, width + 2])));
         let kv = KeysValues { k, v };
         let first = 2;
-        for [batch, of_heads] in [[1, 1], [1, count], [samples, count]] {
+        let alone = if queries == 1 { rows } else { samples };
+        for [batch, of_heads] in [[1, 1], [1, count], [samples, count], [alone, count]] {
             let values = random([batch, of_heads, first + queries, keys + 1]);
             for scales in [None, Some(random([count]))] {
                 let (bias, heads) = (Bias { values: values.clone(), first }, Heads { count, scale: 0.7, scales });

@@ -110,10 +110,10 @@ impl Work for Spread<'_> {
                 _ => &weights.rows().values[row * channels * ALL..][..channels * ALL],
             };
             for (channel, kernel) in kernels.chunks_exact(ALL).enumerate() {
-                // The next row's.
+                // The next row's, of plain weights.
                 unsafe { L::prefetch(kernel.as_ptr_range().end.wrapping_add(channels * ALL).cast()) };
                 for (tap, value) in kernel.iter().enumerate() {
-                    // SAFETY: there are fewer channels than the stride.
+                    // SAFETY: there are no more channels than the stride.
                     unsafe { *taps.get_unchecked_mut(tap * places.stride + channel) = *value };
                 }
             }
@@ -245,9 +245,11 @@ impl Work for Scatter<'_> {
                 fourth[columns - 1] = 0.0;
             }
             let to = places.row(channel).map(|at| to.at(at));
-            for at in (0..rows.len() * columns).step_by(L::COUNT) {
+            // Up to where the next row begins, so that all of it has been written; `lines` are as much longer.
+            for at in (0..(rows.len() * columns).next_multiple_of(MOST_LANES)).step_by(L::COUNT) {
                 let mut down = [[unsafe { L::splat(0.0) }; SIDE]; SIDE];
                 for (x, down) in down.iter_mut().enumerate() {
+                    // SAFETY: `length` has room for a register behind the last line.
                     unsafe {
                         let first = lines.as_ptr().add(x * length + at);
                         let second = first.add(SIDE * length);
@@ -313,6 +315,7 @@ impl Work for Gather<'_> {
                 for y in 0..2 {
                     let across = unsafe { gather([down[0][y], down[1][y], down[2][y], down[3][y]]) };
                     for x in 0..2 {
+                        // SAFETY: `length` is a whole number of registers, whatever their width.
                         unsafe { across[x].store(results.as_mut_ptr().add((2 * y + x) * length + at)) };
                     }
                 }
