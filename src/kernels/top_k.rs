@@ -51,6 +51,7 @@ pub async fn entries(values: Tensor<2>, columns: &[Vec<u32>]) -> Result<Vec<Vec<
 }
 
 /// The places of all values that are at least `least`.
+#[cfg(feature = "cpu")]
 pub(super) fn above(row: &[f32], least: f32) -> Vec<u32> {
     let mut places = Vec::new();
     for (block, values) in row.chunks(SKIPPED).enumerate() {
