@@ -57,7 +57,7 @@ pub struct Args {
     device: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Part {
     /// The ResNet
     Stem,
@@ -122,7 +122,7 @@ pub fn run(args: Args) -> Result<()> {
         for (name, shape) in &order {
             let packed = precision_of(name, shape, finer.group_size) == Storage::Packed;
             if packed && args.finer.iter().any(|part| part.has(name)) {
-                packing.exceptions.insert(name.strip_suffix(".weight").unwrap_or(name).to_owned(), finer);
+                packing.exceptions.insert(Packing::module(name).to_owned(), finer);
             }
         }
     }

@@ -41,7 +41,7 @@ impl Quantization {
 pub struct Packing {
     #[serde(flatten)]
     pub usual: Quantization,
-    /// By what their weights are called, without `.weight`.
+    /// By [`module`](Self::module).
     #[serde(flatten, deserialize_with = "of_modules")]
     pub exceptions: BTreeMap<String, Quantization>,
 }
@@ -49,8 +49,12 @@ pub struct Packing {
 impl Packing {
     /// Of a weight, `X.weight`.
     pub fn of(&self, weight: &str) -> Quantization {
-        let module = weight.strip_suffix(".weight").unwrap_or(weight);
-        self.exceptions.get(module).copied().unwrap_or(self.usual)
+        self.exceptions.get(Self::module(weight)).copied().unwrap_or(self.usual)
+    }
+
+    /// The module that a weight belongs to: its name without `.weight`.
+    pub fn module(weight: &str) -> &str {
+        weight.strip_suffix(".weight").unwrap_or(weight)
     }
 }
 

@@ -291,7 +291,7 @@ fn check(name: &str, columns: usize, quantization: Quantization) -> Result<()> {
 
 /// `X.weight`, `X.scales`, `X.biases`.
 pub fn packed_names(weight: &str) -> [String; 3] {
-    let module = weight.strip_suffix(".weight").unwrap_or(weight);
+    let module = Packing::module(weight);
     [weight.to_owned(), format!("{module}.scales"), format!("{module}.biases")]
 }
 

@@ -25,12 +25,12 @@ pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Op
     let depth = width / heads.count;
     let Bias { values: bias, first: first_bias } = bias;
     let [bias_batch, bias_heads, bias_rows, bias_keys] = bias.dims();
-    assert!(rows % samples == 0 && width % heads.count == 0, "{rows} rows of {width}, {samples} samples");
-    assert!(first_bias + length <= bias_rows && keys <= bias_keys, "biases of {bias_rows} x {bias_keys}");
-    assert!([1, samples, rows].contains(&bias_batch), "biases of {bias_batch} samples");
     let (q, k, v) = (Part::of(q)?, Part::of(&kv.k)?, Part::of(&kv.v)?);
     let (bias, shares) = (Values::of(bias)?, Values::maybe(heads.scales.as_ref())?);
     let (bias, shares) = (bias.as_slice(), shares.as_ref().map(Values::as_slice));
+    assert!(rows % samples == 0 && width % heads.count == 0, "{rows} rows of {width}, {samples} samples");
+    assert!(first_bias + length <= bias_rows && keys <= bias_keys, "biases of {bias_rows} x {bias_keys}");
+    assert!([1, samples, rows].contains(&bias_batch), "biases of {bias_batch} samples");
     // The beams of a sample are so many more queries.
     let queries = rows / samples * length;
     let mut context = Room::new(rows * length * width);

@@ -1,6 +1,6 @@
 //! `x Wᵀ` for the few rows of a decoding step: every weight is read once, where it lies, and used for all rows.
 
-use super::lanes::{Lanes, Work, run};
+use super::lanes::{Lanes, Work, prefetch, run};
 use super::parallel::{Shared, ranges};
 use super::product::Rows;
 use std::ops::Range;
@@ -13,7 +13,6 @@ const PIECE: usize = 256;
 /// How far ahead of what is multiplied weights are asked for, where there is an instruction for it: two pages of memory,
 /// since processors fetch ahead on their own only within one.
 const AHEAD: usize = 8192;
-const CACHE_LINE: usize = 64;
 
 /// A matrix of weights `[count, depth]` whose rows a kernel reads from left to right.
 pub trait WeightRows: Sync {
@@ -108,7 +107,7 @@ unsafe fn columns_of<L: Lanes, R: WeightRows, const X: usize, const W: usize>(
     for first in (range.start..whole).step_by(W) {
         if L::PREFETCHES && first + ahead + W <= weights.count() {
             for bytes in weights.memory(first + ahead..first + ahead + W) {
-                bytes.iter().step_by(CACHE_LINE).for_each(|byte| unsafe { L::prefetch(byte) });
+                unsafe { prefetch::<L>(bytes) };
             }
         }
         let dots: [[f32; W]; X] = unsafe { weights.dots::<L, X, W>(input, row, first) };

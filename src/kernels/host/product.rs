@@ -1,7 +1,8 @@
 //! The product of two matrices, tile by tile: the right one is packed into panels that stay in the nearest cache, the
 //! left one is read where it lies. Convolutions, linear layers and attention differ in how they pack.
 
-use super::lanes::{Lanes, MOST_LANES, Work, run};
+use super::few_rows::bytes;
+use super::lanes::{CACHE_LINE, Lanes, MOST_LANES, Work, prefetch, run};
 use super::math::{each, gelu};
 use super::parallel::{Shared, ranges};
 use crate::kernels::Activation;
@@ -17,9 +18,6 @@ thread_local! {
     /// Room for packed panels, which every product fills anew.
     static ROOM: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
-
-/// Values of a line of the cache.
-const LINE: usize = 16;
 
 /// The right matrix.
 pub trait Right: Sync {
@@ -83,18 +81,8 @@ impl Left for LeftRows<'_> {
             let start = row.min(self.count - 1) * self.rows.stride;
             &self.rows.values[start + depth.start..start + depth.end]
         };
-        (first + T..first + 2 * T).for_each(|next| unsafe { ahead::<L>(row(next)) });
+        (first + T..first + 2 * T).for_each(|next| unsafe { prefetch::<L>(bytes(row(next))) });
         std::array::from_fn(|index| row(first + index).as_ptr())
-    }
-}
-
-/// Asks for values that will soon be read.
-#[inline(always)]
-unsafe fn ahead<L: Lanes>(values: &[f32]) {
-    if L::PREFETCHES {
-        for line in values.chunks(LINE) {
-            unsafe { L::prefetch(line.as_ptr().cast()) };
-        }
     }
 }
 
@@ -137,7 +125,7 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
             let mut kept = ROOM.take();
             kept.resize(kept.len().max(panels.len() * length + MOST_LANES), 0.0);
             // Registers that lie across two lines of the cache take two loads.
-            let start = kept.as_ptr().align_offset(size_of::<[f32; MOST_LANES]>());
+            let start = kept.as_ptr().align_offset(CACHE_LINE);
             let packed = &mut kept[start..][..panels.len() * length];
             let mut scratch = [0.0f32; 12 * BLOCK];
             for start in (0..depth).step_by(BLOCK) {
@@ -334,7 +322,7 @@ impl Right for Transposed<'_> {
             &self.rows.values[start + depth.start..start + depth.end]
         };
         for left in (0..width).step_by(SQUARE) {
-            (left + SQUARE..left + 2 * SQUARE).for_each(|next| unsafe { ahead::<L>(row(next)) });
+            (left + SQUARE..left + 2 * SQUARE).for_each(|next| unsafe { prefetch::<L>(bytes(row(next))) });
             turn(std::array::from_fn(|column| row(left + column)), left, width, panel);
         }
     }

@@ -89,6 +89,17 @@ pub trait Lanes: Copy {
     }
 }
 
+/// Bytes that processors fetch at once.
+pub const CACHE_LINE: usize = 64;
+
+/// Asks for memory that will soon be read, where there is an instruction for it.
+#[inline(always)]
+pub unsafe fn prefetch<L: Lanes>(memory: &[u8]) {
+    if L::PREFETCHES {
+        memory.iter().step_by(CACHE_LINE).for_each(|byte| unsafe { L::prefetch(byte) });
+    }
+}
+
 /// Between the exponents of f16 and f32. The product by which they are shifted also brings numbers below the smallest
 /// normal half right.
 const HALF_EXPONENTS: f32 = f32::from_bits((127 + 112) << 23);
