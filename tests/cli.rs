@@ -3,6 +3,7 @@
 use crate::support::{goldens, original_bpe, tiny_weights, torch};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
+use ofa::config::{OfaConfig, Quantization};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -175,6 +176,28 @@ fn parts_of_a_bundle_may_be_finer() {
     assert!(!quantization.keys().any(|module| module.contains("layers.")), "{config}");
     let error = fail(&[&export[..], &["q8", "--finer", "stem"]].concat(), 2);
     assert!(error.contains("--finer") && error.contains("q4"), "{error}");
+}
+
+#[test]
+fn a_bundle_is_packed_as_its_model_was_trained_for() {
+    let bundle = micro_bundle();
+    let recipe = "model = { tokenizer = 't', image_size = 64 }\ndata = { kind = 'scenes' }\n\
+                  update = { quantization = { bits = 4, group_size = 32, finer = ['tokens'] } }\n";
+    std::fs::write(bundle.path.join("recipe.toml"), recipe).unwrap();
+    let out = bundle.path.with_file_name("out");
+    let packing = |more: &[&str]| {
+        let export = ["export", path(&bundle.path), "--out", path(&out), "--no-report", "--dtype"];
+        run(&[&export[..], more].concat());
+        let config = std::fs::read_to_string(out.join("config.json")).unwrap();
+        OfaConfig::from_json(&config).unwrap().quantization.unwrap()
+    };
+    let [four, eight] = [4, 8].map(|bits| Quantization { bits, group_size: 32 });
+    let trained_for = packing(&["q4"]);
+    assert_eq!((trained_for.usual, trained_for.of("encoder.embed_tokens.weight")), (four, eight));
+    assert_eq!(packing(&["q8"]), eight.into());
+    assert_eq!(packing(&["q4", "--group-size", "32"]), four.into());
+    let stem = packing(&["q4", "--finer", "stem"]);
+    assert_eq!((stem.usual, stem.of("encoder.embed_tokens.weight")), (four, four));
 }
 
 /// The whole way of the first user: an original checkpoint of the real shape, and the original's own answer.

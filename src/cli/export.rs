@@ -2,12 +2,12 @@
 
 use super::convert::store;
 use super::verify::parameters;
-use crate::config::{Packing, Quantization};
+use crate::config::{OfaConfig, Quantization};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::weights::{
-    Bundle, Drift, Precision, RawTensor, SeenByName, Storage, VQGAN, compare_keys, drift, feedback, fold_batch_norm,
-    load_model, precision_of, quantize_tensor, read_bundle, read_vqgan, refuse, write_bundle, write_vqgan,
+    Bundle, Drift, PackingChoice, Part, Precision, RawTensor, SeenByName, VQGAN, compare_keys, drift, feedback,
+    fold_batch_norm, load_model, quantize_tensor, read_bundle, read_vqgan, refuse, write_bundle, write_vqgan,
 };
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use {
     super::questions::QuestionArgs,
     crate::config::AnswerOptions,
     crate::predict::Predictor,
-    crate::train::{RECIPE, watch},
+    crate::train::{RECIPE, Recipe, watch},
     burn::tensor::Device,
 };
 
@@ -32,10 +32,12 @@ pub struct Args {
     /// f32, f16, q8 or q4
     #[arg(long, value_parser = parse_dtype)]
     dtype: Precision,
-    /// Weights that share a scale: 32, 64 or 128 [default: 32; of 4 bits 64, where scales weigh as much as in q8 of 32]
+    /// Weights that share a scale: 32, 64 or 128 [default: as the model was trained for; else 32, of 4 bits 64 or, from
+    /// OFA-Medium on, 128]
     #[arg(long, value_parser = parse_group)]
     group_size: Option<usize>,
-    /// Parts of a q4 bundle that get 8 bits: they are small, and its answers depend on them most
+    /// Parts of a q4 bundle that get 8 bits: they are small, and its answers depend on them most [default: those that the
+    /// model was trained for]
     #[arg(long, value_name = "PART,…", value_delimiter = ',', value_enum)]
     finer: Vec<Part>,
     /// Round so that it shows least in the model's answers to the questions of an evaluation set: a task, whose set --data
@@ -55,27 +57,6 @@ pub struct Args {
     /// Where the comparison runs: auto, gpu or cpu
     #[arg(long, default_value = "auto")]
     device: String,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Part {
-    /// The ResNet
-    Stem,
-    /// The table of tokens, which also chooses them
-    Tokens,
-    /// The tables of positions and their projections
-    Positions,
-}
-
-impl Part {
-    fn has(self, name: &str) -> bool {
-        let any = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
-        match self {
-            Self::Stem => any(&["embed_images."]),
-            Self::Tokens => any(&["embed_tokens."]),
-            Self::Positions => any(&["embed_positions.", "embed_image_positions.", "pos_q_linear.", "pos_k_linear."]),
-        }
-    }
 }
 
 fn parse_dtype(text: &str) -> std::result::Result<Precision, String> {
@@ -112,21 +93,11 @@ pub fn run(args: Args) -> Result<()> {
         tensors = fold_batch_norm(tensors)?;
         files.config.batch_norm_folded = true;
     }
-    let group_size = |bits| args.group_size.unwrap_or(if bits == 4 { 64 } else { 32 });
-    let quantization = args.dtype.bits().map(|bits| Quantization { bits, group_size: group_size(bits) });
-    files.config.quantization = quantization.map(Packing::from);
-    let seen = seen(&args, quantization)?;
     let order = parameters(&files.config)?;
-    if let Some(packing) = &mut files.config.quantization {
-        let finer = Quantization { bits: 8, ..packing.usual };
-        for (name, shape) in &order {
-            let packed = precision_of(name, shape, finer.group_size) == Storage::Packed;
-            if packed && args.finer.iter().any(|part| part.has(name)) {
-                packing.exceptions.insert(Packing::module(name).to_owned(), finer);
-            }
-        }
-    }
-    let packing = files.config.quantization.clone();
+    let shapes_by_name = order.iter().map(|(name, shape)| (name.as_str(), shape.as_slice()));
+    let packing = choice(&args, &files.config)?.map(|choice| choice.packing(&files.config, shapes_by_name));
+    files.config.quantization = packing.clone();
+    let seen = seen(&args, packing.as_ref().map(|packing| packing.usual))?;
     refuse(args.dir.display(), &compare_keys(&order, &shapes(&tensors)))?;
 
     let mut tensors: HashMap<_, _> = tensors.into_iter().collect();
@@ -171,6 +142,32 @@ pub fn run(args: Args) -> Result<()> {
         say!("preferred token: the same at {agreeing} of {positions} positions");
     }
     Ok(())
+}
+
+/// How the weights are to be packed, if they are: as asked, or else as the model was trained for.
+fn choice(args: &Args, config: &OfaConfig) -> Result<Option<PackingChoice>> {
+    let Some(bits) = args.dtype.bits() else { return Ok(None) };
+    let asked = PackingChoice { bits, group_size: args.group_size, finer: args.finer.clone() };
+    Ok(Some(match trained_for(&args.dir)? {
+        Some(trained) if trained.bits == bits && asked.group_size.is_none() && asked.finer.is_empty() => trained,
+        // Eight bits have all the values of four, where they span the same groups.
+        Some(trained) if asked.group_size.is_none() => {
+            PackingChoice { group_size: Some(trained.usual(config).group_size), ..asked }
+        }
+        _ => asked,
+    }))
+}
+
+/// What the recipe in a bundle says that its weights were rounded for.
+#[cfg(feature = "train")]
+fn trained_for(dir: &Path) -> Result<Option<PackingChoice>> {
+    let recipe = dir.join(RECIPE);
+    Ok(if recipe.is_file() { Recipe::read(&recipe, &[])?.update.quantization } else { None })
+}
+
+#[cfg(not(feature = "train"))]
+fn trained_for(_: &Path) -> Result<Option<PackingChoice>> {
+    Ok(None)
 }
 
 /// What the matrices to be packed are multiplied with when the questions of `--calibrate` are answered.

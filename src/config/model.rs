@@ -14,6 +14,8 @@ pub const STEM_STRIDE: usize = 16;
 pub const BOTTLENECK_EXPANSION: usize = 4;
 /// The VQ codes cover squares of this many pixels.
 pub const CODE_STRIDE: usize = 8;
+/// The `d_model` from which on a model is wide: that of OFA-Medium.
+const WIDE: usize = 512;
 /// Largest side of any model dimension that a hostile config may ask for.
 const MAX_DIM: usize = 1 << 20;
 
@@ -322,6 +324,17 @@ impl OfaConfig {
         let config: Self = serde_json::from_str(json).map_err(|error| Error::file("config.json", error))?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// How weights of so many bits are packed where no more is said. Scales of 4 bits are to weigh as much beside them as
+    /// those of 8 bits do, and less in wide models, whose many weights make up for that.
+    pub fn usual_quantization(&self, bits: usize) -> Quantization {
+        let group_size = match bits {
+            4 if self.d_model < WIDE => 64,
+            4 => 128,
+            _ => 32,
+        };
+        Quantization { bits, group_size }
     }
 
     /// Whether the attention output is normalised again (`attn_ln` and its decoder twins).

@@ -1,7 +1,7 @@
 //! Training: data become samples, samples batches, batches losses, losses updates.
 //!
-//! Read `sample` (what training consumes), `batch`, `loss`, `parameters` (the model as one row of numbers), `optimizer`
-//! and `trainer` (one update), `fresh` (weights to begin with), `self_critical` (answers of the model's own), `ranks` (several
+//! Read `sample` (what training consumes), `batch`, `loss`, `parameters` (the model as one row of numbers), `optimizer`,
+//! `rounding` (weights as bundles store them) and `trainer` (one update), `fresh` (weights to begin with), `self_critical` (answers of the model's own), `ranks` (several
 //! processes: `workers` of one machine, or `mpi`), `loader`, `recipe`, `checkpoint`, `session` and `run` (all updates), `plan` (before them), `journal`, `tensorboard` and `report`
 //! (what is written about them), `question` (what evaluation asks), `evaluate`, `shown` (a few answers to look at), `metrics` and `results` (how good the
 //! answers are, and what other tools read of them), `agreement` (what smaller weights change), `watch` (what they are rounded for). Samples come from `data` (files), `objectives` (what rows teach),
@@ -37,6 +37,7 @@ mod ranks;
 mod recipe;
 pub mod report;
 pub mod results;
+mod rounding;
 mod run;
 mod sample;
 mod seed;

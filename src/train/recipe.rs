@@ -174,6 +174,9 @@ impl Recipe {
         if let Some(decay) = self.update.ema_decay {
             within("update.ema_decay", decay, 0.0..1.0, "0 to below 1")?;
         }
+        if let Some(choice) = &self.update.quantization {
+            choice.check("update.quantization")?;
+        }
         let (from, tokenizer) = (self.model.from.is_some(), self.model.tokenizer.is_some());
         if !from && !tokenizer {
             return Err(Error::option("model.tokenizer", "a directory, or a bundle in model.from", "neither"));
@@ -314,6 +317,9 @@ mod tests {
         };
         assert!(message(&["update.lr=1"]).contains("lr"), "{}", message(&["update.lr=1"]));
         assert!(message(&["batch.draws=0"]).contains("batch.draws"));
+        for wrong in ["{ bits = 5 }", "{ bits = 8, finer = ['stem'] }", "{ bits = 4, group_size = 48 }"] {
+            assert!(message(&[&format!("update.quantization={wrong}")]).contains("update.quantization"));
+        }
         assert!(message(&["batch.sample_patches=0"]).contains("batch.sample_patches"));
         let unknown = Recipe::parse("r.toml", SMALL, &["update.rate=1".to_owned()]).expect_err("an error");
         assert!(matches!(unknown, Error::Option { .. }), "as bad as any other option: {unknown}");

@@ -5,7 +5,7 @@ use super::choice::SCENES;
 use super::fresh::AlikeHeads;
 use super::parameters::Section;
 use super::recipe::Recipe;
-use super::trainer::{Averages, Trainer};
+use super::trainer::Trainer;
 use crate::config::{AnswerOptions, GenerationConfig, OfaConfig, STEM_STRIDE};
 use crate::error::{Error, Result};
 use crate::model::{Parameters, Random, parameter_shapes};
@@ -102,17 +102,14 @@ impl Session {
         Vocab::from_tokenizer_json(&self.files.tokenizer_json, &self.files.config)
     }
 
-    /// Writes the trained model, averaged if the run averages, as an f32 bundle, with the model of image codes that it
+    /// Writes the trained model, averaged and rounded if the run does so, as an f32 bundle, with the model of image codes that it
     /// was trained with and the recipe.
     ///
     /// # Errors
     /// Those of [`write_bundle`] and of the model of image codes.
     pub fn export(&self, out: &Path) -> Result<Manifest> {
         let trainer = &self.trainer;
-        let (parameters, statistics) = match &trainer.state.average {
-            Some(Averages { parameters, statistics }) => (parameters.values.clone(), statistics.values.clone()),
-            None => (trainer.values(Section::Parameters), trainer.values(Section::Statistics)),
-        };
+        let [parameters, statistics] = trainer.answering();
         let mut tensors: HashMap<_, _> = named(trainer.map(), Section::Parameters, parameters)?.into_iter().collect();
         tensors.extend(named(trainer.map(), Section::Statistics, statistics)?);
         let config = &self.files.config;

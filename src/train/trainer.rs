@@ -5,11 +5,13 @@ use super::loss::{Judged, Loss, LossOptions, cross_entropy, cross_entropy_twice}
 use super::optimizer::{Adam, AdamOptions, Average, Schedule, clip};
 use super::parameters::{Gradient, ParameterMap, Section};
 use super::ranks::Ranks;
+use super::rounding::Rounding;
 use super::seed::seed_of;
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use crate::kernels::floats;
 use crate::model::{OfaModel, Parameters};
+use crate::weights::PackingChoice;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,8 @@ pub struct UpdateOptions {
     /// What the mean loss of the second group, pictures' other tasks and text, is multiplied by.
     pub extra_weight: f64,
     pub patches: PatchOptions,
+    /// The quantised bundle that the model is trained for: passes see its weights rounded as there, and so they are saved.
+    pub quantization: Option<PackingChoice>,
     /// Parameters whose names begin with one of these are not trained.
     pub freeze: Vec<String>,
     /// Updates in a row whose gradient may be no number before training gives up.
@@ -74,6 +78,7 @@ impl Default for UpdateOptions {
             loss: LossOptions::default(),
             extra_weight: 1.0,
             patches: PatchOptions::default(),
+            quantization: None,
             freeze: Vec::new(),
             max_bad_updates: 10,
         }
@@ -84,13 +89,15 @@ impl Default for UpdateOptions {
 pub struct Trainer {
     config: OfaConfig,
     options: UpdateOptions,
+    /// Its weights are those of the state, rounded if they are trained for that.
     model: OfaModel,
     map: ParameterMap,
+    rounding: Option<Rounding>,
     seed: u64,
     pub(super) state: TrainerState,
 }
 
-/// All that an update changes, beside the model, which holds the same values.
+/// All that an update changes, beside the model.
 #[derive(Debug, Clone)]
 pub struct TrainerState {
     /// Updates made, bad ones counted.
@@ -162,13 +169,19 @@ impl Trainer {
             (stem_is_frozen && stem_norm) || options.freeze.iter().any(|prefix| name.starts_with(prefix.as_str()))
         });
         let values = map.values(&model, Section::Parameters);
+        let packing = options.quantization.as_ref().map(|choice| {
+            choice.packing(&config, map.entries(Section::Parameters).map(|entry| (&*entry.name, &*entry.shape)))
+        });
+        let rounding = packing.map(|packing| Rounding::new(&packing, &map));
         let average = options.ema_decay.map(|decay| Averages {
             parameters: Average { decay, values: values.clone() },
             statistics: Average { decay, values: map.values(&model, Section::Statistics) },
         });
         let adam = Adam::new(options.adam.clone(), &values);
         let state = TrainerState { updates: 0, bad_updates: 0, values, adam, average };
-        Ok(Self { config, options, model, map, seed, state })
+        let mut trainer = Self { config, options, model, map, rounding, seed, state };
+        trainer.show_weights();
+        Ok(trainer)
     }
 
     pub fn config(&self) -> &OfaConfig {
@@ -200,14 +213,29 @@ impl Trainer {
 
     /// The model for answering: without gradients, and with averaged weights if there are any.
     pub fn model(&self) -> OfaModel {
-        let model = self.current();
-        match &self.state.average {
-            None => model,
-            Some(Averages { parameters, statistics }) => {
-                let model = self.map.load(model, Section::Parameters, &parameters.values);
-                self.map.load(model, Section::Statistics, &statistics.values)
-            }
-        }
+        let [parameters, statistics] = self.answering();
+        let model = self.map.load(self.current(), Section::Parameters, &parameters);
+        self.map.load(model, Section::Statistics, &statistics)
+    }
+
+    /// The numbers of [`Self::model`], parameters and statistics, `[n]` each.
+    pub(super) fn answering(&self) -> [Tensor<1>; 2] {
+        let (parameters, statistics) = match &self.state.average {
+            Some(Averages { parameters, statistics }) => (&parameters.values, statistics.values.clone()),
+            None => (&self.state.values, self.values(Section::Statistics)),
+        };
+        [self.rounded(parameters), statistics]
+    }
+
+    /// What passes see of the weights `values`, `[n]`.
+    fn rounded(&self, values: &Tensor<1>) -> Tensor<1> {
+        self.rounding.as_ref().map_or_else(|| values.clone(), |rounding| rounding.round(values))
+    }
+
+    /// Lets passes see the weights as they are now.
+    fn show_weights(&mut self) {
+        let values = self.rounded(&self.state.values);
+        self.model = self.map.load(self.model.clone(), Section::Parameters, &values);
     }
 
     /// A section of the model's numbers, `[n]`.
@@ -232,9 +260,9 @@ impl Trainer {
 
     /// Puts the trainer where a checkpoint left it.
     pub(super) fn restore(&mut self, state: TrainerState, statistics: &Tensor<1>) {
-        let model = self.map.load(self.model.clone(), Section::Parameters, &state.values);
-        self.model = self.map.load(model, Section::Statistics, statistics);
+        self.model = self.map.load(self.model.clone(), Section::Statistics, statistics);
         self.state = state;
+        self.show_weights();
     }
 
     /// One update. Each group of batches is a mini-batch of its own: its loss is a mean over its tokens, on all ranks,
@@ -400,7 +428,8 @@ impl Trainer {
         state.bad_updates = 0;
         let mask = self.map.mask(&gradient.reached, &gradient.values.device());
         state.values = state.adam.step(state.values.clone(), gradient.values, mask, lr);
-        self.model = self.map.load(self.model.clone(), Section::Parameters, &state.values);
+        self.show_weights();
+        let state = &mut self.state;
         if let Some(average) = &mut state.average {
             average.parameters.follow(&state.values);
             average.statistics.follow(&self.map.values(&self.model, Section::Statistics));

@@ -1,7 +1,7 @@
 //! Weights: strict reading from bytes, layouts, quantisation, shards, upload.
 //!
 //! Into a bundle: `checkpoint` (fairseq's pickles through `torch` and `pickle`, the HF port's directories) → `layout`
-//! (one set of names) → `infer` (the configuration) → `fold`, `quantize` → `bundle`. Out of one: `manifest`, `shard`
+//! (one set of names) → `infer` (the configuration) → `fold`, `packing`, `quantize` → `bundle`. Out of one: `manifest`, `shard`
 //! and `assemble` work on bytes from anywhere, `upload` puts them on the device. `drift` measures what smaller weights
 //! cost, `watch` and `feedback` round them for what a model is asked. `vqgan` and `vqgan_files` do for the model of image codes what `layout`, `infer`, `checkpoint` and `load` do
 //! for the large one. Only `checkpoint`, `bundle`, `verify`, `load` and `vqgan_files` touch files.
@@ -13,6 +13,7 @@ mod fold;
 mod infer;
 mod layout;
 mod manifest;
+mod packing;
 mod pickle;
 mod quantize;
 mod raw;
@@ -51,6 +52,7 @@ pub use layout::{
 pub use manifest::{
     CHUNK, CONFIG, FileEntry, GENERATION_CONFIG, INDEX, MANIFEST, Manifest, Precision, TOKENIZER, VERSION,
 };
+pub use packing::{PackingChoice, Part};
 pub use pickle::{Id, Pickle, Storage as PickleStorage, Value, View};
 pub use quantize::{Packed, Storage, packed_names, precision_of, quantize, quantize_tensor, stored_shapes};
 pub use raw::{Dtype, RawTensor, Tensors, elements};

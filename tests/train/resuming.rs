@@ -43,7 +43,8 @@ fn straight(recipe: &Recipe, draws: &Toy) -> [Vec<u32>; 2] {
 fn a_resumed_run_is_the_straight_run_to_the_last_bit() {
     let _drawing = only_drawer();
     // Epochs of 10 draws and updates of 4: the run stops in the middle of one.
-    let (recipe, draws) = (recipe(&[]), Toy { rows: Some(10), ..Toy::default() });
+    let rounded = "update.quantization={ bits = 4, group_size = 32 }";
+    let (recipe, draws) = (recipe(&[rounded]), Toy { rows: Some(10), ..Toy::default() });
     let expected = straight(&recipe, &draws);
     let (_parent, run) = directory();
     for stop in [Some(3), Some(7), None] {

@@ -2,7 +2,9 @@
 
 use super::{RECIPE, Toy, directory, recipe, session};
 use crate::support::only_drawer;
+use ofa::config::Quantization;
 use ofa::train::{Alone, Arrangement, Batch, Draws, Recipe, Section, Updated};
+use ofa::weights::{Storage, precision_of, quantize, read_bundle};
 
 /// Sums of two losses of about 8 in f32.
 const LOSS_ROUNDING: f64 = 1e-4;
@@ -77,6 +79,57 @@ fn what_is_frozen_stays() {
 
     let error = super::session(&recipe(&["update.freeze=['encodr']"]), &directory().1, false).err().unwrap();
     assert!(error.to_string().contains("update.freeze") && error.to_string().contains("encodr"), "{error}");
+}
+
+/// By which share of their group's range f16 scales and biases move weights that are where codes are: half of the last
+/// place of either. Codes of 8 bits are four times as far apart.
+const STEPS_AS_F16: f32 = 1.0 / 1024.0;
+
+#[test]
+fn weights_trained_for_four_bits_are_what_four_and_eight_bits_hold() {
+    let _drawing = only_drawer();
+    let sets = [
+        "model.config.d_model=32",
+        "model.config.dropout=0.0",
+        "model.config.encoder_drop_path_rate=0.0",
+        "model.config.decoder_drop_path_rate=0.0",
+        "update.updates=150",
+        "update.loss.label_smoothing=0.0",
+        "update.quantization={ bits = 4, group_size = 32, finer = ['tokens'] }",
+    ];
+    let recipe = recipe(&sets);
+    let (parent, run) = directory();
+    let mut session = session(&recipe, &run, false).unwrap();
+    let groups = batch(&session, &Toy::default(), 0);
+    let losses: Vec<f64> = (0..150).map(|_| update(&mut session, &groups).unwrap().loss).collect();
+    assert!(losses[149] < 0.05 * losses[0], "gradients reach rounded weights: from {} to {}", losses[0], losses[149]);
+
+    let trained: Vec<f32> = session.trainer.values(Section::Parameters).into_data().try_into_vec().unwrap();
+    let saved = parent.path().join("saved");
+    session.export(&saved).unwrap();
+    let tensors = read_bundle(&saved).unwrap().tensors;
+    let (mut packed, mut changed) = (0, 0);
+    for entry in session.trainer.map().entries(Section::Parameters) {
+        let (_, tensor) = tensors.iter().find(|(name, _)| *name == entry.name).unwrap();
+        let values = tensor.to_f32(&entry.name).unwrap();
+        if precision_of(&entry.name, &entry.shape, 32) != Storage::Packed {
+            continue;
+        }
+        packed += 1;
+        changed += usize::from(values != trained[entry.range.clone()]);
+        let least = if entry.name == "encoder.embed_tokens.weight" { 8 } else { 4 };
+        for bits in [4, 8].into_iter().filter(|bits| *bits >= least) {
+            let quantization = Quantization { bits, group_size: 32 };
+            let columns = entry.shape.iter().skip(1).product();
+            let kept = quantize(&entry.name, &values, columns, quantization, None).unwrap().unpack();
+            for (values, kept) in values.chunks(32).zip(kept.chunks(32)) {
+                let (low, high) = values.iter().fold((0.0f32, 0.0f32), |(a, b), value| (a.min(*value), b.max(*value)));
+                let far = values.iter().zip(kept).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(far <= STEPS_AS_F16 * (high - low), "{} in {bits} bits: {far}, {low} to {high}", entry.name);
+            }
+        }
+    }
+    assert!(packed > 20 && changed == packed, "{changed} of {packed} are rounded");
 }
 
 #[test]

@@ -1,0 +1,54 @@
+//! Training for rounded weights: passes see the weights as a quantised bundle stores them, so that the model learns to
+//! answer with those. Gradients change the weights behind them as if nothing were rounded (the straight-through
+//! estimator of Bengio et al., 2013).
+
+use super::parameters::{Entry, ParameterMap, Section};
+use crate::config::{Packing, Quantization};
+use crate::weights::{Storage, precision_of};
+use burn::tensor::Tensor;
+use std::ops::Range;
+
+/// The least step of a group whose weights are all the same, so that nothing is divided by zero.
+const LEAST_STEP: f32 = 1e-30;
+
+/// How a row of parameters is rounded.
+#[derive(Debug, Clone)]
+pub struct Rounding {
+    /// All stretches of the row in order, with the packing of those that a bundle packs.
+    stretches: Vec<(Range<usize>, Option<Quantization>)>,
+}
+
+impl Rounding {
+    pub fn new(packing: &Packing, map: &ParameterMap) -> Self {
+        let stretch = |Entry { name, shape, range, .. }: &Entry| {
+            let quantization = packing.of(name);
+            let packed = precision_of(name, shape, quantization.group_size) == Storage::Packed;
+            (range.clone(), packed.then_some(quantization))
+        };
+        Self { stretches: map.entries(Section::Parameters).map(stretch).collect() }
+    }
+
+    /// Weights `[n]` at the nearest of the values that codes can have which span their group's range. These are values that
+    /// [`quantize`](crate::weights::quantize) keeps.
+    pub fn round(&self, values: &Tensor<1>) -> Tensor<1> {
+        let stretch = |(range, quantization): &(Range<usize>, Option<Quantization>)| {
+            #[allow(clippy::single_range_in_vec_init)]
+            let stretch = values.clone().slice([range.clone()]);
+            match quantization {
+                Some(quantization) => rounded(stretch, *quantization),
+                None => stretch,
+            }
+        };
+        Tensor::cat(self.stretches.iter().map(stretch).collect(), 0)
+    }
+}
+
+fn rounded(values: Tensor<1>, Quantization { bits, group_size }: Quantization) -> Tensor<1> {
+    let [count] = values.dims();
+    let groups = values.reshape([count / group_size, group_size]);
+    let least = groups.clone().min_dim(1);
+    let top = f64::from((1u32 << bits) - 1);
+    let step = ((groups.clone().max_dim(1) - least.clone()) / top).clamp_min(LEAST_STEP);
+    let codes = ((groups - least.clone()) / step.clone()).round();
+    (codes * step + least).reshape([count])
+}
