@@ -174,6 +174,8 @@ fn parts_of_a_bundle_may_be_finer() {
     assert!(quantization.keys().any(|module| module.starts_with("encoder.embed_images.")), "{config}");
     assert!(quantization.contains_key("decoder.self_pos_q_linear"), "{config}");
     assert!(!quantization.keys().any(|module| module.contains("layers.")), "{config}");
+    let error = fail(&[&export[..], &["q8", "--count", "9"]].concat(), 2);
+    assert!(error.contains("--calibrate"), "{error}");
     let error = fail(&[&export[..], &["q8", "--finer", "stem"]].concat(), 2);
     assert!(error.contains("--finer") && error.contains("q4"), "{error}");
 }
@@ -337,13 +339,13 @@ fn errors_name_what_is_wrong() {
     let message = fail(&["predict", "vqa", "--model", bundle, "--image", image], 1);
     assert!(message.contains("needs `text`"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--num-beams", "0"], 2);
-    assert!(message.contains("numBeams") && message.contains("found 0"), "{message}");
+    assert!(message.contains("`--num-beams`") && message.contains("found 0"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--image-size", "9999"], 2);
-    assert!(message.contains("imageSize") && message.contains("9999"), "{message}");
+    assert!(message.contains("--image-size") && message.contains("9999"), "{message}");
     let message = fail(&["predict", "infill_image", "--model", bundle, "--image", image, "--image-size", "48"], 2);
-    assert!(message.contains("imageSize") && message.contains("expected 64"), "{message}");
+    assert!(message.contains("--image-size") && message.contains("expected 64"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--top-p", "1.5"], 2);
-    assert!(message.contains("topP") && message.contains("1.5"), "{message}");
+    assert!(message.contains("--top-p") && message.contains("1.5"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--device", "tpu"], 2);
     assert!(message.contains("auto, gpu, cpu, cuda, torch or torch-cpu"), "{message}");
     fail(&["predict"], 2);

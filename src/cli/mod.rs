@@ -36,7 +36,7 @@ mod watch;
 mod world;
 
 use crate::error::{Error, Result};
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// The exit code of a command line that cannot be meant, as clap has it.
@@ -79,7 +79,9 @@ enum Command {
 
 /// Parses the arguments and runs what they ask for. 0 done, 1 failed, 2 bad usage.
 pub fn run() -> ExitCode {
-    let result: Result<()> = match Cli::parse().command {
+    let matches = Cli::command().get_matches();
+    let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
+    let result: Result<()> = match command {
         Command::Tasks(args) => tasks::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Convert(args) => convert::run(args),
@@ -103,8 +105,28 @@ pub fn run() -> ExitCode {
         Ok(()) if output::is_lost() => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = as_typed(error, &matches);
             eprintln!("error: {error}");
             if matches!(error, Error::Option { .. }) { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// The error with an option called as it is on the command line: the rest of the crate knows its name in the API.
+fn as_typed(error: Error, matches: &ArgMatches) -> Error {
+    let Error::Option { option, expected, found } = error else { return error };
+    let mut long = String::new();
+    for letter in option.chars() {
+        if letter.is_ascii_uppercase() {
+            long.push('-');
+        }
+        long.push(letter.to_ascii_lowercase());
+    }
+    let (mut command, mut matches) = (&Cli::command(), matches);
+    while let Some((name, of_subcommand)) = matches.subcommand() {
+        let Some(subcommand) = command.find_subcommand(name) else { break };
+        (command, matches) = (subcommand, of_subcommand);
+    }
+    let known = command.get_arguments().any(|argument| argument.get_long() == Some(&long));
+    Error::Option { option: if known { format!("--{long}") } else { option }, expected, found }
 }

@@ -34,15 +34,15 @@ pub struct QuestionArgs {
     /// Put the image's caption before the sentence to be judged
     #[arg(long)]
     with_caption: bool,
-    /// Which scenes
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// How many scenes
-    #[arg(long, default_value_t = 200, value_parser = value_parser!(u64).range(1..))]
-    count: u64,
-    /// Questions about each scene at most
-    #[arg(long, default_value_t = 5, value_parser = value_parser!(u64).range(1..))]
-    each: u64,
+    /// Which scenes [default: 1]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many scenes [default: 200]
+    #[arg(long, value_parser = value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Questions about each scene at most [default: 5]
+    #[arg(long, value_parser = value_parser!(u64).range(1..))]
+    each: Option<u64>,
     #[command(flatten)]
     world: KnownWorld,
 }
@@ -61,7 +61,9 @@ pub enum Source {
 impl QuestionArgs {
     /// Whether some were asked for.
     pub fn are_given(&self) -> bool {
-        self.data.is_some() || self.limit.is_some() || self.answers.is_some() || self.columns.is_some()
+        let numbers = [self.limit, self.seed, self.count, self.each];
+        let files = self.data.is_some() || self.answers.is_some() || self.columns.is_some();
+        files || self.with_objects || self.with_caption || numbers.iter().any(Option::is_some)
     }
 
     /// Opens the set of `task`, which may be [`SCENES`]: then those of the world of the bundle `model`.
@@ -72,7 +74,8 @@ impl QuestionArgs {
         let limit = self.limit.unwrap_or(u64::MAX);
         if task == SCENES {
             let world = Box::new(self.world.open(model)?);
-            let source = Source::Scenes { world, seed: self.seed, count: self.count, each: self.each as usize };
+            let (seed, count) = (self.seed.unwrap_or(1), self.count.unwrap_or(200));
+            let source = Source::Scenes { world, seed, count, each: self.each.unwrap_or(5) as usize };
             return Ok(Questions { source, limit });
         }
         named(task)?;
