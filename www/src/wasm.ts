@@ -1,3 +1,5 @@
+import { OfaError } from "./errors.js";
+
 /** The interface of both wasm builds; see `src/wasm.rs` of the crate. */
 export interface WasmModule {
   default(options: { module_or_path: Response }): Promise<unknown>;
@@ -63,6 +65,10 @@ export function isTrap(error: unknown): boolean {
   return error instanceof WebAssembly.RuntimeError && [...origins].some((origin) => error.stack?.includes(origin));
 }
 
+function missing(url: URL, why: string, cause?: unknown): OfaError {
+  return new OfaError("fetch", `${url.origin}${url.pathname}: expected a file of the package ofa-web, beside its other files (${why})`, { cause });
+}
+
 /** Fetches and compiles the one build that is needed. */
 export async function loadWasm(kind: "webgpu" | "cpu"): Promise<WasmModule> {
   // Bundlers follow literals only. The development server of Vite 5 to 7 moves this script away from its files, and finds
@@ -72,9 +78,16 @@ export async function loadWasm(kind: "webgpu" | "cpu"): Promise<WasmModule> {
       ? [new URL("ofa-web/wasm/gpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/gpu/ofa_bg.wasm", import.meta.url)]
       : [new URL("ofa-web/wasm/cpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/cpu/ofa_bg.wasm", import.meta.url)];
   if (abandoned > 0) glue.search = `?again=${abandoned}`;
-  const module = (await import(/* @vite-ignore */ glue.href)) as WasmModule;
+  const module: WasmModule = await import(/* @vite-ignore */ glue.href).catch((error: Error) => {
+    // A browser may remember that an address failed.
+    abandonModule();
+    throw missing(glue, error.message, error);
+  });
   if (origins.has(glue.href)) return module;
-  const response = await fetch(binary);
+  const response = await fetch(binary).catch((error: Error) => {
+    throw missing(binary, error.message, error);
+  });
+  if (!response.ok) throw missing(binary, `the server answered ${response.status} ${response.statusText}`);
   await module.default({ module_or_path: response });
   // A module that was served as another type did not stream in, and V8 knows it by no address.
   const streamed = response.headers.get("Content-Type") === "application/wasm";

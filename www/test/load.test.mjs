@@ -184,6 +184,16 @@ test("a worker that is not where it should be is told, with what to do", () =>
     assert.match(error.message, /ofa-web\/worker\.js.*bundler.*optimizeDeps/);
   }));
 
+for (const file of ["ofa.js", "ofa_bg.wasm"]) {
+  test(`wasm/cpu/${file} that is not where it should be is told by its address, and a second try may find it`, () =>
+    withPage({ [`wasm/cpu/${file}`]: { status: 404, times: 1 } }, async (page) => {
+      const error = await load(page, "/bundle/", { worker: false });
+      assert.equal(error.code, "fetch");
+      assert.match(error.message, new RegExp(`^http.*/wasm/cpu/${file}: expected a file of the package ofa-web`));
+      assert.deepEqual(await load(page, "/bundle/", { worker: false }), { code: "none" });
+    }));
+}
+
 test("where there are no workers, that is said, and what to do", async () => {
   const { OFA } = await import(join(www, "dist/ofa.js"));
   await assert.rejects(OFA.load("http://localhost/"), ({ code, message }) => code === "unsupported" && /`worker: false`.*Worker is not defined/.test(message));
