@@ -151,22 +151,27 @@ SHIPPED_BUNDLE := www/demo/models/$(SHIPPED)
 SHIP := $(CACHE)/ship
 SEED ?= 2026
 COUNT ?= 1000
-# The scenes whose answers the weights are rounded for: not those that they are measured on.
+# The bits that a run trained its weights for, if it did.
+TRAINED_FOR = $(shell sed -n '/^\[update\.quantization\]/,/^$$/s/^bits = //p' $(RUN)/recipe.toml 2>/dev/null)
+# q8 or q4: what a visitor downloads.
+DTYPE ?= q$(or $(TRAINED_FOR),8)
+# The scenes whose answers weights are rounded for that were not trained so: not those that they are measured on.
 CALIBRATION := --calibrate scenes --seed 2025 --count 1000
 # What the card says of the machine, and of what kept the model from its aims.
 HARDWARE ?= On two CPU cores
 LIMITS ?=
 
 .PHONY: ship eval-shipped parity-shipped palette
-ship: binary npm ## Ship a run's best checkpoint: q8 bundle, model card, samples: make ship RUN=runs/scenes-cpu
+ship: binary npm ## Ship a run's best checkpoint: bundle, model card, samples: make ship RUN=runs/scenes-cpu [DTYPE=q4]
+	@case $(DTYPE) in q8|q4) ;; *) echo 'DTYPE: expected q8 or q4, found $(DTYPE)'; exit 2;; esac
 	$(OFA) pretrain --out $(RUN) --export $(SHIP)/f32 --device cpu $(foreach set,$(SETS),--set '$(set)')
-	$(OFA) export $(SHIP)/f32 --out $(SHIPPED_BUNDLE) --dtype q8 --device cpu $(CALIBRATION)
+	for dtype in q8 q4; do $(OFA) export $(SHIP)/f32 --out $(SHIP)/$$dtype --dtype $$dtype --device cpu \
+	  $$(test $${dtype#q} -ge $(or $(TRAINED_FOR),9) || echo '$(CALIBRATION)') || exit; done
+	rm -rf $(SHIPPED_BUNDLE) && cp -r $(SHIP)/$(DTYPE) $(SHIPPED_BUNDLE)
 	$(OFA) verify $(SHIPPED_BUNDLE)
-	@$(say) 'Measuring f32 and q8 on $(COUNT) scenes'
-	$(OFA) evaluate scenes --model $(SHIP)/f32 --seed $(SEED) --count $(COUNT) --device cpu --out $(SHIP)/f32-report
-	$(OFA) evaluate scenes --model $(SHIPPED_BUNDLE) --seed $(SEED) --count $(COUNT) --device cpu --reference $(SHIP)/f32 --out $(SHIP)/q8-report
-	$(OFA) export $(SHIP)/f32 --out $(SHIP)/q4 --dtype q4 --no-report --device cpu $(CALIBRATION)
-	$(OFA) evaluate scenes --model $(SHIP)/q4 --seed $(SEED) --count $(COUNT) --device cpu --reference $(SHIP)/f32 --out $(SHIP)/q4-report
+	@$(say) 'Measuring f32, q8 and q4 on $(COUNT) scenes'
+	for dtype in f32 q8 q4; do $(OFA) evaluate scenes --model $(SHIP)/$$dtype --seed $(SEED) --count $(COUNT) --device cpu \
+	  $$(test $$dtype = f32 || echo --reference $(SHIP)/f32) --out $(SHIP)/$$dtype-report || exit; done
 	$(OFA) evaluate scenes --model $(SHIPPED_BUNDLE) --seed $(SEED) --count $$(( $(COUNT) / 4 )) --side 256 --device cpu --out $(SHIP)/larger-report
 	$(OFA) corpus questions --model $(SHIPPED_BUNDLE) --seed 40 --count 24 --each 6 --side 256 --out $(SHIP)/questions
 	$(MAKE) --no-print-directory palette

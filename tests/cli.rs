@@ -3,7 +3,7 @@
 use crate::support::{goldens, original_bpe, tiny_weights, torch};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
-use ofa::config::{OfaConfig, Quantization};
+use ofa::config::{OfaConfig, Packing, Quantization};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -174,8 +174,10 @@ fn parts_of_a_bundle_may_be_finer() {
     assert!(quantization.keys().any(|module| module.starts_with("encoder.embed_images.")), "{config}");
     assert!(quantization.contains_key("decoder.self_pos_q_linear"), "{config}");
     assert!(!quantization.keys().any(|module| module.contains("layers.")), "{config}");
-    let error = fail(&[&export[..], &["q8", "--count", "9"]].concat(), 2);
-    assert!(error.contains("--calibrate"), "{error}");
+    for questions in ["--count", "--side"] {
+        let error = fail(&[&export[..], &["q8", questions, "9"]].concat(), 2);
+        assert!(error.contains("--calibrate"), "{error}");
+    }
     let error = fail(&[&export[..], &["q8", "--finer", "stem"]].concat(), 2);
     assert!(error.contains("--finer") && error.contains("q4"), "{error}");
 }
@@ -183,23 +185,26 @@ fn parts_of_a_bundle_may_be_finer() {
 #[test]
 fn a_bundle_is_packed_as_its_model_was_trained_for() {
     let bundle = micro_bundle();
-    let recipe = "model = { tokenizer = 't', image_size = 64 }\ndata = { kind = 'scenes' }\n\
-                  update = { quantization = { bits = 4, group_size = 32, finer = ['tokens'] } }\n";
-    std::fs::write(bundle.path.join("recipe.toml"), recipe).unwrap();
     let out = bundle.path.with_file_name("out");
-    let packing = |more: &[&str]| {
+    let packing = |trained_for: &str, more: &[&str]| {
+        // The rest may be for another version.
+        let recipe = format!("later = 1\nupdate = {{ quantization = {trained_for} }}\n");
+        std::fs::write(bundle.path.join("recipe.toml"), recipe).unwrap();
         let export = ["export", path(&bundle.path), "--out", path(&out), "--no-report", "--dtype"];
         run(&[&export[..], more].concat());
         let config = std::fs::read_to_string(out.join("config.json")).unwrap();
         OfaConfig::from_json(&config).unwrap().quantization.unwrap()
     };
-    let [four, eight] = [4, 8].map(|bits| Quantization { bits, group_size: 32 });
-    let trained_for = packing(&["q4"]);
-    assert_eq!((trained_for.usual, trained_for.of("encoder.embed_tokens.weight")), (four, eight));
-    assert_eq!(packing(&["q8"]), eight.into());
-    assert_eq!(packing(&["q4", "--group-size", "32"]), four.into());
-    let stem = packing(&["q4", "--finer", "stem"]);
-    assert_eq!((stem.usual, stem.of("encoder.embed_tokens.weight")), (four, four));
+    let of = |bits, group_size| Quantization { bits, group_size };
+    let tokens = |packing: &Packing| packing.of("encoder.embed_tokens.weight");
+    let four = "{ bits = 4, group_size = 32, finer = ['tokens'] }";
+    let trained_for = packing(four, &["q4"]);
+    assert_eq!((trained_for.usual, tokens(&trained_for)), (of(4, 32), of(8, 32)));
+    let stem = packing(four, &["q4", "--finer", "stem"]);
+    assert_eq!((stem.usual, tokens(&stem)), (of(4, 32), of(4, 32)), "what is asked for takes the place of each");
+    assert_eq!(packing(four, &["q4", "--group-size", "64"]).usual, of(4, 64));
+    assert_eq!(packing("{ bits = 4 }", &["q8"]), of(8, 64).into(), "eight bits hold what four do in the same groups");
+    assert_eq!(packing("{ bits = 8, group_size = 128 }", &["q4"]), of(4, 64).into(), "four do not hold what eight do");
 }
 
 /// The whole way of the first user: an original checkpoint of the real shape, and the original's own answer.

@@ -17,7 +17,7 @@ use {
     super::questions::QuestionArgs,
     crate::config::AnswerOptions,
     crate::predict::Predictor,
-    crate::train::{RECIPE, Recipe, watch},
+    crate::train::{RECIPE, trained_for, watch},
     burn::tensor::Device,
 };
 
@@ -78,6 +78,10 @@ pub fn run(args: Args) -> Result<()> {
     }
     if !args.finer.is_empty() && args.dtype != Precision::Q4 {
         return Err(Error::option("--finer", "--dtype q4, of which parts can have 8 bits", args.dtype));
+    }
+    #[cfg(feature = "train")]
+    if args.calibrate.is_none() && args.questions.are_given() {
+        return Err(Error::option("--calibrate", "a task, whose questions the other options choose", "nothing"));
     }
     let Bundle { manifest, mut files, mut tensors } = read_bundle(&args.dir)?;
     if manifest.precision.bits().is_some() {
@@ -147,22 +151,15 @@ pub fn run(args: Args) -> Result<()> {
 /// How the weights are to be packed, if they are: as asked, or else as the model was trained for.
 fn choice(args: &Args, config: &OfaConfig) -> Result<Option<PackingChoice>> {
     let Some(bits) = args.dtype.bits() else { return Ok(None) };
-    let asked = PackingChoice { bits, group_size: args.group_size, finer: args.finer.clone() };
-    Ok(Some(match trained_for(&args.dir)? {
-        Some(trained) if trained.bits == bits && asked.group_size.is_none() && asked.finer.is_empty() => trained,
-        // Eight bits have all the values of four, where they span the same groups.
-        Some(trained) if asked.group_size.is_none() => {
-            PackingChoice { group_size: Some(trained.usual(config).group_size), ..asked }
+    let mut choice = PackingChoice { bits, group_size: args.group_size, finer: args.finer.clone() };
+    // Eight bits have all the values of four where they span the same groups, but not the other way round.
+    if let Some(trained) = trained_for(&args.dir)?.filter(|trained| trained.bits <= bits) {
+        choice.group_size = choice.group_size.or(Some(trained.usual(config).group_size));
+        if choice.finer.is_empty() && trained.bits == bits {
+            choice.finer = trained.finer;
         }
-        _ => asked,
-    }))
-}
-
-/// What the recipe in a bundle says that its weights were rounded for.
-#[cfg(feature = "train")]
-fn trained_for(dir: &Path) -> Result<Option<PackingChoice>> {
-    let recipe = dir.join(RECIPE);
-    Ok(if recipe.is_file() { Recipe::read(&recipe, &[])?.update.quantization } else { None })
+    }
+    Ok(Some(choice))
 }
 
 #[cfg(not(feature = "train"))]
@@ -173,14 +170,9 @@ fn trained_for(_: &Path) -> Result<Option<PackingChoice>> {
 /// What the matrices to be packed are multiplied with when the questions of `--calibrate` are answered.
 #[cfg(feature = "train")]
 fn seen(args: &Args, quantization: Option<Quantization>) -> Result<SeenByName> {
-    let Some(task) = &args.calibrate else {
-        if args.questions.are_given() {
-            return Err(Error::option("--calibrate", "a task, whose questions the other options choose", "nothing"));
-        }
-        return Ok(SeenByName::new());
-    };
+    let Some(task) = &args.calibrate else { return Ok(SeenByName::new()) };
     let Some(Quantization { group_size, .. }) = quantization else {
-        return Err(Error::option("calibrate", "--dtype q8 or q4, whose weights are rounded", args.dtype));
+        return Err(Error::option("--calibrate", "--dtype q8 or q4, whose weights are rounded", args.dtype));
     };
     let questions = args.questions.open(task, &args.dir)?;
     let (watched, seen) = Predictor::load_watched(&args.dir, group_size)?;
@@ -196,7 +188,7 @@ fn seen(args: &Args, quantization: Option<Quantization>) -> Result<SeenByName> {
     let count = pollster::block_on(watch(&model, &watched, questions.iter(), &options, each))?;
     bar.finish_and_clear();
     if count == 0 {
-        return Err(Error::option("calibrate", "questions that can be answered", "none"));
+        return Err(Error::option("--calibrate", "questions that can be answered", "none"));
     }
     say!("rounded for {count} answers");
     Ok(seen)

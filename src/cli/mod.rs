@@ -36,6 +36,7 @@ mod watch;
 mod world;
 
 use crate::error::{Error, Result};
+use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -127,6 +128,11 @@ fn as_typed(error: Error, matches: &ArgMatches) -> Error {
         let Some(subcommand) = command.find_subcommand(name) else { break };
         (command, matches) = (subcommand, of_subcommand);
     }
-    let known = command.get_arguments().any(|argument| argument.get_long() == Some(&long));
-    Error::Option { option: if known { format!("--{long}") } else { option }, expected, found }
+    let argument = command.get_arguments().find(|argument| argument.get_long() == Some(&long));
+    // What is missing may have been asked for by name; what came from elsewhere was not typed.
+    let typed = argument.is_some_and(|argument| {
+        let source = matches.value_source(argument.get_id().as_str());
+        source.is_none_or(|source| source == ValueSource::CommandLine)
+    });
+    Error::Option { option: if typed { format!("--{long}") } else { option }, expected, found }
 }

@@ -63,7 +63,7 @@ impl QuestionArgs {
     pub fn are_given(&self) -> bool {
         let numbers = [self.limit, self.seed, self.count, self.each];
         let files = self.data.is_some() || self.answers.is_some() || self.columns.is_some();
-        files || self.with_objects || self.with_caption || numbers.iter().any(Option::is_some)
+        files || self.with_objects || self.with_caption || self.world.is_given() || numbers.iter().any(Option::is_some)
     }
 
     /// Opens the set of `task`, which may be [`SCENES`]: then those of the world of the bundle `model`.

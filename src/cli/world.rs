@@ -16,6 +16,11 @@ pub struct KnownWorld {
 }
 
 impl KnownWorld {
+    /// Whether it was asked for.
+    pub fn is_given(&self) -> bool {
+        self.recipe.is_some() || self.side.is_some()
+    }
+
     /// Opens it and says what is missing in it. Without a recipe it is the whole world of this crate.
     ///
     /// # Errors

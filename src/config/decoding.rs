@@ -156,7 +156,11 @@ impl Decoding {
             return Err(Error::option("maxLen", format!("below {max_positions}"), self.max_len_b));
         }
         if self.max_len_a == 0.0 && self.min_len > self.max_len_b {
-            return Err(Error::option("minLen", format!("at most maxLen {}", self.max_len_b), self.min_len));
+            return Err(Error::option(
+                "minLen",
+                format!("at most {}, the longest answer", self.max_len_b),
+                self.min_len,
+            ));
         }
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
             return Err(Error::option("temperature", "a positive number", self.temperature));

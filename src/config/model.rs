@@ -32,6 +32,11 @@ impl Quantization {
     /// What [`Self::is_known`] expects, in words.
     pub const EXPECTED: &'static str = "4 or 8 bits, groups of 32, 64 or 128";
 
+    /// Codes of so many bits begin at 0.
+    pub fn greatest_code(bits: usize) -> u32 {
+        (1 << bits) - 1
+    }
+
     /// Whether there are kernels for it.
     pub fn is_known(self) -> bool {
         matches!(self.bits, 4 | 8) && Self::GROUP_SIZES.contains(&self.group_size)

@@ -65,7 +65,7 @@ pub use parameters::{Entry, Gradient, ParameterMap, Section};
 pub use plan::{Plan, plan};
 pub use question::{Question, Questions, Reference};
 pub use ranks::{Alone, Ranks, Summed};
-pub use recipe::{DataChoice, ModelChoice, Recipe, RunOptions};
+pub use recipe::{DataChoice, ModelChoice, Recipe, RunOptions, trained_for};
 pub use run::{Answered, Ended, Evaluate, Evaluation, Event, Run, StepTime};
 pub use sample::{Draw, Draws, Example, PatchImage, Referred, Role, Sample, Shown, Target, samples};
 pub use self_critical::{Criticised, Rewarded, SelfCritic};

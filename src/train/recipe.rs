@@ -1,9 +1,11 @@
 //! Recipes: everything that decides a run, as a TOML file. Any value can be set from the command line.
 
 use super::loader::BatchOptions;
+use super::session::RECIPE;
 use super::trainer::UpdateOptions;
 use crate::config::{OfaConfig, Size};
 use crate::error::{Error, Result};
+use crate::weights::PackingChoice;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ops::RangeBounds;
@@ -225,6 +227,23 @@ pub(super) const NOT_NEGATIVE: &str = "at least 0";
 /// Refuses a number outside of `range`; none is inside that is no number.
 pub(super) fn within(option: &str, value: f64, range: impl RangeBounds<f64>, expected: &str) -> Result<()> {
     if range.contains(&value) { Ok(()) } else { Err(Error::option(option, expected, value)) }
+}
+
+/// What the recipe in a bundle says that its weights were rounded for; what else it says may be for another version.
+///
+/// # Errors
+/// [`Error::File`] for a recipe that cannot be read or says this wrongly.
+pub fn trained_for(bundle: &Path) -> Result<Option<PackingChoice>> {
+    let path = bundle.join(RECIPE);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let wrong = |error: &dyn std::fmt::Display| Error::file(path.display(), error);
+    let recipe: Table = toml::from_str(&text(&path)?).map_err(|error| wrong(&error))?;
+    let Some(said) = recipe.get("update").and_then(|update| update.get("quantization")) else { return Ok(None) };
+    let choice: PackingChoice = said.clone().try_into().map_err(|error| wrong(&error))?;
+    choice.check("update.quantization").map_err(|error| wrong(&error))?;
+    Ok(Some(choice))
 }
 
 pub(super) fn text(path: &Path) -> Result<String> {

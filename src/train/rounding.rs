@@ -28,8 +28,8 @@ impl Rounding {
         Self { stretches: map.entries(Section::Parameters).map(stretch).collect() }
     }
 
-    /// Weights `[n]` at the nearest of the values that codes can have which span their group's range. These are values that
-    /// [`quantize`](crate::weights::quantize) keeps.
+    /// Weights `[n]` at the nearest of the values that codes can have which span their group's range.
+    /// [`quantize`](crate::weights::quantize) keeps these, but for holding scales and biases as f16.
     pub fn round(&self, values: &Tensor<1>) -> Tensor<1> {
         let stretch = |(range, quantization): &(Range<usize>, Option<Quantization>)| {
             #[allow(clippy::single_range_in_vec_init)]
@@ -47,8 +47,7 @@ fn rounded(values: Tensor<1>, Quantization { bits, group_size }: Quantization) -
     let [count] = values.dims();
     let groups = values.reshape([count / group_size, group_size]);
     let least = groups.clone().min_dim(1);
-    let top = f64::from((1u32 << bits) - 1);
-    let step = ((groups.clone().max_dim(1) - least.clone()) / top).clamp_min(LEAST_STEP);
+    let step = ((groups.clone().max_dim(1) - least.clone()) / Quantization::greatest_code(bits)).clamp_min(LEAST_STEP);
     let codes = ((groups - least.clone()) / step.clone()).round();
     (codes * step + least).reshape([count])
 }

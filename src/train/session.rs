@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::model::{Parameters, Random, parameter_shapes};
 use crate::vocab::Vocab;
 use crate::weights::{
-    BundleFiles, DeviceWeights, Manifest, Precision, RawTensor, VQGAN, VocabFiles, read_files, read_tensors,
-    read_vqgan, replace_file, write_bundle, write_vqgan,
+    BundleFiles, DeviceWeights, Manifest, PackingChoice, Precision, RawTensor, VQGAN, VocabFiles, read_files,
+    read_tensors, read_vqgan, replace_file, write_bundle, write_vqgan,
 };
 use burn::tensor::Device;
 use std::collections::HashMap;
@@ -60,7 +60,9 @@ impl Session {
             return Err(Error::file(directory.display(), reason));
         }
         if latest.is_some() {
-            same_schedule(&Self::recipe(directory, &[])?, &recipe)?;
+            let begun = Self::recipe(directory, &[])?;
+            same_schedule(&begun, &recipe)?;
+            same_rounding(&begun, &recipe)?;
         }
         let (files, mut trainer) = prepare(&recipe, device)?;
         let progress = match &latest {
@@ -82,6 +84,7 @@ impl Session {
     pub fn best(directory: &Path, sets: &[String], device: &Device) -> Result<Self> {
         let lock = lock(directory)?;
         let recipe = Self::recipe(directory, sets)?;
+        same_rounding(&Self::recipe(directory, &[])?, &recipe)?;
         let checkpoints = Checkpoints::open(&directory.join(CHECKPOINTS), recipe.run.keep_last)?;
         let best = checkpoints.best().map_or_else(|| checkpoints.latest(), |best| Ok(Some(best)))?;
         let best = best.ok_or_else(|| Error::file(directory.display(), "holds no checkpoint"))?;
@@ -158,6 +161,17 @@ fn same_schedule(begun: &Recipe, asked: &Recipe) -> Result<()> {
          follow from here on"
     );
     Err(Error::option("update.updates", expected, found))
+}
+
+/// Weights that were trained for one way of rounding lose by another, and the best of one is no measure for the other.
+fn same_rounding(begun: &Recipe, asked: &Recipe) -> Result<()> {
+    let [old, new] = [begun, asked].map(|recipe| recipe.update.quantization.as_ref());
+    if old == new {
+        return Ok(());
+    }
+    let said = |choice: Option<&PackingChoice>| choice.map_or_else(|| "none".to_owned(), ToString::to_string);
+    let expected = format!("{}, as this run began: train from its model in a run of its own", said(old));
+    Err(Error::option("update.quantization", expected, said(new)))
 }
 
 /// A bundle's small files for the model to be trained, and the model on its device.

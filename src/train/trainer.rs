@@ -211,7 +211,7 @@ impl Trainer {
         self.model.valid()
     }
 
-    /// The model for answering: without gradients, and with averaged weights if there are any.
+    /// The model for answering: without gradients, with averaged weights if there are any, rounded if they are trained so.
     pub fn model(&self) -> OfaModel {
         let [parameters, statistics] = self.answering();
         let model = self.map.load(self.current(), Section::Parameters, &parameters);
@@ -238,7 +238,7 @@ impl Trainer {
         self.model = self.map.load(self.model.clone(), Section::Parameters, &values);
     }
 
-    /// A section of the model's numbers, `[n]`.
+    /// A section of the numbers that are trained, `[n]`, never rounded.
     pub fn values(&self, section: Section) -> Tensor<1> {
         match section {
             Section::Parameters => self.state.values.clone(),

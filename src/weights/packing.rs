@@ -4,6 +4,7 @@ use super::quantize::{Storage, precision_of};
 use crate::config::{OfaConfig, Packing, Quantization};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// One way for all weights, and 8 bits for the parts of a q4 bundle that are named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,19 @@ impl Part {
             Self::Tokens => any(&["embed_tokens."]),
             Self::Positions => any(&["embed_positions.", "embed_image_positions.", "pos_q_linear.", "pos_k_linear."]),
         }
+    }
+}
+
+impl fmt::Display for PackingChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bits", self.bits)?;
+        if let Some(group_size) = self.group_size {
+            write!(f, " in groups of {group_size}")?;
+        }
+        if !self.finer.is_empty() {
+            write!(f, ", finer {}", format!("{:?}", self.finer).to_lowercase())?;
+        }
+        Ok(())
     }
 }
 

@@ -136,7 +136,7 @@ fn rounded_with(
 
 /// The greatest code.
 fn top(bits: usize) -> f32 {
-    ((1u32 << bits) - 1) as f32
+    Quantization::greatest_code(bits) as f32
 }
 
 /// What of the range of a group the codes may span: with less than all its ends are cut a little and the values between
@@ -221,7 +221,7 @@ impl Packed {
     pub fn unpack(&self) -> Vec<f32> {
         let Quantization { bits, group_size } = self.quantization;
         let per_word = 32 / bits;
-        let mask = (1u32 << bits) - 1;
+        let mask = Quantization::greatest_code(bits);
         let codes = self.words.iter().flat_map(|word| (0..per_word).map(move |place| word >> (place * bits) & mask));
         codes
             .enumerate()

@@ -2,7 +2,7 @@
 
 use super::{Toy, directory, recipe, session};
 use crate::support::only_drawer;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use ofa::error::{Error, Result};
 use ofa::train::{Alone, Ended, Evaluation, Event, Recipe, Run, Section, Session, Trainer};
 use std::path::Path;
@@ -44,15 +44,17 @@ fn a_resumed_run_is_the_straight_run_to_the_last_bit() {
     let _drawing = only_drawer();
     // Epochs of 10 draws and updates of 4: the run stops in the middle of one.
     let rounded = "update.quantization={ bits = 4, group_size = 32 }";
-    let (recipe, draws) = (recipe(&[rounded]), Toy { rows: Some(10), ..Toy::default() });
-    let expected = straight(&recipe, &draws);
-    let (_parent, run) = directory();
-    for stop in [Some(3), Some(7), None] {
-        let mut session = session(&recipe, &run, true).unwrap();
-        let ended = train(&mut session, &draws, stop).unwrap();
-        assert_eq!(ended, if stop.is_some() { Ended::Interrupted } else { Ended::Done });
-        if stop.is_none() {
-            assert!(everything(&session.trainer) == expected, "the resumed run went another way");
+    for sets in [&[][..], &[rounded]] {
+        let (recipe, draws) = (recipe(sets), Toy { rows: Some(10), ..Toy::default() });
+        let expected = straight(&recipe, &draws);
+        let (_parent, run) = directory();
+        for stop in [Some(3), Some(7), None] {
+            let mut session = session(&recipe, &run, true).unwrap();
+            let ended = train(&mut session, &draws, stop).unwrap();
+            assert_eq!(ended, if stop.is_some() { Ended::Interrupted } else { Ended::Done });
+            if stop.is_none() {
+                assert!(everything(&session.trainer) == expected, "the resumed run went another way: {sets:?}");
+            }
         }
     }
 }
@@ -105,6 +107,11 @@ fn what_would_spoil_a_run_is_refused() {
     assert!(message(&recipe_of_run, &run, false).contains("--resume"), "a new run in a used directory");
     let wider = recipe(&["model.config.encoder_ffn_dim=64"]);
     assert!(message(&wider, &run, true).contains("encoder_ffn_dim"), "{}", message(&wider, &run, true));
+    let rounded = "update.quantization={ bits = 4, finer = ['stem'] }";
+    let refused = message(&recipe(&[rounded]), &run, true);
+    assert!(refused.contains("expected none") && refused.contains("found 4 bits, finer [stem]"), "{refused}");
+    let exported = Session::best(&run, &[rounded.to_owned()], &Device::flex()).err().unwrap().to_string();
+    assert!(exported.contains("update.quantization"), "{exported}");
 
     let model = run.join("checkpoints/step-0000000004/model.safetensors");
     let mut bytes = std::fs::read(&model).unwrap();

@@ -36,6 +36,9 @@ const bytes = manifest.total_bytes + (codes?.total_bytes ?? 0);
 if (bytes > LIMIT) throw new Error(`${bytes} bytes, where at most ${LIMIT} may ship`);
 
 const [f32, q8, q4] = [given.f32, given.q8, given.q4].map((report) => ({ metrics: json(`${report}/metrics.json`), report: json(`${report}/report.json`) }));
+const shipped = { q8, q4 }[manifest.precision];
+/** The other packing, which is measured beside it. */
+const [other, spare] = shipped === q8 ? ["q4", q4] : ["q8", q8];
 const larger = given.larger && json(given.larger);
 const { scenes: { scenes, nouns, styles } } = f32.metrics;
 const journal = readFileSync(`${given.run}/metrics.jsonl`, "utf8").trim().split("\n").map((line) => JSON.parse(line));
@@ -50,7 +53,7 @@ function rows() {
       const label = LABELS[key] ?? (task === "vqa" ? `questions: ${metric}` : key);
       const count = f32.report.tasks[task]?.groups?.[metric]?.count ?? f32.report.tasks[task]?.count ?? "";
       const percent = (of) => (of === undefined ? "" : (100 * of).toFixed(1));
-      const cells = [label, count, percent(value), percent(q8.metrics[task]?.[metric])];
+      const cells = [label, count, percent(value), percent(shipped.metrics[task]?.[metric])];
       if (larger) cells.push(percent(larger[task]?.[metric]));
       cells.push(AIMS[key] === undefined ? "" : percent(AIMS[key]));
       lines.push(`| ${cells.join(" | ")} |`);
@@ -74,6 +77,10 @@ const preferred = ({ metrics: { preferred_as_reference: shares } }) => {
   const exact = Object.entries(shares).filter(([task]) => task !== "all").map(([task, share]) => `${task} ${percent(share)}`);
   return `${percent(shares.all)} of places (${exact.join(", ")})`;
 };
+const bits = recipe.match(/^\[update\.quantization\]\nbits = (\d)$/m)?.[1];
+const rounded = bits
+  ? `The model was trained with weights that are rounded to ${bits} bits (\`update.quantization\`).`
+  : "Both are rounded for the answers to other scenes (`ofa export --calibrate`).";
 const milliseconds = (report) => report.tasks.vqa.mean_ms.toFixed(0);
 
 const card = `# ${given.name}: a small OFA that knows drawn scenes
@@ -107,10 +114,10 @@ On ${number(scenes)} scenes that training never draws, up to five questions each
 |---|---|---|---|${larger ? "---|" : ""}---|
 ${rows()}
 
-Held to what f32 answers to these questions, ${manifest.precision} prefers the same token at ${preferred(q8)}; q4, which does not ship, at
-${preferred(q4)}. Both are rounded for the answers to other scenes (\`ofa export --calibrate\`). q4 gets ${(100 * q4.metrics.vqa.vqa_score).toFixed(1)} % of all questions, and ${(100 * q4.metrics.caption.mentions).toFixed(1)} % of captions whole.
+Held to what f32 answers to these questions, ${manifest.precision} prefers the same token at ${preferred(shipped)}; ${other}, which does not ship, at
+${preferred(spare)}. ${rounded} ${other} gets ${(100 * spare.metrics.vqa.vqa_score).toFixed(1)} % of all questions, and ${(100 * spare.metrics.caption.mentions).toFixed(1)} % of captions whole.
 
-${given.limits ? `${given.limits}\n\n` : ""}An answer takes ${milliseconds(f32.report)} ms with f32 weights and ${milliseconds(q8.report)} ms with ${manifest.precision} on one of the cores that measured this.
+${given.limits ? `${given.limits}\n\n` : ""}An answer takes ${milliseconds(f32.report)} ms with f32 weights and ${milliseconds(shipped.report)} ms with ${manifest.precision} on one of the cores that measured this.
 `;
 writeFileSync(`${bundle}README.md`, card);
 
@@ -120,7 +127,7 @@ const tasks = ["caption", "vqa", "vqa_match", "grounding", "region_caption", "ma
 if (/infill_image\s*=\s*0*\.?0*[1-9]/.test(recipe) && codes) tasks.push("infill_image", "image_gen");
 listed.unshift({
   name: "Scenes", url: `models/${given.name}/`, size: `${(bytes / 1e6).toFixed(1)} MB`, tasks,
-  note: `Knows drawn scenes of shapes in eight colours and stickers of ${nouns} things, and nothing else. Of questions about unseen scenes it gets ${Math.round(100 * q8.metrics.vqa.vqa_score)} % right.`,
+  note: `Knows drawn scenes of shapes in eight colours and stickers of ${nouns} things, and nothing else. Of questions about unseen scenes it gets ${Math.round(100 * shipped.metrics.vqa.vqa_score)} % right.`,
   world: "This model knows only drawn scenes like the samples and those you make here. What it says of any other picture is a guess in the words of that world. For photos load an original checkpoint: see below.",
 });
 writeFileSync(`${demo}models.json`, `${JSON.stringify(listed, null, 2)}\n`);

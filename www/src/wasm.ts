@@ -57,6 +57,9 @@ export function abandonModule(): void {
   abandoned++;
 }
 
+/** How often each build was not where it should be. */
+const failed = new Map<string, number>();
+
 /** Where the modules of this realm come from. */
 const origins = new Set<string>();
 
@@ -77,20 +80,22 @@ export async function loadWasm(kind: "webgpu" | "cpu"): Promise<WasmModule> {
     kind === "webgpu"
       ? [new URL("ofa-web/wasm/gpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/gpu/ofa_bg.wasm", import.meta.url)]
       : [new URL("ofa-web/wasm/cpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/cpu/ofa_bg.wasm", import.meta.url)];
-  if (abandoned > 0) glue.search = `?again=${abandoned}`;
+  const again = abandoned + (failed.get(kind) ?? 0);
+  if (again > 0) glue.search = `?again=${again}`;
   const module: WasmModule = await import(/* @vite-ignore */ glue.href).catch((error: Error) => {
     // A browser may remember that an address failed.
-    abandonModule();
+    failed.set(kind, (failed.get(kind) ?? 0) + 1);
     throw missing(glue, error.message, error);
   });
   if (origins.has(glue.href)) return module;
   const response = await fetch(binary).catch((error: Error) => {
     throw missing(binary, error.message, error);
   });
-  if (!response.ok) throw missing(binary, `the server answered ${response.status} ${response.statusText}`);
+  const type = response.headers.get("Content-Type");
+  if (!response.ok || type?.startsWith("text/html")) throw missing(binary, `the server answered ${response.status} ${response.ok ? "with a web page" : response.statusText}`);
   await module.default({ module_or_path: response });
   // A module that was served as another type did not stream in, and V8 knows it by no address.
-  const streamed = response.headers.get("Content-Type") === "application/wasm";
+  const streamed = type === "application/wasm";
   origins.add(glue.href).add(streamed ? response.url : "wasm://");
   return module;
 }

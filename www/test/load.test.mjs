@@ -184,9 +184,9 @@ test("a worker that is not where it should be is told, with what to do", () =>
     assert.match(error.message, /ofa-web\/worker\.js.*bundler.*optimizeDeps/);
   }));
 
-for (const file of ["ofa.js", "ofa_bg.wasm"]) {
-  test(`wasm/cpu/${file} that is not where it should be is told by its address, and a second try may find it`, () =>
-    withPage({ [`wasm/cpu/${file}`]: { status: 404, times: 1 } }, async (page) => {
+for (const [file, fault] of [["ofa.js", { status: 404 }], ["ofa_bg.wasm", { status: 404 }], ["ofa_bg.wasm", { page: true }]]) {
+  test(`wasm/cpu/${file} that is not where it should be is told by its address (${Object.keys(fault)}), and a second try may find it`, () =>
+    withPage({ [`wasm/cpu/${file}`]: { ...fault, times: 1 } }, async (page) => {
       const error = await load(page, "/bundle/", { worker: false });
       assert.equal(error.code, "fetch");
       assert.match(error.message, new RegExp(`^http.*/wasm/cpu/${file}: expected a file of the package ofa-web`));

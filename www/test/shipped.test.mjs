@@ -14,21 +14,21 @@ const SCENES = Number(process.env.OFA_SHIPPED_SCENES ?? 6);
 const EACH = 2;
 const SEED = 77;
 /** Rounding on another device may turn an answer that two weigh alike; quantised weights make such more frequent. */
-const AGREEING = { q8: 0.99, f32: 1 };
+const AGREEING = { shipped: 0.99, f32: 1 };
 const MINUTES = 60_000;
 
-const bundles = { q8: join(www, "demo/models/scenes"), f32: process.env.OFA_SHIPPED_F32 ?? "" };
-const skip = (precision) => (existsSync(join(bundles[precision], "manifest.json")) ? false : `no ${precision} bundle at hand: \`make ship\` makes both`);
+const bundles = { shipped: join(www, "demo/models/scenes"), f32: process.env.OFA_SHIPPED_F32 ?? "" };
+const skip = (precision) => (existsSync(join(bundles[precision], "manifest.json")) ? false : `no ${precision} bundle at hand: \`make ship\` makes it`);
 
 let directory, browser, server, asked;
 before(async () => {
-  if (skip("q8")) return;
+  if (skip("shipped")) return;
   directory = mkdtempSync(join(tmpdir(), "ofa-shipped-"));
-  const options = ["--model", bundles.q8, "--seed", SEED, "--count", SCENES, "--each", EACH, "--out", directory];
+  const options = ["--model", bundles.shipped, "--seed", SEED, "--count", SCENES, "--each", EACH, "--out", directory];
   execFileSync(binary, ["corpus", "questions", ...options.map(String)], { stdio: ["ignore", "ignore", "inherit"] });
   asked = JSON.parse(readFileSync(join(directory, "questions.json"), "utf8"));
   browser = await startBrowser();
-  const roots = { "/": join(www, "dist-demo"), "/pages/": join(www, "test/pages"), "/scenes/": directory, "/q8/": bundles.q8 };
+  const roots = { "/": join(www, "dist-demo"), "/pages/": join(www, "test/pages"), "/scenes/": directory, "/shipped/": bundles.shipped };
   server = await serve(skip("f32") ? roots : { ...roots, "/f32/": bundles.f32 });
 });
 after(async () => {
@@ -49,7 +49,7 @@ function answers(precision) {
 
 for (const [precision, least] of Object.entries(AGREEING)) {
   for (const device of ["cpu", "webgpu"]) {
-    test(`${precision} on ${device} answers as natively`, { skip: skip(precision), timeout: 30 * MINUTES }, async () => {
+    test(`${precision} weights on ${device} answer as natively`, { skip: skip(precision), timeout: 30 * MINUTES }, async () => {
       const page = await openBlank(browser, server);
       const found = await page.evaluate(async ([precision, device, asked]) => {
         const ofa = await OFA.load(`/${precision}/`, { device });
@@ -72,10 +72,10 @@ for (const [precision, least] of Object.entries(AGREEING)) {
 /** Fractions are cut off when values become bytes, so that the last digit of a float may move a byte by one. */
 const ONE = 1;
 
-test("q8 draws as natively: a picture of words, and the hidden middle of one", { skip: skip("q8"), timeout: 5 * MINUTES }, async () => {
+test("the shipped model draws as natively: a picture of words, and the hidden middle of one", { skip: skip("shipped"), timeout: 5 * MINUTES }, async () => {
   const [{ image }] = asked;
   const words = "a large red circle";
-  const drawn = (name, args) => native([name, "--model", bundles.q8, ...args, "--out", join(directory, `${name}.png`)]);
+  const drawn = (name, args) => native([name, "--model", bundles.shipped, ...args, "--out", join(directory, `${name}.png`)]);
   drawn("image_gen", ["--text", words, "--seed", "3"]);
   drawn("infill_image", ["--image", join(directory, image)]);
   const page = await openBlank(browser, server);
@@ -86,7 +86,7 @@ test("q8 draws as natively: a picture of words, and the hidden middle of one", {
       context.drawImage(bitmap, 0, 0);
       return context.getImageData(0, 0, bitmap.width, bitmap.height);
     };
-    const ofa = await OFA.load("/q8/", { device: "cpu" });
+    const ofa = await OFA.load("/shipped/", { device: "cpu" });
     const pictures = { image_gen: await ofa.generateImage(words, { seed: 3 }), infill_image: await ofa.infillImage(`/scenes/${image}`) };
     await ofa.dispose();
     const apart = {};
