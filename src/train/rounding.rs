@@ -4,7 +4,8 @@
 
 use super::parameters::{Entry, ParameterMap, Section};
 use crate::config::{Packing, Quantization};
-use crate::weights::{Storage, precision_of};
+use crate::error::Result;
+use crate::weights::{RawTensor, STEM, Storage, as_quantized, precision_of};
 use burn::tensor::Tensor;
 use std::ops::Range;
 
@@ -14,22 +15,24 @@ const LEAST_STEP: f32 = 1e-30;
 /// How a row of parameters is rounded.
 #[derive(Debug, Clone)]
 pub struct Rounding {
+    packing: Packing,
     /// All stretches of the row in order, with the packing of those that a bundle packs.
     stretches: Vec<(Range<usize>, Option<Quantization>)>,
 }
 
 impl Rounding {
-    pub fn new(packing: &Packing, map: &ParameterMap) -> Self {
+    pub fn new(packing: Packing, map: &ParameterMap) -> Self {
         let stretch = |Entry { name, shape, range, .. }: &Entry| {
             let quantization = packing.of(name);
             let packed = precision_of(name, shape, quantization.group_size) == Storage::Packed;
             (range.clone(), packed.then_some(quantization))
         };
-        Self { stretches: map.entries(Section::Parameters).map(stretch).collect() }
+        let stretches = map.entries(Section::Parameters).map(stretch).collect();
+        Self { packing, stretches }
     }
 
-    /// Weights `[n]` at the nearest of the values that codes can have which span their group's range.
-    /// [`quantize`](crate::weights::quantize) keeps these, but for holding scales and biases as f16.
+    /// Weights `[n]` at the nearest of the values that codes can have which span their group's range. A bundle holds
+    /// these, but for scales and biases in f16, which make no difference to learning.
     pub fn round(&self, values: &Tensor<1>) -> Tensor<1> {
         let stretch = |(range, quantization): &(Range<usize>, Option<Quantization>)| {
             #[allow(clippy::single_range_in_vec_init)]
@@ -40,6 +43,19 @@ impl Rounding {
             }
         };
         Tensor::cat(self.stretches.iter().map(stretch).collect(), 0)
+    }
+
+    /// A tensor of the trained model to the last bit as a bundle holds it, unless its batch norm will be folded into it.
+    ///
+    /// # Errors
+    /// Those of [`as_quantized`].
+    pub fn as_stored(&self, name: &str, tensor: RawTensor<'static>) -> Result<RawTensor<'static>> {
+        let quantization = self.packing.of(name);
+        let packed = precision_of(name, &tensor.shape, quantization.group_size) == Storage::Packed;
+        if !packed && name.starts_with(STEM) {
+            return Ok(tensor);
+        }
+        as_quantized(name, &tensor, quantization)
     }
 }
 

@@ -117,7 +117,13 @@ impl Session {
         tensors.extend(named(trainer.map(), Section::Statistics, statistics)?);
         let config = &self.files.config;
         let order = parameter_shapes(config, &trainer.values(Section::Parameters).device())?;
-        let ordered = order.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(Ok);
+        let ordered = order.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(|(name, tensor)| {
+            let stored = match trainer.rounding() {
+                Some(rounding) => rounding.as_stored(&name, tensor)?,
+                None => tensor,
+            };
+            Ok((name, stored))
+        });
         let manifest = write_bundle(out, &self.files, Precision::F32, ordered)?;
         if let Some(folder) = self.recipe.data.options.get("codes").and_then(|codes| codes.as_str()) {
             let (config, tensors) = read_vqgan(Path::new(folder))?;

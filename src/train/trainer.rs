@@ -11,7 +11,7 @@ use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use crate::kernels::floats;
 use crate::model::{OfaModel, Parameters};
-use crate::weights::PackingChoice;
+use crate::weights::{PackingChoice, STEM};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -165,14 +165,14 @@ impl Trainer {
         let stem_is_frozen = config.freeze_resnet;
         let model = map.freeze(model, |name| {
             // A frozen stem keeps its norms; its convolutions are still trained, as in the original.
-            let stem_norm = name.starts_with("encoder.embed_images.") && name.split('.').any(is_batch_norm);
+            let stem_norm = name.starts_with(STEM) && name.split('.').any(is_batch_norm);
             (stem_is_frozen && stem_norm) || options.freeze.iter().any(|prefix| name.starts_with(prefix.as_str()))
         });
         let values = map.values(&model, Section::Parameters);
         let packing = options.quantization.as_ref().map(|choice| {
             choice.packing(&config, map.entries(Section::Parameters).map(|entry| (&*entry.name, &*entry.shape)))
         });
-        let rounding = packing.map(|packing| Rounding::new(&packing, &map));
+        let rounding = packing.map(|packing| Rounding::new(packing, &map));
         let average = options.ema_decay.map(|decay| Averages {
             parameters: Average { decay, values: values.clone() },
             statistics: Average { decay, values: map.values(&model, Section::Statistics) },
@@ -225,6 +225,11 @@ impl Trainer {
             None => (&self.state.values, self.values(Section::Statistics)),
         };
         [self.rounded(parameters), statistics]
+    }
+
+    /// How weights are rounded, if they are trained for that.
+    pub(super) fn rounding(&self) -> Option<&Rounding> {
+        self.rounding.as_ref()
     }
 
     /// What passes see of the weights `values`, `[n]`.

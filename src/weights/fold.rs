@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// What the original's batch norms add to the variance.
 pub const BATCH_NORM_EPS: f64 = 1e-5;
 
-const STEM: &str = "encoder.embed_images.";
+pub const STEM: &str = "encoder.embed_images.";
 const STATISTICS: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
 
 /// The batch norm that follows a convolution of the stem: `….bn2` for `….conv2`, `….downsample.1` for

@@ -43,7 +43,7 @@ mod watch;
 pub use assemble::{Assembler, split};
 pub use drift::{Drift, drift};
 pub use feedback::ErrorFeedback;
-pub use fold::{BATCH_NORM_EPS, batch_norm_of, fold_batch_norm};
+pub use fold::{BATCH_NORM_EPS, STEM, batch_norm_of, fold_batch_norm};
 pub use infer::{Shapes, check_size, infer_config, merge_config};
 pub use layout::{
     DROPPED, Dropped, EMBEDDING, Layout, RENAMES, Rename, Row, detect, dropped, dropped_row, fairseq_name, hf_name,
@@ -54,7 +54,9 @@ pub use manifest::{
 };
 pub use packing::{PackingChoice, Part};
 pub use pickle::{Id, Pickle, Storage as PickleStorage, Value, View};
-pub use quantize::{Packed, Storage, packed_names, precision_of, quantize, quantize_tensor, stored_shapes};
+pub use quantize::{
+    Packed, Storage, as_quantized, packed_names, precision_of, quantize, quantize_tensor, stored_shapes,
+};
 pub use raw::{Dtype, RawTensor, Tensors, elements};
 pub use shard::{Slot, encode_shard, header_length, read_header, read_shard};
 pub use strict::{compare_keys, refuse};

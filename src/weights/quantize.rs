@@ -5,6 +5,7 @@
 //! alike (`bias = −2^(bits−1) · scale`), the group's range, and for 4 bits what cuts its ends or fits the codes better.
 
 use super::feedback::{ErrorFeedback, TOGETHER};
+use super::fold::STEM;
 use super::raw::{Dtype, RawTensor, Tensors};
 use crate::config::{Packing, Quantization};
 use crate::error::{Error, Result};
@@ -34,7 +35,7 @@ pub fn precision_of(name: &str, shape: &[usize], group_size: usize) -> Storage {
             let linear = ["_proj", "_linear", "fc1", "fc2"].iter().any(|end| last.ends_with(end));
             linear || matches!(last, "embed_tokens" | "embed_positions" | "embed_image_positions")
         }
-        [_, _, _, _] => name.starts_with("encoder.embed_images."),
+        [_, _, _, _] => name.starts_with(STEM),
         _ => false,
     };
     let columns: usize = shape.iter().skip(1).product();
@@ -319,6 +320,21 @@ pub fn quantize_tensor(
             Ok(quantize(name, &values, columns, quantization, feedback)?.into_tensors(name)?.into())
         }
     }
+}
+
+/// The values of a float tensor as a bundle of quantised weights holds them.
+///
+/// # Errors
+/// Those of [`quantize_tensor`].
+pub fn as_quantized(name: &str, tensor: &RawTensor<'_>, quantization: Quantization) -> Result<RawTensor<'static>> {
+    let stored = quantize_tensor(name, tensor, quantization, None)?;
+    let values = match stored.as_slice() {
+        [(_, words), (_, scales), (_, biases)] => {
+            Packed::from_tensors(name, [words, scales, biases], quantization)?.unpack()
+        }
+        _ => stored[0].1.to_f32(name)?,
+    };
+    RawTensor::from_f32(name, tensor.shape.clone(), &values)
 }
 
 /// What a bundle stores for the model's float tensors `(name, shape)`: itself, or the packed three.
