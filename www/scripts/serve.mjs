@@ -17,7 +17,7 @@ const TYPES = {
  *
  * `faults` maps the end of a path to what goes wrong there: `{ cut: BYTES, times }` ends the connection early,
  * `{ most: BYTES }` after so many bytes of each answer, `{ flip: OFFSET }` changes a byte, `{ status: CODE, times }` answers
- * with an error, `{ page: true }` with a web page, `{ query }` with an error where the address has another query,
+ * with an error, `{ page: true, times }` with a web page, `{ query }` with an error where the address has another query,
  * `{ noRange: true }` ignores ranges, `{ delay: MS }` waits before every piece. `times` is how often; without it, always.
  */
 export async function serve(roots, { port = 0, faults = {} } = {}) {
@@ -31,7 +31,7 @@ export async function serve(roots, { port = 0, faults = {} } = {}) {
     const fault = Object.entries(faults).find(([tail]) => path.endsWith(tail))?.[1] ?? {};
     const active = fault.times === undefined || fault.times-- > 0;
     if (active && fault.status) return end(response, fault.status, "as the test asked");
-    if (fault.page) return end(response, 200, "<!doctype html><title>app</title>", "text/html");
+    if (active && fault.page) return end(response, 200, "<!doctype html><title>app</title>", "text/html");
     if (fault.query !== undefined && fault.query !== search) return end(response, 403, "not signed");
     send(request, response, file, active ? fault : {});
   });

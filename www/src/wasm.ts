@@ -57,7 +57,7 @@ export function abandonModule(): void {
   abandoned++;
 }
 
-/** How often each build was not where it should be. */
+/** How often files of each build were not where they should be, which a browser may remember. */
 const failed = new Map<string, number>();
 
 /** Where the modules of this realm come from. */
@@ -68,10 +68,6 @@ export function isTrap(error: unknown): boolean {
   return error instanceof WebAssembly.RuntimeError && [...origins].some((origin) => error.stack?.includes(origin));
 }
 
-function missing(url: URL, why: string, cause?: unknown): OfaError {
-  return new OfaError("fetch", `${url.origin}${url.pathname}: expected a file of the package ofa-web, beside its other files (${why})`, { cause });
-}
-
 /** Fetches and compiles the one build that is needed. */
 export async function loadWasm(kind: "webgpu" | "cpu"): Promise<WasmModule> {
   // Bundlers follow literals only. The development server of Vite 5 to 7 moves this script away from its files, and finds
@@ -80,19 +76,23 @@ export async function loadWasm(kind: "webgpu" | "cpu"): Promise<WasmModule> {
     kind === "webgpu"
       ? [new URL("ofa-web/wasm/gpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/gpu/ofa_bg.wasm", import.meta.url)]
       : [new URL("ofa-web/wasm/cpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/cpu/ofa_bg.wasm", import.meta.url)];
-  const again = abandoned + (failed.get(kind) ?? 0);
-  if (again > 0) glue.search = `?again=${again}`;
+  const tries = failed.get(kind) ?? 0;
+  const missing = (url: URL, why: string, cause?: unknown) => {
+    failed.set(kind, tries + 1);
+    return new OfaError("fetch", `${url.origin}${url.pathname}: expected a file of the package ofa-web, beside its other files (${why})`, { cause });
+  };
+  if (abandoned + tries > 0) glue.search = `?again=${abandoned + tries}`;
   const module: WasmModule = await import(/* @vite-ignore */ glue.href).catch((error: Error) => {
-    // A browser may remember that an address failed.
-    failed.set(kind, (failed.get(kind) ?? 0) + 1);
     throw missing(glue, error.message, error);
   });
   if (origins.has(glue.href)) return module;
-  const response = await fetch(binary).catch((error: Error) => {
+  const response = await fetch(binary, { cache: tries > 0 ? "reload" : "default" }).catch((error: Error) => {
     throw missing(binary, error.message, error);
   });
   const type = response.headers.get("Content-Type");
-  if (!response.ok || type?.startsWith("text/html")) throw missing(binary, `the server answered ${response.status} ${response.ok ? "with a web page" : response.statusText}`);
+  if (!response.ok || type?.startsWith("text/html")) {
+    throw missing(binary, `the server answered ${response.status} ${response.ok ? "with a web page" : response.statusText}`);
+  }
   await module.default({ module_or_path: response });
   // A module that was served as another type did not stream in, and V8 knows it by no address.
   const streamed = type === "application/wasm";
