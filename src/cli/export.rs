@@ -32,12 +32,12 @@ pub struct Args {
     /// f32, f16, q8 or q4
     #[arg(long, value_parser = parse_dtype)]
     dtype: Precision,
-    /// Weights that share a scale: 32, 64 or 128 [default: as the model was trained for; else 32, of 4 bits 64 or, from
-    /// OFA-Medium on, 128]
+    /// Weights that share a scale: 32, 64 or 128 [default: as the model was trained for, if for no more bits; else 32, of
+    /// 4 bits 64 or, from OFA-Medium on, 128]
     #[arg(long, value_parser = parse_group)]
     group_size: Option<usize>,
-    /// Parts of a q4 bundle that get 8 bits: they are small, and its answers depend on them most [default: those that the
-    /// model was trained for]
+    /// Parts of a q4 bundle that get 8 bits: its answers depend on them most, and of a small model they are most of it
+    /// [default: those that the model was trained for as q4]
     #[arg(long, value_name = "PART,…", value_delimiter = ',', value_enum)]
     finer: Vec<Part>,
     /// Round so that it shows least in the model's answers to the questions of an evaluation set: a task, whose set --data

@@ -30,7 +30,7 @@ pub struct RunArgs {
     /// auto, gpu, cpu, cuda or torch
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Processes that share every update, on the cores of this machine
+    /// Processes that share every update, on the cores of this machine; several train on the CPU
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
 }
@@ -80,7 +80,10 @@ impl RunArgs {
     }
 
     fn train(&self, command: &str, recipe: Recipe, ranks: &dyn Ranks) -> Result<()> {
-        let (device, chosen) = pollster::block_on(DeviceChoice::from_name(&self.device)?.open())?;
+        let choice = DeviceChoice::from_name(&self.device)?;
+        // Workers share the cores, which is what whoever asks for some without naming a device has in mind.
+        let choice = if self.workers > 1 && choice == DeviceChoice::Auto { DeviceChoice::Cpu } else { choice };
+        let (device, chosen) = pollster::block_on(choice.open())?;
         if self.workers > 1 && chosen.kind != "cpu" {
             return Err(Error::option("--workers", "1, or --device cpu", self.workers));
         }
