@@ -5,7 +5,7 @@
 use super::parameters::{Entry, ParameterMap, Section};
 use crate::config::{Packing, Quantization};
 use crate::error::Result;
-use crate::weights::{RawTensor, STEM, Storage, as_quantized, precision_of};
+use crate::weights::{RawTensor, STEM, Storage, Tensors, as_quantized, change_folded, precision_of};
 use burn::tensor::Tensor;
 use std::ops::Range;
 
@@ -45,17 +45,17 @@ impl Rounding {
         Tensor::cat(self.stretches.iter().map(stretch).collect(), 0)
     }
 
-    /// A tensor of the trained model to the last bit as a bundle holds it, unless its batch norm will be folded into it.
+    /// The trained model's tensors to the last bit as a bundle holds them, which has batch norms folded away.
     ///
     /// # Errors
-    /// Those of [`as_quantized`].
-    pub fn as_stored(&self, name: &str, tensor: RawTensor<'static>) -> Result<RawTensor<'static>> {
-        let quantization = self.packing.of(name);
-        let packed = precision_of(name, &tensor.shape, quantization.group_size) == Storage::Packed;
-        if !packed && name.starts_with(STEM) {
-            return Ok(tensor);
-        }
-        as_quantized(name, &tensor, quantization)
+    /// Those of [`as_quantized`] and [`change_folded`].
+    pub fn as_stored(&self, tensors: Tensors<'static>) -> Result<Tensors<'static>> {
+        let stored = |name: &str, tensor: &RawTensor<'static>| as_quantized(name, tensor, self.packing.of(name));
+        let rounded = change_folded(tensors, stored)?.into_iter().map(|(name, tensor)| {
+            let tensor = if name.starts_with(STEM) { tensor } else { stored(&name, &tensor)? };
+            Ok((name, tensor))
+        });
+        rounded.collect()
     }
 }
 

@@ -113,17 +113,15 @@ impl Session {
     pub fn export(&self, out: &Path) -> Result<Manifest> {
         let trainer = &self.trainer;
         let [parameters, statistics] = trainer.answering();
-        let mut tensors: HashMap<_, _> = named(trainer.map(), Section::Parameters, parameters)?.into_iter().collect();
+        let mut tensors = named(trainer.map(), Section::Parameters, parameters)?;
         tensors.extend(named(trainer.map(), Section::Statistics, statistics)?);
+        if let Some(rounding) = trainer.rounding() {
+            tensors = rounding.as_stored(tensors)?;
+        }
+        let mut tensors: HashMap<_, _> = tensors.into_iter().collect();
         let config = &self.files.config;
         let order = parameter_shapes(config, &trainer.values(Section::Parameters).device())?;
-        let ordered = order.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(|(name, tensor)| {
-            let stored = match trainer.rounding() {
-                Some(rounding) => rounding.as_stored(&name, tensor)?,
-                None => tensor,
-            };
-            Ok((name, stored))
-        });
+        let ordered = order.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(Ok);
         let manifest = write_bundle(out, &self.files, Precision::F32, ordered)?;
         if let Some(folder) = self.recipe.data.options.get("codes").and_then(|codes| codes.as_str()) {
             let (config, tensors) = read_vqgan(Path::new(folder))?;

@@ -2,7 +2,8 @@
 //!
 //! `X.weight` is U32 `[out, in · bits / 32]`, low bits first; `X.scales` and `X.biases` are f16 `[out, in / group]`;
 //! a weight is `scale · u + bias`. Scale and bias are those of least squared error among some: codes to both sides of zero
-//! alike (`bias = −2^(bits−1) · scale`), the group's range, and for 4 bits what cuts its ends or fits the codes better.
+//! alike (`bias = −2^(bits−1) · scale`), the group's range, for 4 bits what cuts its ends or fits the codes better, and for
+//! 8 bits what holds values that 4 bits held.
 
 use super::feedback::{ErrorFeedback, TOGETHER};
 use super::fold::STEM;
@@ -170,8 +171,10 @@ impl Steps {
             let (middle, reach) = ((least + greatest) / 2.0, (greatest - least) / 2.0 * span);
             new(2.0 * reach / top, middle - reach)
         });
+        // Sixteen codes of eight bits to a code of four: what was rounded for those is there to the last bit.
+        let apart = (bits == 8).then(|| new((greatest - least) / (16.0 * self::top(4)), least));
         let mut best: Option<(f32, Self)> = None;
-        for mut steps in std::iter::once(new(alike, -half * alike)).chain(cut) {
+        for mut steps in std::iter::once(new(alike, -half * alike)).chain(cut).chain(apart) {
             for fit in 0..=fits {
                 let error = steps.error(group, top);
                 if best.is_none_or(|(least, _)| error < least) {

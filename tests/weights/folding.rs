@@ -38,6 +38,33 @@ fn a_folded_convolution_computes_the_same() {
     );
 }
 
+/// What is changed while it is folded is found there when it is folded again, unless nothing of it was left.
+#[test]
+fn folded_convolutions_are_changed_behind_their_norms() {
+    let (_, mut tensors) = micro_bundle();
+    let norm = "encoder.embed_images.bn1.weight";
+    let (_, scale) = tensors.iter_mut().find(|(name, _)| name == norm).unwrap();
+    let mut values = scale.to_f32(norm).unwrap();
+    values[1] = 0.0;
+    *scale = RawTensor::from_f32(norm, scale.shape.clone(), &values).unwrap();
+    let whole = |name: &str, tensor: &RawTensor<'static>| {
+        let values: Vec<f32> = tensor.to_f32(name)?.iter().map(|value| (value * 64.0).round() / 64.0).collect();
+        RawTensor::from_f32(name, tensor.shape.clone(), &values)
+    };
+    let changed = change_folded(tensors.clone(), whole).unwrap();
+    assert!(tensors.iter().zip(&changed).all(|((old, _), (new, _))| old == new), "their order is kept");
+    let [before, after] = [&tensors, &changed].map(|all| all.iter().cloned().collect::<HashMap<_, _>>());
+    let first = "encoder.embed_images.conv1.weight";
+    let [old, new] = [before, after].map(|all| all[first].to_f32(first).unwrap());
+    let width = old.len() / values.len();
+    assert!(old[width..2 * width] == new[width..2 * width] && old[..width] != new[..width]);
+    for (name, tensor) in fold_batch_norm(changed).unwrap().iter().filter(|(name, _)| name.starts_with(STEM)) {
+        for value in tensor.to_f32(name).unwrap() {
+            assert!((value - (value * 64.0).round() / 64.0).abs() < 1e-6 * value.abs().max(1.0), "{name}: {value}");
+        }
+    }
+}
+
 #[test]
 fn a_missing_statistic_is_named() {
     let (_, mut tensors) = micro_bundle();
