@@ -79,7 +79,7 @@ const preferred = ({ metrics: { preferred_as_reference: shares } }) => {
 };
 const bits = recipe.match(/^\[update\.quantization\]\nbits = (\d)$/m)?.[1];
 const rounded = bits
-  ? `The model was trained with weights that are rounded to ${bits} bits (\`update.quantization\`).`
+  ? `The model was trained with weights that are rounded to ${bits} bits (\`update.quantization\`), and f32 is what it was saved as.`
   : "Both are rounded for the answers to other scenes (`ofa export --calibrate`).";
 const milliseconds = (report) => report.tasks.vqa.mean_ms.toFixed(0);
 
