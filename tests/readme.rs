@@ -8,6 +8,7 @@ use ofa::error::Error;
 use ofa::image::decode;
 use ofa::predict::Predictor;
 use ofa::task::{Inputs, TASKS};
+use ofa::train::data::KINDS;
 use std::process::Command;
 
 /// The lines of the block in `language` that shows every task.
@@ -15,6 +16,18 @@ fn lines(language: &str) -> Vec<&'static str> {
     let (_, section) = include_str!("../README.md").split_once("## Every task in one line").unwrap();
     let (_, block) = section.split_once(&format!("```{language}\n")).unwrap();
     block.split_once("```").unwrap().0.lines().collect()
+}
+
+#[test]
+fn every_kind_of_file_has_its_fields_in_the_table() {
+    for kind in KINDS {
+        let fields = kind.fields.iter().zip(kind.columns).map(|(field, column)| format!("{field} {column}"));
+        let numbers = |columns: &[usize]| columns.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let evaluation = kind.evaluation.map(|columns| format!("; to evaluate {}", numbers(columns)));
+        let fields = fields.collect::<Vec<_>>().join(", ");
+        let row = format!("| `{}` | {fields}{} |", kind.name, evaluation.unwrap_or_default());
+        assert!(include_str!("../README.md").lines().any(|line| line == row), "README: {row}");
+    }
 }
 
 #[test]
