@@ -18,8 +18,13 @@ const AHEAD: usize = 8192;
 pub trait WeightRows: Sync {
     /// The rows of `x` as the kernel reads them.
     type Input<'x>: Sync;
-    /// Whether rows are read in one stream, as processors fetch ahead best, where no instruction does.
-    const IN_ORDER: bool = false;
+    /// The matrix and some rows of the input by where they lie, which a loop over rows of weights keeps in registers.
+    type Reader<'a>: Copy
+    where
+        Self: 'a;
+    /// Rows of weights that are read at once for one row of `x` where no instruction fetches memory ahead. Processors do
+    /// that on their own, best in one stream; several pay where multiplying takes longer than reading.
+    const STREAMS: usize = 1;
 
     fn input<'x>(&self, x: &'x [f32]) -> Self::Input<'x>;
 
@@ -29,96 +34,84 @@ pub trait WeightRows: Sync {
     /// Where rows lie, in one place or in two.
     fn memory(&self, rows: Range<usize>) -> [&[u8]; 2];
 
-    /// Inner products of `W` rows from `first` on with `X` rows of the input from `row` on.
+    /// For `x` rows of the input from `row` on.
+    fn reader<'a>(&'a self, input: &'a Self::Input<'_>, row: usize, x: usize) -> Self::Reader<'a>;
+
+    /// Inner products of `W` rows from `first` on with the reader's `X` rows of the input.
     ///
     /// # Safety
     /// The instructions behind `L` exist, and the rows do.
-    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
-        &self,
-        input: &Self::Input<'_>,
-        row: usize,
-        first: usize,
-    ) -> [[f32; W]; X];
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(reader: Self::Reader<'_>, first: usize) -> [[f32; W]; X];
 }
 
 /// `out = x Wᵀ`, `[rows, count]`.
 pub fn few_rows<R: WeightRows>(x: &[f32], weights: &R, out: &mut [f32]) {
-    struct Piece<'a, 'x, R: WeightRows> {
-        input: &'a R::Input<'x>,
-        rows: usize,
-        weights: &'a R,
-        range: Range<usize>,
-        out: Shared,
-    }
-    impl<R: WeightRows> Work for Piece<'_, '_, R> {
-        type Output = ();
-
-        #[inline(always)]
-        unsafe fn run<L: Lanes>(self) {
-            let Self { input, rows, weights, range, out } = self;
-            for row in (0..rows).step_by(TOGETHER) {
-                // SAFETY: each range of columns is handed out once.
-                unsafe {
-                    match rows - row {
-                        1 => group_of::<L, R, 1, 4>(input, row, weights, range.clone(), out),
-                        2 => group_of::<L, R, 2, 2>(input, row, weights, range.clone(), out),
-                        3 => group_of::<L, R, 3, 2>(input, row, weights, range.clone(), out),
-                        4 => group_of::<L, R, 4, 2>(input, row, weights, range.clone(), out),
-                        _ => group_of::<L, R, 5, 2>(input, row, weights, range.clone(), out),
-                    }
-                }
-            }
-        }
-    }
     let out = Shared::new(out);
     let (work, rows, input) = (x.len() * weights.count(), x.len() / weights.depth(), weights.input(x));
-    ranges(weights.count(), PIECE, work, |range| run(Piece { input: &input, rows, weights, range, out }));
-}
-
-/// `W` rows of weights at a time, or one.
-#[inline(always)]
-unsafe fn group_of<L: Lanes, R: WeightRows, const X: usize, const W: usize>(
-    input: &R::Input<'_>,
-    row: usize,
-    weights: &R,
-    range: Range<usize>,
-    out: Shared,
-) {
-    unsafe {
-        if R::IN_ORDER && !L::PREFETCHES {
-            columns_of::<L, R, X, 1>(input, row, weights, range, out)
-        } else {
-            columns_of::<L, R, X, W>(input, row, weights, range, out)
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn columns_of<L: Lanes, R: WeightRows, const X: usize, const W: usize>(
-    input: &R::Input<'_>,
-    row: usize,
-    weights: &R,
-    range: Range<usize>,
-    out: Shared,
-) {
-    let place = |at: usize, column: usize| (row + at) * weights.count() + column;
-    let whole = range.start + range.len() / W * W;
-    let ahead = AHEAD.div_ceil(weights.memory(0..1)[0].len().max(1));
-    for first in (range.start..whole).step_by(W) {
-        if L::PREFETCHES && first + ahead + W <= weights.count() {
-            for bytes in weights.memory(first + ahead..first + ahead + W) {
-                unsafe { prefetch::<L>(bytes) };
+    ranges(weights.count(), PIECE, work, |range| {
+        for row in (0..rows).step_by(TOGETHER) {
+            let (input, range) = (&input, range.clone());
+            match rows - row {
+                1 => run(Columns::<R, 1, 4> { input, row, weights, range, out }),
+                2 => run(Columns::<R, 2, 2> { input, row, weights, range, out }),
+                3 => run(Columns::<R, 3, 2> { input, row, weights, range, out }),
+                4 => run(Columns::<R, 4, 2> { input, row, weights, range, out }),
+                _ => run(Columns::<R, 5, 2> { input, row, weights, range, out }),
             }
         }
-        let dots: [[f32; W]; X] = unsafe { weights.dots::<L, X, W>(input, row, first) };
-        for (at, dots) in dots.iter().enumerate() {
-            unsafe { out.part(place(at, first), W) }.copy_from_slice(dots);
+    });
+}
+
+/// Columns of what becomes of `X` rows, made of `W` rows of weights at a time.
+struct Columns<'a, 'x, R: WeightRows, const X: usize, const W: usize> {
+    input: &'a R::Input<'x>,
+    row: usize,
+    weights: &'a R,
+    range: Range<usize>,
+    /// Whose columns of `range` nobody else writes.
+    out: Shared,
+}
+
+impl<R: WeightRows, const X: usize, const W: usize> Work for Columns<'_, '_, R, X, W> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        unsafe {
+            match (X, R::STREAMS) {
+                _ if L::PREFETCHES => self.by::<L, W>(),
+                (1, 4..) => self.by::<L, 4>(),
+                (1 | 2, 2..) => self.by::<L, 2>(),
+                _ => self.by::<L, 1>(),
+            }
         }
     }
-    for first in whole..range.end {
-        let dots: [[f32; 1]; X] = unsafe { weights.dots::<L, X, 1>(input, row, first) };
-        for (at, [dot]) in dots.into_iter().enumerate() {
-            unsafe { out.part(place(at, first), 1) }.fill(dot);
+}
+
+impl<R: WeightRows, const X: usize, const W: usize> Columns<'_, '_, R, X, W> {
+    #[inline(always)]
+    unsafe fn by<L: Lanes, const TAKEN: usize>(self) {
+        let Self { input, row, weights, range, out } = self;
+        let (reader, count) = (weights.reader(input, row, X), weights.count());
+        let place = |at: usize, column: usize| (row + at) * count + column;
+        let whole = range.start + range.len() / TAKEN * TAKEN;
+        let ahead = AHEAD.div_ceil(weights.memory(0..1)[0].len().max(1));
+        for first in (range.start..whole).step_by(TAKEN) {
+            if L::PREFETCHES && first + ahead + TAKEN <= count {
+                for bytes in weights.memory(first + ahead..first + ahead + TAKEN) {
+                    unsafe { prefetch::<L>(bytes) };
+                }
+            }
+            let dots: [[f32; TAKEN]; X] = unsafe { R::dots::<L, X, TAKEN>(reader, first) };
+            for (at, dots) in dots.iter().enumerate() {
+                unsafe { out.part(place(at, first), TAKEN) }.copy_from_slice(dots);
+            }
+        }
+        for first in whole..range.end {
+            let dots: [[f32; 1]; X] = unsafe { R::dots::<L, X, 1>(reader, first) };
+            for (at, [dot]) in dots.into_iter().enumerate() {
+                unsafe { out.part(place(at, first), 1) }.fill(dot);
+            }
         }
     }
 }
@@ -136,8 +129,20 @@ pub struct PlainRows<'a> {
     pub count: usize,
 }
 
+/// Weights in f32 beside rows of `x`.
+#[derive(Clone, Copy)]
+pub struct PlainReader<'a> {
+    rows: Rows<'a>,
+    depth: usize,
+    x: &'a [f32],
+}
+
 impl WeightRows for PlainRows<'_> {
     type Input<'x> = &'x [f32];
+    type Reader<'a>
+        = PlainReader<'a>
+    where
+        Self: 'a;
 
     fn input<'x>(&self, x: &'x [f32]) -> &'x [f32] {
         x
@@ -157,19 +162,20 @@ impl WeightRows for PlainRows<'_> {
         [bytes(&self.rows.values[rows.start * stride..(rows.end - 1) * stride + self.depth]), &[]]
     }
 
+    #[inline(always)]
+    fn reader<'a>(&'a self, input: &'a &[f32], row: usize, x: usize) -> PlainReader<'a> {
+        let depth = self.depth;
+        PlainReader { rows: self.rows, depth, x: &input[row * depth..(row + x) * depth] }
+    }
+
     #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
     unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
-        &self,
-        input: &&[f32],
-        row: usize,
+        PlainReader { rows: Rows { values, stride }, depth, x }: PlainReader<'_>,
         first: usize,
     ) -> [[f32; W]; X] {
-        let depth = self.depth;
-        let x = &input[row * depth..(row + X) * depth];
         let whole = depth - depth % L::COUNT;
-        let stride = self.rows.stride;
-        let weights = &self.rows.values[first * stride..(first + W - 1) * stride + depth];
+        let weights = &values[first * stride..(first + W - 1) * stride + depth];
         if !L::PREFETCHES {
             let dots: [[f32; X]; W] = std::array::from_fn(|w| {
                 let weights = &weights[w * stride..w * stride + depth];

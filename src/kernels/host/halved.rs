@@ -25,6 +25,7 @@ const LEAST_LENGTH: f32 = 1e-15;
 const SAMPLED: usize = 64;
 
 /// Both halves.
+#[derive(Clone, Copy)]
 pub struct HalvedRows<'a>(&'a HalvedWeight);
 
 impl<'a> HalvedRows<'a> {
@@ -87,7 +88,10 @@ impl<'a> HalvedRows<'a> {
 
 impl WeightRows for HalvedRows<'_> {
     type Input<'x> = &'x [f32];
-    const IN_ORDER: bool = true;
+    type Reader<'a>
+        = (HalvedRows<'a>, &'a [f32])
+    where
+        Self: 'a;
 
     fn input<'x>(&self, x: &'x [f32]) -> &'x [f32] {
         x
@@ -108,15 +112,17 @@ impl WeightRows for HalvedRows<'_> {
     }
 
     #[inline(always)]
+    fn reader<'a>(&'a self, input: &'a &[f32], row: usize, x: usize) -> (HalvedRows<'a>, &'a [f32]) {
+        (HalvedRows(self.0), &input[row * self.0.columns..(row + x) * self.0.columns])
+    }
+
+    #[inline(always)]
     unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
-        &self,
-        input: &&[f32],
-        row: usize,
+        (rows, x): (HalvedRows<'_>, &[f32]),
         first: usize,
     ) -> [[f32; W]; X] {
-        let x = &input[row * self.0.columns..(row + X) * self.0.columns];
         // As many sums as hide that an addition takes a while, and fit the registers.
-        unsafe { if X * W == 1 { self.dots_in::<L, X, W, 2>(x, first) } else { self.dots_in::<L, X, W, 1>(x, first) } }
+        unsafe { if X * W == 1 { rows.dots_in::<L, X, W, 2>(x, first) } else { rows.dots_in::<L, X, W, 1>(x, first) } }
     }
 }
 
@@ -144,13 +150,28 @@ struct CountedInput {
     middles: Vec<f32>,
 }
 
+/// Upper halves beside counted rows.
+#[derive(Clone, Copy)]
+struct UpperReader<'a> {
+    upper: &'a [i16],
+    scales: &'a [f32],
+    depth: usize,
+    numbers: &'a [i16],
+    scales_of_x: &'a [f32],
+    stride: usize,
+    middles: &'a [f32],
+}
+
 impl WeightRows for UpperRows<'_> {
     type Input<'x> = CountedInput;
-    const IN_ORDER: bool = true;
+    type Reader<'a>
+        = UpperReader<'a>
+    where
+        Self: 'a;
 
     fn input(&self, x: &[f32]) -> CountedInput {
         let depth = self.0.columns;
-        let rows = CountedRows::new(x, depth, GROUP, self.0.longest);
+        let rows = CountedRows::new(x, depth, GROUP, self.0.longest, false);
         let sums = rows.sums.chunks_exact(rows.stride).map(|sums| sums[..depth / GROUP].iter().sum::<f32>());
         let middles = sums.map(|sum| sum * f32::from(self.0.middle)).collect();
         CountedInput { rows, middles }
@@ -169,20 +190,27 @@ impl WeightRows for UpperRows<'_> {
         [bytes(&self.0.upper[rows.start * self.0.columns..rows.end * self.0.columns]), &[]]
     }
 
+    #[inline(always)]
+    fn reader<'a>(&'a self, input: &'a CountedInput, row: usize, x: usize) -> UpperReader<'a> {
+        let (HalvedWeight { upper, scales, rows, columns, .. }, stride) = (self.0, input.rows.stride);
+        UpperReader {
+            upper: &upper[..rows * columns],
+            scales: &scales[..*rows],
+            depth: *columns,
+            numbers: &input.rows.numbers[row * columns..(row + x) * columns],
+            scales_of_x: &input.rows.scales[row * stride..(row + x) * stride],
+            stride,
+            middles: &input.middles[row..row + x],
+        }
+    }
+
     #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
-    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
-        &self,
-        input: &CountedInput,
-        row: usize,
-        first: usize,
-    ) -> [[f32; W]; X] {
-        let depth = self.0.columns;
-        let upper = self.0.upper[first * depth..(first + W) * depth].as_ptr();
-        let numbers = input.rows.numbers[row * depth..(row + X) * depth].as_ptr();
-        let scales: [&[f32]; X] =
-            std::array::from_fn(|x| &input.rows.scales[(row + x) * input.rows.stride..][..depth / GROUP]);
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(reader: UpperReader<'_>, first: usize) -> [[f32; W]; X] {
+        let UpperReader { depth, stride, .. } = reader;
         unsafe {
+            let upper = reader.upper.as_ptr().add(first * depth);
+            let (numbers, scales) = (reader.numbers.as_ptr(), reader.scales_of_x.as_ptr());
             let mut sums = [[L::splat(0.0); W]; X];
             for group in 0..depth / GROUP {
                 let mut counts = [[L::no_counts(); W]; X];
@@ -195,7 +223,7 @@ impl WeightRows for UpperRows<'_> {
                     }
                 }
                 for x in 0..X {
-                    let scale = L::splat(*scales[x].get_unchecked(group));
+                    let scale = L::splat(*scales.add(x * stride + group));
                     for w in 0..W {
                         sums[x][w] = sums[x][w].add_mul(L::counted(counts[x][w]), scale);
                     }
@@ -203,8 +231,9 @@ impl WeightRows for UpperRows<'_> {
             }
             let mut dots = [[0.0; W]; X];
             for x in 0..X {
+                let middle = *reader.middles.get_unchecked(x);
                 for w in 0..W {
-                    dots[x][w] = (sums[x][w].sum() * UPPER + input.middles[row + x]) * self.0.scales[first + w];
+                    dots[x][w] = (sums[x][w].sum() * UPPER + middle) * *reader.scales.get_unchecked(first + w);
                 }
             }
             dots

@@ -3,6 +3,7 @@
 use super::few_rows::{PlainRows, few_rows};
 use super::lanes::{Lanes, Work, run};
 use super::math::{LogSoftmax, Normalise};
+use super::packed::few_packed_rows;
 use super::parallel::{Shared, ranges};
 use super::product::{Finish, LeftRows, Rows, Transposed, product};
 use super::{Ending, Matrix, Values, tensor};
@@ -35,7 +36,7 @@ pub fn linear<const D: usize>(
     if rows < MANY_ROWS {
         match weights {
             Matrix::Plain(..) => few_rows(values, &PlainRows { rows: weights.rows(), depth, count }, &mut out),
-            Matrix::Packed(packed) => few_rows(values, packed, &mut out),
+            Matrix::Packed(packed) => few_packed_rows(values, packed, &mut out),
             Matrix::Halved(halved) => few_rows(values, halved, &mut out),
         }
         run(Finished { out: &mut out, count, finish });

@@ -1,8 +1,9 @@
 //! Packed 8- and 4-bit matrices, unpacked in registers where they are multiplied.
 
-use super::few_rows::{TOGETHER, WeightRows, bytes};
+use super::few_rows::{TOGETHER, WeightRows, bytes, few_rows};
 use super::lanes::{Lanes, MOST_LANES, Work, run};
 use super::product::{BLOCK, Left, Right, SQUARE, turn};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Codes that a register or two take at a time.
@@ -100,9 +101,10 @@ pub struct CountedRows {
 }
 
 impl CountedRows {
-    /// `longest` is the greatest length of a group of codes, if sums of products with them could exceed 32 bits.
-    pub fn new(x: &[f32], depth: usize, group: usize, longest: f32) -> Self {
-        run(Counting { x, depth, group, longest })
+    /// `longest` is the greatest length of a group of codes, if sums of products with them could exceed 32 bits. For
+    /// [`Lanes::nibble_codes`] the numbers at even places of a sixteen come first.
+    pub fn new(x: &[f32], depth: usize, group: usize, longest: f32, even_first: bool) -> Self {
+        run(Counting { x, depth, group, longest, even_first })
     }
 }
 
@@ -111,6 +113,7 @@ struct Counting<'a> {
     depth: usize,
     group: usize,
     longest: f32,
+    even_first: bool,
 }
 
 impl Work for Counting<'_> {
@@ -118,7 +121,7 @@ impl Work for Counting<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) -> CountedRows {
-        let Self { x, depth, group, longest } = self;
+        let Self { x, depth, group, longest, even_first } = self;
         let stride = (depth / group).next_multiple_of(MOST_LANES);
         let (mut numbers, mut scales, mut sums) = (vec![0; x.len()], Vec::new(), Vec::new());
         let together = x.chunks(TOGETHER * depth).zip(numbers.chunks_mut(TOGETHER * depth));
@@ -137,9 +140,10 @@ impl Work for Counting<'_> {
                     let inverse = if scale > f32::MIN_POSITIVE { scale.recip() } else { 0.0 };
                     let mut sum = 0;
                     for (values, numbers) in group.as_chunks::<SIXTEEN>().0.iter().zip(&mut sixteens) {
-                        for (value, number) in values.iter().zip(numbers) {
-                            *number = (value * inverse).round_ties_even() as i16;
-                            sum += i32::from(*number);
+                        for (at, value) in values.iter().enumerate() {
+                            let place = if even_first { at / 2 + at % 2 * (SIXTEEN / 2) } else { at };
+                            numbers[place] = (value * inverse).round_ties_even() as i16;
+                            sum += i32::from(numbers[place]);
                         }
                     }
                     scales.push(scale);
@@ -168,19 +172,51 @@ unsafe fn greatest_and_length<L: Lanes>(values: &[f32]) -> [f32; 2] {
     }
 }
 
-impl WeightRows for PackedRows<'_> {
+/// Packed rows of `BITS` bits, so that loops do not ask how many.
+struct CodeRows<'a, const BITS: usize>(PackedRows<'a>);
+
+/// `out = x Wᵀ`, `[rows, count]`, of a few rows.
+pub fn few_packed_rows(x: &[f32], weights: &PackedRows<'_>, out: &mut [f32]) {
+    if weights.bits == 8 {
+        few_rows(x, &CodeRows::<8>(*weights), out);
+    } else {
+        few_rows(x, &CodeRows::<4>(*weights), out);
+    }
+}
+
+/// Packed rows beside counted ones.
+#[derive(Clone, Copy)]
+struct PackedReader<'a> {
+    codes: &'a [u32],
+    scales: &'a [u32],
+    depth: usize,
+    groups: usize,
+    /// Of a group.
+    sixteens: usize,
+    numbers: &'a [i16],
+    scales_of_x: &'a [f32],
+    sums_of_x: &'a [f32],
+    stride: usize,
+}
+
+impl<const BITS: usize> WeightRows for CodeRows<'_, BITS> {
     type Input<'x> = CountedRows;
+    type Reader<'a>
+        = PackedReader<'a>
+    where
+        Self: 'a;
+    const STREAMS: usize = 16 / BITS;
 
     fn input(&self, x: &[f32]) -> CountedRows {
-        CountedRows::new(x, self.depth, self.group, 0.0)
+        CountedRows::new(x, self.0.depth, self.0.group, 0.0, BITS == 4)
     }
 
     fn depth(&self) -> usize {
-        self.depth
+        self.0.depth
     }
 
     fn count(&self) -> usize {
-        self.count
+        self.0.count
     }
 
     #[inline(always)]
@@ -189,69 +225,64 @@ impl WeightRows for PackedRows<'_> {
             let words: &[u32] = words;
             bytes(&words[rows.start * of_row..rows.end * of_row])
         };
-        [part(self.codes, self.depth * self.bits / 32), part(self.scales, self.depth / self.group)]
+        [part(self.0.codes, self.0.depth * BITS / 32), part(self.0.scales, self.0.depth / self.0.group)]
     }
 
     #[inline(always)]
-    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
-        &self,
-        input: &CountedRows,
-        row: usize,
-        first: usize,
-    ) -> [[f32; W]; X] {
-        unsafe {
-            // The test of the width stands outside of the loops.
-            if self.bits == 8 {
-                self.dots_of::<L, X, W, 8>(input, row, first)
-            } else {
-                self.dots_of::<L, X, W, 4>(input, row, first)
-            }
+    fn reader<'a>(&'a self, input: &'a CountedRows, row: usize, x: usize) -> PackedReader<'a> {
+        let PackedRows { codes, scales, count, depth, group, .. } = self.0;
+        let (groups, stride) = (depth / group, input.stride);
+        let of_x = row * stride..(row + x) * stride;
+        PackedReader {
+            codes: &codes[..count * depth * BITS / 32],
+            scales: &scales[..count * groups],
+            depth,
+            groups,
+            sixteens: group / SIXTEEN,
+            numbers: &input.numbers[row * depth..(row + x) * depth],
+            scales_of_x: &input.scales[of_x.clone()],
+            sums_of_x: &input.sums[of_x],
+            stride,
         }
     }
-}
 
-impl PackedRows<'_> {
     #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
-    unsafe fn dots_of<L: Lanes, const X: usize, const W: usize, const BITS: usize>(
-        &self,
-        input: &CountedRows,
-        row: usize,
-        first: usize,
-    ) -> [[f32; W]; X] {
-        let codes: [*const u8; W] = std::array::from_fn(|w| self.code(first + w, 0));
-        let groups = self.depth / self.group;
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(reader: PackedReader<'_>, first: usize) -> [[f32; W]; X] {
+        let PackedReader { depth, groups, sixteens, stride, .. } = reader;
         unsafe {
-            let numbers = input.numbers.as_ptr().add(row * self.depth);
+            let mut codes: [*const u8; W] =
+                std::array::from_fn(|w| reader.codes.as_ptr().cast::<u8>().add((first + w) * (depth * BITS / 8)));
+            let mut numbers = reader.numbers.as_ptr();
             let mut sums = [[L::splat(0.0); W]; X];
             // Scales and biases of as many groups at a time as a register holds.
             for block in (0..groups).step_by(L::COUNT) {
-                let mut factors = [[[0.0f32; MOST_LANES]; W]; X];
+                let mut factors = [[MaybeUninit::<[f32; MOST_LANES]>::uninit(); W]; X];
                 for w in 0..W {
-                    let [scales, biases] = self.scales_and_biases::<L>(first + w, block);
+                    let [scales, biases] = reader.scales_and_biases::<L>((first + w) * groups + block);
                     for x in 0..X {
-                        let of_x = (row + x) * input.stride + block;
-                        sums[x][w] = sums[x][w].add_mul(biases, L::load(input.sums.as_ptr().add(of_x)));
-                        scales.mul(L::load(input.scales.as_ptr().add(of_x))).store(factors[x][w].as_mut_ptr());
+                        let of_x = x * stride + block;
+                        let sums_of_x = L::load(reader.sums_of_x.as_ptr().add(of_x));
+                        sums[x][w] = sums[x][w].add_mul(biases, sums_of_x);
+                        let scales_of_x = L::load(reader.scales_of_x.as_ptr().add(of_x));
+                        scales.mul(scales_of_x).store(factors[x][w].as_mut_ptr().cast());
                     }
                 }
                 for group in block..groups.min(block + L::COUNT) {
                     let mut counts = [[L::no_counts(); W]; X];
-                    for at in (group * self.group..(group + 1) * self.group).step_by(SIXTEEN) {
-                        let codes: [L::Codes; W] = std::array::from_fn(|w| {
-                            let codes = codes[w].add(at * BITS / 8);
-                            if BITS == 8 { L::byte_codes(codes) } else { L::nibble_codes(codes) }
-                        });
+                    for _ in 0..sixteens {
+                        let sixteen = codes.map(|at| if BITS == 8 { L::byte_codes(at) } else { L::nibble_codes(at) });
                         for x in 0..X {
                             for w in 0..W {
-                                let numbers = numbers.add(X * at + x * SIXTEEN);
-                                counts[x][w] = L::count(counts[x][w], codes[w], numbers);
+                                counts[x][w] = L::count(counts[x][w], sixteen[w], numbers.add(x * SIXTEEN));
                             }
                         }
+                        codes = codes.map(|at| at.add(SIXTEEN * BITS / 8));
+                        numbers = numbers.add(X * SIXTEEN);
                     }
                     for x in 0..X {
                         for w in 0..W {
-                            let factor = L::splat(factors[x][w][group - block]);
+                            let factor = L::splat(*factors[x][w].as_ptr().cast::<f32>().add(group - block));
                             sums[x][w] = sums[x][w].add_mul(L::counted(counts[x][w]), factor);
                         }
                     }
@@ -260,16 +291,17 @@ impl PackedRows<'_> {
             sums.map(|sums| sums.map(|sum| sum.sum()))
         }
     }
+}
 
-    /// Those of as many groups as a register holds; zeros stand behind the row's last one.
+impl PackedReader<'_> {
+    /// Those of as many groups as a register holds. What stands behind the row's last one, of the next row or zeros, meets
+    /// zeros.
     #[inline(always)]
-    unsafe fn scales_and_biases<L: Lanes>(&self, row: usize, group: usize) -> [L; 2] {
-        let groups = self.depth / self.group;
-        let words = &self.scales[row * groups + group..(row + 1) * groups];
-        if words.len() >= L::COUNT {
-            return unsafe { L::halves(words.as_ptr()) };
+    unsafe fn scales_and_biases<L: Lanes>(&self, at: usize) -> [L; 2] {
+        unsafe {
+            let (words, left) = (self.scales.as_ptr().add(at), self.scales.len() - at);
+            if left >= L::COUNT { L::halves(words) } else { L::first_halves(words, left) }
         }
-        unsafe { L::first_halves(words.as_ptr(), words.len()) }
     }
 }
 

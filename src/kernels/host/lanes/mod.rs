@@ -69,7 +69,7 @@ pub trait Lanes: Copy {
     unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2];
     /// Sixteen unsigned bytes as whole numbers.
     unsafe fn byte_codes(from: *const u8) -> Self::Codes;
-    /// Sixteen unsigned halves of eight bytes as whole numbers, the low half of each first.
+    /// Sixteen unsigned halves of eight bytes as whole numbers: the low halves, then the high ones.
     unsafe fn nibble_codes(from: *const u8) -> Self::Codes;
     /// Sixteen whole numbers.
     unsafe fn numbers(from: *const i16) -> Self::Codes;
@@ -126,6 +126,10 @@ fn narrow() -> bool {
 pub(super) const NARROW: &str = "OFA_NARROW_REGISTERS";
 
 /// Runs a kernel with the best registers of this machine.
+///
+/// In WebAssembly each kernel is a function of its own: V8 shares out registers badly in functions that have too many
+/// values.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
 pub fn run<W: Work>(work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
     if x86_wide::available() && !narrow() {

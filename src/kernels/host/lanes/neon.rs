@@ -104,7 +104,10 @@ impl Lanes for Neon {
     }
     #[inline(always)]
     unsafe fn nibble_codes(from: *const u8) -> [int16x8_t; 2] {
-        unsafe { whole(nibbles(from)) }
+        unsafe {
+            let bytes = vmovl_u8(vld1_u8(from));
+            [vandq_u16(bytes, vdupq_n_u16(15)), vshrq_n_u16(bytes, 4)].map(|codes| vreinterpretq_s16_u16(codes))
+        }
     }
     #[inline(always)]
     unsafe fn numbers(from: *const i16) -> [int16x8_t; 2] {

@@ -107,7 +107,7 @@ impl Lanes for Plain {
     #[inline(always)]
     unsafe fn nibble_codes(from: *const u8) -> [i16; 16] {
         let bytes = unsafe { from.cast::<[u8; 8]>().read_unaligned() };
-        std::array::from_fn(|at| i16::from(bytes[at / 2] >> (at % 2 * 4) & 15))
+        std::array::from_fn(|at| i16::from(bytes[at % 8] >> (at / 8 * 4) & 15))
     }
     #[inline(always)]
     unsafe fn numbers(from: *const i16) -> [i16; 16] {

@@ -100,7 +100,8 @@ impl Lanes for Simd128 {
     }
     #[inline(always)]
     unsafe fn nibble_codes(from: *const u8) -> [v128; 2] {
-        whole(unsafe { nibbles(from) })
+        let bytes = unsafe { u16x8_load_extend_u8x8(from) };
+        [v128_and(bytes, u16x8_splat(15)), u16x8_shr(bytes, 4)]
     }
     #[inline(always)]
     unsafe fn numbers(from: *const i16) -> [v128; 2] {

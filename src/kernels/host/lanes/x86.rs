@@ -120,7 +120,7 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn nibble_codes(from: *const u8) -> __m256i {
-        unsafe { _mm256_cvtepu8_epi16(nibbles(from)) }
+        unsafe { nibble_codes(from) }
     }
     #[inline(always)]
     unsafe fn numbers(from: *const i16) -> __m256i {
@@ -158,6 +158,15 @@ pub(super) unsafe fn nibbles(from: *const u8) -> __m128i {
         let mask = _mm_set1_epi8(15);
         let (low, high) = (_mm_and_si128(packed, mask), _mm_and_si128(_mm_srli_epi16(packed, 4), mask));
         _mm_unpacklo_epi8(low, high)
+    }
+}
+
+/// The low halves of eight bytes as whole numbers, then the high ones.
+#[inline(always)]
+pub(super) unsafe fn nibble_codes(from: *const u8) -> __m256i {
+    unsafe {
+        let bytes = _mm_cvtepu8_epi16(_mm_loadl_epi64(from.cast()));
+        _mm256_set_m128i(_mm_srli_epi16(bytes, 4), _mm_and_si128(bytes, _mm_set1_epi16(15)))
     }
 }
 

@@ -119,7 +119,7 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     unsafe fn nibble_codes(from: *const u8) -> __m256i {
-        unsafe { _mm256_cvtepu8_epi16(super::x86::nibbles(from)) }
+        unsafe { super::x86::nibble_codes(from) }
     }
     #[inline(always)]
     unsafe fn numbers(from: *const i16) -> __m256i {
