@@ -89,13 +89,14 @@ const LANES: usize = 8;
 
 /// The greatest number of a block; lane by lane, so that it is compiled to SIMD.
 fn greatest(values: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
     // Not `f32::max`, which is a call where there is no instruction for it.
     let greater = |a: f32, b: f32| if b > a { b } else { a };
-    for values in values.chunks(LANES) {
-        lanes.iter_mut().zip(values).for_each(|(lane, value)| *lane = greater(*lane, *value));
+    let (whole, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for values in whole {
+        lanes = std::array::from_fn(|lane| greater(lanes[lane], values[lane]));
     }
-    lanes.into_iter().fold(f32::NEG_INFINITY, greater)
+    lanes.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, greater)
 }
 
 #[cfg(test)]
