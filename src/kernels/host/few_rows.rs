@@ -180,7 +180,7 @@ impl WeightRows for PlainRows<'_> {
             let dots: [[f32; X]; W] = std::array::from_fn(|w| {
                 let weights = &weights[w * stride..w * stride + depth];
                 // As many sums as hide that an addition takes a while, and fit the registers.
-                unsafe { if X == 1 { in_order::<L, X, 4>(x, weights) } else { in_order::<L, X, 2>(x, weights) } }
+                unsafe { if X == 1 { in_order::<L, X, 4>(x, weights) } else { in_order::<L, X, 1>(x, weights) } }
             });
             return std::array::from_fn(|row| std::array::from_fn(|w| dots[w][row]));
         }
