@@ -7,7 +7,7 @@ use crate::config::{AnswerOptions, GenerationConfig, OfaConfig, VqganConfig};
 use crate::device::{DeviceChoice, DeviceReport};
 use crate::error::{Error, Result};
 use crate::image::Pixels;
-use crate::predict::{EncodedImage, Predictor};
+use crate::predict::{EncodedImage, Predictor, rehearse};
 use crate::task::{self, Inputs};
 use crate::vocab::Vocab;
 use crate::weights::{Assembler, DeviceWeights};
@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 unsafe extern "C" {
     fn __wasm_call_ctors();
@@ -87,6 +87,14 @@ impl Session {
     ) -> std::result::Result<Session, JsValue> {
         let choice = if cfg!(feature = "gpu") { DeviceChoice::Gpu } else { DeviceChoice::Cpu };
         create(&config, tokenizer, generation.as_deref(), choice).await.map_err(js_error)
+    }
+
+    /// Has the device compile what an answer takes, while shards are awaited. The session may be used meanwhile.
+    pub fn rehearse(&self) -> Promise {
+        let (config, device) = (self.config.clone(), self.device.clone());
+        future_to_promise(
+            async move { rehearse(&config, &device).await.map(|()| JsValue::UNDEFINED).map_err(js_error) },
+        )
     }
 
     /// Takes a shard's bytes and uploads the tensors that it completes.

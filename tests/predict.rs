@@ -2,10 +2,10 @@
 
 use crate::cli::micro_bundle;
 use crate::support::goldens;
-use ofa::config::AnswerOptions;
+use ofa::config::{AnswerOptions, OfaConfig, Quantization, Size};
 use ofa::device::DeviceChoice;
 use ofa::image::{Pixels, decode};
-use ofa::predict::{Answered, EncodedImage, Event, ImageCodes, Predictor};
+use ofa::predict::{Answered, EncodedImage, Event, ImageCodes, Predictor, rehearse};
 use ofa::task::{Inputs, find};
 use ofa::weights::{infer_vqgan_config, read_vqgan_checkpoint, write_vqgan};
 use std::path::Path;
@@ -144,4 +144,24 @@ fn a_drawing_grows_by_whole_rows_and_is_judged_by_the_model() {
         let error = model.draw(&codes, &unknown, None).await.unwrap_err().to_string();
         assert!(error.contains("codes"), "{error}");
     });
+}
+
+#[test]
+fn models_of_any_shape_are_rehearsed() {
+    let micro = std::fs::read_to_string(goldens().join("micro/config.json")).unwrap();
+    let micro = OfaConfig::from_json(&micro).unwrap();
+    let packed = |bits| Some(Quantization { bits, group_size: 32 }.into());
+    let (device, _) = pollster::block_on(DeviceChoice::Cpu.open()).unwrap();
+    for config in [
+        micro.clone(),
+        OfaConfig { quantization: packed(8), ..micro.clone() },
+        OfaConfig { quantization: packed(4), vocab_size: 40, encoder_layers: 3, ..micro.clone() },
+        OfaConfig { normformer: false, scale_heads: false, max_position_embeddings: 1, ..micro.clone() },
+        OfaConfig { image_bucket_size: 2, code_image_size: 16, max_position_embeddings: 4, ..micro.clone() },
+        Size::Tiny.config(),
+    ] {
+        pollster::block_on(rehearse(&config, &device)).unwrap();
+    }
+    let refused = pollster::block_on(rehearse(&OfaConfig { decoder_attention_heads: 5, ..micro }, &device));
+    assert!(refused.unwrap_err().to_string().contains("decoder_attention_heads"));
 }

@@ -7,6 +7,7 @@ mod drawing;
 mod forced;
 #[cfg(feature = "cli")]
 mod load;
+mod rehearsal;
 mod step;
 
 use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig};
@@ -24,6 +25,7 @@ use web_time::Instant;
 pub use attention::{Attended, Attention};
 pub use codes::ImageCodes;
 pub use drawing::Drawing;
+pub use rehearsal::rehearse;
 pub use step::ModelStep;
 
 /// Everything that answers.

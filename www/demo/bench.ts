@@ -34,7 +34,6 @@ async function main(): Promise<void> {
   });
   const { counters: atLoad, loading } = ofa.info;
   el("status").textContent = "Answering …";
-  // Here WebGPU compiles its pipelines.
   const started = performance.now();
   await ofa.caption(PICTURE);
   const firstAnswer = performance.now() - started;
@@ -69,16 +68,21 @@ async function main(): Promise<void> {
   el("timelines").replaceChildren(
     timeline("From nothing to the first answer", [
       { name: "compile wasm", time: compile },
-      { name: "download", time: download, note: `${(bytes / 1e6).toFixed(1)} MB` },
+      { name: "download", time: download, note: [`${(bytes / 1e6).toFixed(1)} MB`, ...compiled(atLoad)].join(", ") },
       { name: "upload", time: upload },
       { name: "build", time: build },
-      { name: "answer", time: firstAnswer, note: cold?.pipelines ? `${cold.pipelines} pipelines` : "" },
+      { name: "answer", time: firstAnswer, note: compiled(cold).join() },
     ]),
     timeline(`A warm answer of ${LENGTH} tokens, greedy`, answered(one, greedy)),
     timeline(`A warm answer of ${LENGTH} tokens, five beams`, answered(five, beam5)),
   );
   draw(others);
   el("status").textContent = `${used.kind === "webgpu" ? "WebGPU" : "CPU"} · ${precision} · done`;
+}
+
+/** What WebGPU compiled, if anything. */
+function compiled(counters: Counters | undefined): string[] {
+  return counters?.pipelines ? [`${counters.pipelines} pipelines`] : [];
 }
 
 interface Stages {

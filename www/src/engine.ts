@@ -83,11 +83,19 @@ export class LocalEngine implements Engine {
     const { session, device } = await this.guard(() => openSession(request.device, found, fetchSmallFiles(manifest, options), signal));
     const loading: LoadTimings = { compileMs: lap(), downloadMs: 0, uploadMs: 0, buildMs: 0 };
     try {
-      await fetchShards(manifest, options, async (file, bytes) => {
+      // Once bytes are on their way. What is wrong with a device that cannot do this, calls of the model will say.
+      let rehearsal: Promise<void> | undefined;
+      const onDownload = (progress: Progress) => {
+        onProgress(progress);
+        rehearsal ??= this.guard(() => session.rehearse()).catch(() => undefined);
+      };
+      await fetchShards(manifest, { ...options, onProgress: onDownload }, async (file, bytes) => {
         loading.downloadMs += lap();
         await this.guard(() => session.addShard(file.name, bytes));
         loading.uploadMs += lap();
       });
+      await rehearsal;
+      loading.downloadMs += lap();
       onProgress({ phase: "verify", loaded: total, total });
       await this.guard(() => session.finish());
       loading.buildMs = lap();

@@ -211,7 +211,7 @@ export interface ModelInfo {
 export interface LoadTimings {
   /** Fetching and compiling the wasm and the small files, and opening the device. */
   compileMs: number;
-  /** Waiting for shards. */
+  /** Waiting for shards, while the device compiles what answers take. */
   downloadMs: number;
   uploadMs: number;
   /** Building the model from what was uploaded. */

@@ -10,6 +10,7 @@ export interface WasmModule {
 }
 
 export interface WasmSession {
+  rehearse(): Promise<void>;
   addShard(name: string, bytes: Uint8Array): void;
   finish(): Promise<void>;
   encodeImage(task: string, rgba: Uint8Array, width: number, height: number, options?: string): Promise<number>;

@@ -55,6 +55,19 @@ for (const [device, options] of [["cpu", { worker: true }], ["cpu", { worker: fa
   });
 }
 
+test("what a caption takes is compiled while the weights download", { timeout: 600_000 }, async () => {
+  const [load, answer] = await page.evaluate(async (picture) => {
+    const ofa = await OFA.load("models/seeded/", { device: "webgpu", counters: true });
+    const { counters: load } = ofa.info;
+    await ofa.caption(`/golden/${picture}`);
+    const { counters: answer } = await ofa.refreshInfo();
+    await ofa.dispose();
+    return [load, answer];
+  }, PICTURE);
+  assert.ok(load.pipelines > 0, "a rehearsal");
+  assert.equal(answer.pipelines, 0, "which left nothing to compile");
+});
+
 for (const device of ["cpu", "webgpu"]) {
   test(`quantised weights answer on ${device} as natively`, { timeout: 600_000 }, async () => {
     const bundle = "models/seeded/";
