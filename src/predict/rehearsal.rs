@@ -12,9 +12,9 @@ use crate::weights::{DeviceWeights, Dtype, RawTensor, elements, stored_shapes};
 use burn::tensor::Device;
 use std::borrow::Cow;
 
-/// The picture's height and width. The stem makes 4 × 7 patches of it: more rows than kernels for few rows take, and a
-/// number of fours, as usual pictures have.
-const PICTURE: [usize; 2] = [64, 112];
+/// The picture's height and width. The stem makes 8 × 4 patches of it: more rows than kernels for few rows take, and rows of
+/// fours, as usual pictures have.
+const PICTURE: [usize; 2] = [128, 64];
 const WORDS: usize = 8;
 /// Which one does not matter.
 const TOKEN: u32 = 0;
