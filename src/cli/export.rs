@@ -6,8 +6,9 @@ use crate::config::{OfaConfig, Quantization};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::weights::{
-    Bundle, Drift, PackingChoice, Part, Precision, RawTensor, SeenByName, VQGAN, compare_keys, drift, feedback,
-    fold_batch_norm, load_model, quantize_tensor, read_bundle, read_vqgan, refuse, write_bundle, write_vqgan,
+    Bundle, Drift, Manifest, PackingChoice, Part, Precision, RECIPE, RawTensor, SeenByName, VQGAN, compare_keys, drift,
+    feedback, fold_batch_norm, load_model, quantize_tensor, read_bundle, read_vqgan, refuse, write_bundle_and,
+    write_vqgan,
 };
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use {
     super::questions::QuestionArgs,
     crate::config::AnswerOptions,
     crate::predict::Predictor,
-    crate::train::{RECIPE, trained_for, watch},
+    crate::train::{trained_for, watch},
     burn::tensor::Device,
 };
 
@@ -118,7 +119,11 @@ pub fn run(args: Args) -> Result<()> {
             Err(error) => vec![Err(error)],
         }
     });
-    let written = write_bundle(&args.out, &files, args.dtype, stored)?;
+    let mut codes = None;
+    let written = write_bundle_and(&args.out, &files, args.dtype, stored, |folder| {
+        codes = export_codes(&args, folder)?;
+        keep_recipe(&args.dir, folder)
+    })?;
     say!(
         "{}: {}, {:.1} MB (from {}, {:.1} MB)",
         args.out.display(),
@@ -127,19 +132,9 @@ pub fn run(args: Args) -> Result<()> {
         manifest.precision,
         manifest.total_bytes as f64 / 1e6
     );
-    if args.dir.join(VQGAN).is_dir() {
-        // Convolutions alone, which are never quantised.
-        let precision = if args.dtype == Precision::F32 { Precision::F32 } else { Precision::F16 };
-        let (config, tensors) = read_vqgan(&args.dir)?;
-        let stored = tensors.into_iter().map(|(name, tensor)| {
-            let stored = store(&name, &tensor, precision)?;
-            Ok((name, stored))
-        });
-        let written = write_vqgan(&args.out.join(VQGAN), &config, precision, stored)?;
-        say!("image codes: {precision}, {:.1} MB", written.total_bytes as f64 / 1e6);
+    if let Some(codes) = codes {
+        say!("image codes: {}, {:.1} MB", codes.precision, codes.total_bytes as f64 / 1e6);
     }
-    #[cfg(feature = "train")]
-    keep_recipe(&args.dir, &args.out)?;
     if !args.no_report {
         let Drift { max, mean, spread, positions, agreeing } = parity_report(&args.dir, &args.out, &args.device)?;
         say!("logits: difference {max:.4} at most, {mean:.5} on average, where they vary by {spread:.3}");
@@ -199,8 +194,21 @@ fn seen(_: &Args, _: Option<Quantization>) -> Result<SeenByName> {
     Ok(SeenByName::new())
 }
 
+/// The model of image codes, if there is one: convolutions alone, which are never quantised.
+fn export_codes(args: &Args, folder: &Path) -> Result<Option<Manifest>> {
+    if !args.dir.join(VQGAN).is_dir() {
+        return Ok(None);
+    }
+    let precision = if args.dtype == Precision::F32 { Precision::F32 } else { Precision::F16 };
+    let (config, tensors) = read_vqgan(&args.dir)?;
+    let stored = tensors.into_iter().map(|(name, tensor)| {
+        let stored = store(&name, &tensor, precision)?;
+        Ok((name, stored))
+    });
+    write_vqgan(&folder.join(VQGAN), &config, precision, stored).map(Some)
+}
+
 /// The recipe says which world a model of the scenes was trained in.
-#[cfg(feature = "train")]
 fn keep_recipe(from: &Path, to: &Path) -> Result<()> {
     let (from, to) = (from.join(RECIPE), to.join(RECIPE));
     if from.is_file() {

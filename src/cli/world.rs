@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::train::corpus::{ScenesOptions, World, fetched_folder};
-use crate::train::{RECIPE, Recipe, world_of};
+use crate::train::{Recipe, world_of};
+use crate::weights::RECIPE;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]

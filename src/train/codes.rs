@@ -3,12 +3,12 @@
 use super::corpus::{ScenesOptions, World};
 use super::recipe::{parsed, text, wrong};
 use super::seed::seed_of;
-use super::session::{RECIPE, lock};
+use super::session::lock;
 use super::vqvae::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};
 use crate::config::VqganConfig;
 use crate::error::{Error, Result};
 use crate::image::{Filter, Pixels, crop, decode, resize, resize_aspect};
-use crate::weights::{Manifest, Precision, VQGAN, encode_shard, read_shard, replace_file, write_vqgan};
+use crate::weights::{Manifest, Precision, RECIPE, VQGAN, encode_shard, read_shard, replace_file, write_vqgan};
 use burn::tensor::Device;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -69,7 +69,7 @@ pub use recipe::{DataChoice, ModelChoice, Recipe, RunOptions, trained_for};
 pub use run::{Answered, Ended, Evaluate, Evaluation, Event, Run, StepTime};
 pub use sample::{Draw, Draws, Example, PatchImage, Referred, Role, Sample, Shown, Target, samples};
 pub use self_critical::{Criticised, Rewarded, SelfCritic};
-pub use session::{RECIPE, Session};
+pub use session::Session;
 pub use source::{resolved, world_of};
 pub use trainer::{Trainer, TrainerState, UpdateOptions, Updated};
 pub use vqvae::{VqvaeOptions, VqvaeTrainer, VqvaeUpdated};

@@ -1,11 +1,10 @@
 //! Recipes: everything that decides a run, as a TOML file. Any value can be set from the command line.
 
 use super::loader::BatchOptions;
-use super::session::RECIPE;
 use super::trainer::UpdateOptions;
 use crate::config::{OfaConfig, Size};
 use crate::error::{Error, Result};
-use crate::weights::PackingChoice;
+use crate::weights::{PackingChoice, RECIPE};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::ops::RangeBounds;

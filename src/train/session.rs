@@ -11,16 +11,14 @@ use crate::error::{Error, Result};
 use crate::model::{Parameters, Random, parameter_shapes};
 use crate::vocab::Vocab;
 use crate::weights::{
-    BundleFiles, DeviceWeights, Manifest, PackingChoice, Precision, RawTensor, VQGAN, VocabFiles, read_files,
-    read_tensors, read_vqgan, replace_file, write_bundle, write_vqgan,
+    BundleFiles, DeviceWeights, Manifest, PackingChoice, Precision, RECIPE, RawTensor, VQGAN, VocabFiles, read_files,
+    read_tensors, read_vqgan, replace_file, write_bundle_and, write_vqgan,
 };
 use burn::tensor::Device;
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// The resolved recipe of a run, and of a bundle.
-pub const RECIPE: &str = "recipe.toml";
 const LOCK: &str = "run.lock";
 /// From how many of the likeliest codes the pictures of scenes are drawn.
 const SCENE_CODES: usize = 64;
@@ -109,7 +107,7 @@ impl Session {
     /// was trained with and the recipe.
     ///
     /// # Errors
-    /// Those of [`write_bundle`] and of the model of image codes.
+    /// Those of [`write_bundle_and`] and of the model of image codes.
     pub fn export(&self, out: &Path) -> Result<Manifest> {
         let trainer = &self.trainer;
         let [parameters, statistics] = trainer.answering();
@@ -122,19 +120,20 @@ impl Session {
         let config = &self.files.config;
         let order = parameter_shapes(config, &trainer.values(Section::Parameters).device())?;
         let ordered = order.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(Ok);
-        let manifest = write_bundle(out, &self.files, Precision::F32, ordered)?;
-        if let Some(folder) = self.recipe.data.options.get("codes").and_then(|codes| codes.as_str()) {
-            let (config, tensors) = read_vqgan(Path::new(folder))?;
-            let single = |(name, tensor): (String, RawTensor<'static>)| -> Result<(String, RawTensor<'static>)> {
-                let values = tensor.to_f32(&name)?;
-                let tensor = RawTensor::from_f32(&name, tensor.shape, &values)?;
-                Ok((name, tensor))
-            };
-            write_vqgan(&out.join(VQGAN), &config, Precision::F32, tensors.into_iter().map(single))?;
-        }
-        let path = out.join(RECIPE);
-        fs::write(&path, self.recipe.to_toml()?).map_err(|error| Error::file(path.display(), error))?;
-        Ok(manifest)
+        let codes = self.recipe.data.options.get("codes").and_then(|codes| codes.as_str());
+        write_bundle_and(out, &self.files, Precision::F32, ordered, |folder| {
+            if let Some(codes) = codes {
+                let (config, tensors) = read_vqgan(Path::new(codes))?;
+                let single = |(name, tensor): (String, RawTensor<'static>)| -> Result<(String, RawTensor<'static>)> {
+                    let values = tensor.to_f32(&name)?;
+                    let tensor = RawTensor::from_f32(&name, tensor.shape, &values)?;
+                    Ok((name, tensor))
+                };
+                write_vqgan(&folder.join(VQGAN), &config, Precision::F32, tensors.into_iter().map(single))?;
+            }
+            let path = folder.join(RECIPE);
+            fs::write(&path, self.recipe.to_toml()?).map_err(|error| Error::file(path.display(), error))
+        })
     }
 }
 

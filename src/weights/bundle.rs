@@ -2,10 +2,11 @@
 
 use super::assemble::{Assembler, split};
 use super::manifest::{
-    CHUNK, CONFIG, FileEntry, GENERATION_CONFIG, INDEX, MANIFEST, Manifest, Precision, TOKENIZER, VERSION,
+    CHUNK, CONFIG, FileEntry, GENERATION_CONFIG, INDEX, MANIFEST, Manifest, Precision, RECIPE, TOKENIZER, VERSION,
 };
 use super::raw::{Dtype, RawTensor, Tensors};
 use super::shard::encode_shard;
+use super::vqgan_files::VQGAN;
 use crate::config::{OfaConfig, Packing};
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -51,10 +52,22 @@ pub fn write_bundle(
     precision: Precision,
     tensors: impl IntoIterator<Item = Result<(String, RawTensor<'static>)>>,
 ) -> Result<Manifest> {
-    write_bundle_with_limit(out, files, precision, tensors, SHARD_LIMIT)
+    write_bundle_and(out, files, precision, tensors, |_| Ok(()))
 }
 
-/// [`write_bundle`] with shards of at most about `limit` bytes.
+/// [`write_bundle`] and what `beside` adds to the folder, which it is given before it appears.
+pub fn write_bundle_and(
+    out: &Path,
+    files: &BundleFiles,
+    precision: Precision,
+    tensors: impl IntoIterator<Item = Result<(String, RawTensor<'static>)>>,
+    beside: impl FnOnce(&Path) -> Result<()>,
+) -> Result<Manifest> {
+    let packing = files.config.quantization.as_ref();
+    write_directory(out, &files.small()?, (precision, packing), tensors, SHARD_LIMIT, beside)
+}
+
+/// [`write_bundle`] of nothing else, with shards of at most about `limit` bytes.
 pub fn write_bundle_with_limit(
     out: &Path,
     files: &BundleFiles,
@@ -62,20 +75,33 @@ pub fn write_bundle_with_limit(
     tensors: impl IntoIterator<Item = Result<(String, RawTensor<'static>)>>,
     limit: usize,
 ) -> Result<Manifest> {
-    let config = serde_json::to_string_pretty(&files.config).map_err(|error| Error::file(CONFIG, error))?;
-    let small = [(CONFIG, &config), (TOKENIZER, &files.tokenizer_json), (GENERATION_CONFIG, &files.generation_config)];
-    write_directory(out, &small, (precision, files.config.quantization.as_ref()), tensors, limit)
+    let packing = files.config.quantization.as_ref();
+    write_directory(out, &files.small()?, (precision, packing), tensors, limit, |_| Ok(()))
+}
+
+impl BundleFiles {
+    fn small(&self) -> Result<[(&'static str, String); 3]> {
+        let config = serde_json::to_string_pretty(&self.config).map_err(|error| Error::file(CONFIG, error))?;
+        let (tokenizer, generation) = (self.tokenizer_json.clone(), self.generation_config.clone());
+        Ok([(CONFIG, config), (TOKENIZER, tokenizer), (GENERATION_CONFIG, generation)])
+    }
 }
 
 /// [`write_bundle`] of any small files.
 pub(super) fn write_directory(
     out: &Path,
-    small: &[(&str, &String)],
+    small: &[(&str, String)],
     (precision, packing): (Precision, Option<&Packing>),
     tensors: impl IntoIterator<Item = Result<(String, RawTensor<'static>)>>,
     limit: usize,
+    beside: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<Manifest> {
-    check_target(out)?;
+    // What a link leads to is replaced, not the link.
+    let target = out.canonicalize();
+    let out = target.as_deref().unwrap_or(out);
+    if out.exists() {
+        check_target(out)?;
+    }
     let failed = |error: std::io::Error| Error::file(out.display(), error);
     let parent = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -88,7 +114,8 @@ pub(super) fn write_directory(
     let directory = workplace.path().join("new");
     fs::create_dir(&directory).map_err(failed)?;
 
-    let mut writer = Writer { directory, limit, pending: Vec::new(), pending_bytes: 0, shards: Vec::new() };
+    let mut writer =
+        Writer { directory: directory.clone(), limit, pending: Vec::new(), pending_bytes: 0, shards: Vec::new() };
     let mut parameters = 0;
     for tensor in tensors {
         let (name, tensor) = tensor?;
@@ -98,13 +125,14 @@ pub(super) fn write_directory(
         }
     }
     let manifest = writer.finish(small, precision, parameters)?;
+    beside(&directory)?;
 
     let old = workplace.path().join("old");
     let replaced = out.exists();
     if replaced {
         fs::rename(out, &old).map_err(failed)?;
     }
-    if let Err(error) = fs::rename(workplace.path().join("new"), out) {
+    if let Err(error) = fs::rename(&directory, out) {
         if replaced {
             fs::rename(&old, out).map_err(failed)?;
         }
@@ -114,16 +142,25 @@ pub(super) fn write_directory(
     Ok(manifest)
 }
 
-/// Nothing that is not a bundle is ever overwritten.
+/// Nothing that is not a bundle's is ever removed.
 fn check_target(out: &Path) -> Result<()> {
-    if !out.exists() {
+    let failed = |error: std::io::Error| Error::file(out.display(), error);
+    let found = fs::read_dir(out).map_err(failed)?.collect::<std::io::Result<Vec<_>>>().map_err(failed)?;
+    if found.is_empty() {
         return Ok(());
     }
-    let empty = fs::read_dir(out).map_err(|error| Error::file(out.display(), error))?.next().is_none();
-    if empty || out.join(MANIFEST).is_file() {
-        return Ok(());
+    let refused = |why: String| Error::file(out.display(), format!("exists and {why}; choose another directory"));
+    let manifest = read_manifest(out).map_err(|_| refused(format!("is not a bundle (it has no {MANIFEST} of one)")))?;
+    for entry in found {
+        let name = entry.file_name();
+        let own = |own: &str| name == own;
+        if own(VQGAN) {
+            check_target(&entry.path())?;
+        } else if !own(MANIFEST) && !own(RECIPE) && !manifest.files.iter().any(|file| own(&file.name)) {
+            return Err(refused(format!("holds {}, which is not of the bundle there", name.to_string_lossy())));
+        }
     }
-    Err(Error::file(out.display(), "exists and is not a bundle (it has no manifest.json); choose another directory"))
+    Ok(())
 }
 
 fn count_parameters(name: &str, tensor: &RawTensor<'_>, packing: Option<&Packing>) -> u64 {
@@ -166,7 +203,7 @@ impl Writer {
         Ok(())
     }
 
-    fn finish(mut self, small: &[(&str, &String)], precision: Precision, parameters: u64) -> Result<Manifest> {
+    fn finish(mut self, small: &[(&str, String)], precision: Precision, parameters: u64) -> Result<Manifest> {
         if !self.pending.is_empty() {
             self.flush()?;
         }

@@ -13,6 +13,8 @@ pub const CONFIG: &str = "config.json";
 pub const TOKENIZER: &str = "tokenizer.json";
 pub const GENERATION_CONFIG: &str = "generation_config.json";
 pub const INDEX: &str = "model.safetensors.index.json";
+/// The resolved recipe of a run, and of a bundle that one made.
+pub const RECIPE: &str = "recipe.toml";
 
 /// Bytes of a shard that one hash covers.
 pub const CHUNK: usize = 1 << 20;

@@ -50,7 +50,7 @@ pub use layout::{
     to_bundle_names,
 };
 pub use manifest::{
-    CHUNK, CONFIG, FileEntry, GENERATION_CONFIG, INDEX, MANIFEST, Manifest, Precision, TOKENIZER, VERSION,
+    CHUNK, CONFIG, FileEntry, GENERATION_CONFIG, INDEX, MANIFEST, Manifest, Precision, RECIPE, TOKENIZER, VERSION,
 };
 pub use packing::{PackingChoice, Part};
 pub use pickle::{Id, Pickle, Storage as PickleStorage, Value, View};
@@ -66,7 +66,7 @@ pub use vqgan::{infer_vqgan_config, vqgan_tensors};
 #[cfg(feature = "cli")]
 pub use bundle::{
     Bundle, BundleFiles, SHARD_LIMIT, read_bundle, read_files, read_listed, read_tensors, sha256, write_bundle,
-    write_bundle_with_limit,
+    write_bundle_and, write_bundle_with_limit,
 };
 #[cfg(feature = "train")]
 pub(crate) use bundle::{replace_file, sync_directory, write_file};

@@ -60,7 +60,7 @@ pub fn write_vqgan(
     tensors: impl IntoIterator<Item = Result<(String, RawTensor<'static>)>>,
 ) -> Result<Manifest> {
     let config = serde_json::to_string_pretty(config).map_err(|error| Error::file(CONFIG, error))?;
-    write_directory(out, &[(CONFIG, &config)], (precision, None), tensors, SHARD_LIMIT)
+    write_directory(out, &[(CONFIG, config)], (precision, None), tensors, SHARD_LIMIT, |_| Ok(()))
 }
 
 /// The folder with the model of image codes: a bundle's, or `directory` itself.

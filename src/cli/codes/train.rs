@@ -5,8 +5,8 @@ use crate::cli::training::interrupts;
 use crate::device::DeviceChoice;
 use crate::error::Result;
 use crate::train::corpus::fetched_folder;
-use crate::train::{CodesEvent, CodesRecipe, CodesRun, ImageFolder, Pictures, RECIPE, VqvaeUpdated};
-use crate::weights::VQGAN;
+use crate::train::{CodesEvent, CodesRecipe, CodesRun, ImageFolder, Pictures, VqvaeUpdated};
+use crate::weights::{RECIPE, VQGAN};
 use std::path::PathBuf;
 use std::time::Instant;
 
