@@ -175,6 +175,11 @@ fn what_is_no_image_is_refused_in_words() {
     let png = file("img_1.png");
     says(&png[..png.len() / 2], "cut off");
     says(&jpeg()[..60], "cut off");
+    let whole = jpeg();
+    for end in [whole.len() - 1, whole.len() - 2, whole.len() - 10] {
+        says(&whole[..end], "cut off");
+    }
+    decode(&[whole, b"what phones add behind a photograph".to_vec()].concat()).unwrap();
     // A header that claims 60000 x 60000 pixels, with a matching checksum.
     let mut bomb = png[..33].to_vec();
     bomb[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);

@@ -50,7 +50,7 @@ struct WorldArgs {
 struct ScenesArgs {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     #[arg(long, value_enum, default_value = "tsv")]
     format: Format,
@@ -68,7 +68,7 @@ struct QuestionsArgs {
     /// Which scenes
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     /// Questions about each scene at most
     #[arg(long, default_value_t = 5)]
@@ -102,7 +102,7 @@ struct TokenizerArgs {
     #[arg(long, default_value_t = 2500)]
     pieces: usize,
     /// Scenes whose texts are read
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     #[command(flatten)]
     world: WorldArgs,
@@ -116,7 +116,7 @@ impl WorldArgs {
         let stickers = stickers.or_else(fetched_folder);
         let options = ScenesOptions { seed, side, max_objects: objects, nouns, stickers, ..defaults };
         let world = World::new(options)?;
-        world.notes().iter().for_each(|note| eprintln!("{note}"));
+        world.notes().iter().for_each(|note| tell!("{note}"));
         Ok(world)
     }
 }

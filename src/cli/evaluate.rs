@@ -64,7 +64,7 @@ pub fn run(args: Args) -> Result<()> {
     let (report, of_world, agreed) = pollster::block_on(async {
         let (device, opened) = DeviceChoice::from_name(&args.device)?.open().await?;
         if let Some(reason) = &opened.reason {
-            eprintln!("running on the CPU: {reason}");
+            tell!("running on the CPU: {reason}");
         }
         let predictor = Predictor::load(&args.model, &device)?;
         let reference = args.reference.as_deref().map(|reference| Predictor::load(reference, &device)).transpose()?;
@@ -74,7 +74,7 @@ pub fn run(args: Args) -> Result<()> {
         let bar = progress(questions.len());
         let report = evaluate(&predictor, questions.iter(), &options, |step| {
             if let Step::Skipped(error) = step {
-                bar.suspend(|| eprintln!("left out: {error}"));
+                bar.suspend(|| tell!("left out: {error}"));
             }
             bar.inc(1);
             Ok(())

@@ -176,7 +176,7 @@ fn seen(args: &Args, quantization: Option<Quantization>) -> Result<SeenByName> {
     let options = AnswerOptions::default();
     let each = |unreadable: Option<&Error>| {
         if let Some(error) = unreadable {
-            bar.suspend(|| eprintln!("left out: {error}"));
+            bar.suspend(|| tell!("left out: {error}"));
         }
         bar.inc(1);
     };

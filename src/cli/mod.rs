@@ -5,6 +5,11 @@ macro_rules! say {
     ($($part:tt)*) => { $crate::cli::output::line(format_args!($($part)*)) };
 }
 
+/// A line of standard error.
+macro_rules! tell {
+    ($($part:tt)*) => { $crate::cli::output::aside(format_args!($($part)*)) };
+}
+
 mod bench;
 mod codes;
 mod convert;
@@ -107,7 +112,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = as_typed(error, &matches);
-            eprintln!("error: {error}");
+            tell!("error: {error}");
             if matches!(error, Error::Option { .. }) { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
         }
     }

@@ -1,7 +1,7 @@
-//! Standard output that may end before the work does.
+//! Standard output and standard error that may end before the work does.
 
 use std::fmt::Arguments;
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{ErrorKind, Write, stderr, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static LOST: AtomicBool = AtomicBool::new(false);
@@ -10,10 +10,15 @@ static LOST: AtomicBool = AtomicBool::new(false);
 pub fn line(line: Arguments<'_>) {
     match writeln!(stdout().lock(), "{line}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe && !LOST.swap(true, Ordering::Relaxed) => {
-            eprintln!("error: standard output: {error}");
+            tell!("error: standard output: {error}");
         }
         _ => {}
     }
+}
+
+/// Writes a line beside the output. That nobody reads it ends nothing.
+pub fn aside(line: Arguments<'_>) {
+    let _ = writeln!(stderr().lock(), "{line}");
 }
 
 /// Whether something that was to be written was not.

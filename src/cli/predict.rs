@@ -106,7 +106,7 @@ pub fn run(args: Args) -> Result<()> {
     pollster::block_on(async {
         let (device, report) = DeviceChoice::from_name(&args.device)?.open().await?;
         if let Some(reason) = &report.reason {
-            eprintln!("running on the CPU: {reason}");
+            tell!("running on the CPU: {reason}");
         }
         let predictor = Predictor::load(&args.model, &device)?;
         let image = match &pixels {
@@ -197,7 +197,7 @@ fn print_plain(answered: &Answered) -> Result<()> {
         }
     };
     if let Some(reason) = malformed {
-        eprintln!("malformed: {reason}");
+        tell!("malformed: {reason}");
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ impl RunArgs {
         if let Err(error) = &ended
             && ranks.size() > 1
         {
-            eprintln!("error on rank {}: {error}", ranks.rank());
+            tell!("error on rank {}: {error}", ranks.rank());
             ranks.abort();
         }
         ended
@@ -157,7 +157,7 @@ pub fn interrupts(leads: bool) -> Result<Arc<AtomicBool>> {
             std::process::exit(130);
         }
         if leads {
-            eprintln!("stopping after this update; once more to stop at once");
+            tell!("stopping after this update; once more to stop at once");
         }
     })
     .map_err(|error| Error::device(format!("cannot listen for Ctrl-C: {error}")))?;

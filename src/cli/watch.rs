@@ -103,5 +103,6 @@ impl Watch {
         say!("memory       about {:.0} MB for weights, gradients and optimiser{each}", plan.state_bytes as f64 / 1e6);
         say!("an update    {:.2} s, of which {:.2} s data made ahead", plan.seconds, plan.data_seconds);
         say!("the run      about {:.1} hours", plan.seconds * plan.updates as f64 / 3600.0);
+        plan.notes.iter().for_each(|note| say!("note         {note}"));
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::train::corpus::{ScenesOptions, World, fetched_folder};
 use crate::train::{Recipe, world_of};
-use crate::weights::RECIPE;
+use crate::weights::{RECIPE, read_files};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -25,8 +25,9 @@ impl KnownWorld {
     /// Opens it and says what is missing in it. Without a recipe it is the whole world of this crate.
     ///
     /// # Errors
-    /// Those of the recipe and of the stickers.
+    /// Those of a bundle's small files, of the recipe and of the stickers.
     pub fn open(&self, model: &Path) -> Result<World> {
+        read_files(model)?;
         let beside = [Some(model), model.parent()].into_iter().flatten().map(|folder| folder.join(RECIPE));
         let recipe = self.recipe.clone().or_else(|| beside.into_iter().find(|path| path.is_file()));
         let mut options = match &recipe {
@@ -36,7 +37,7 @@ impl KnownWorld {
         };
         options.side = self.side.unwrap_or(options.side);
         let world = World::new(options)?;
-        world.notes().iter().for_each(|note| eprintln!("{note}"));
+        world.notes().iter().for_each(|note| tell!("{note}"));
         Ok(world)
     }
 }

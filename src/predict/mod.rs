@@ -276,6 +276,14 @@ impl Predictor {
         let positions = self.config.max_position_embeddings;
         let mut decoding = task.decoding_with(&wishes, &self.config);
         let longest = positions.saturating_sub(1 + prompt.prefix.len());
+        if longest == 0 {
+            let reason = format!(
+                "{} tokens stand before the answer, at most {} fit",
+                prompt.prefix.len(),
+                positions.saturating_sub(2)
+            );
+            return Err(Error::task(task.name, reason));
+        }
         if wishes.max_len.is_none() && !decoding.gen_code {
             // The table's lengths are the original's, whose models are not the smallest.
             decoding.max_len_b = decoding.max_len_b.min(longest);

@@ -43,7 +43,8 @@ pub fn parts(session: &Session) -> Result<Parts> {
 pub(super) fn open(recipe: &Recipe, files: &BundleFiles, device: &Device) -> Result<Parts> {
     let vocab = Arc::new(Vocab::from_tokenizer_json(&files.tokenizer_json, &files.config)?);
     let source = Source::open(DataOptions::read(&recipe.data)?, recipe, &files.config, vocab, device)?;
-    let Source { draws, questions, evaluate, notes } = source;
+    let Source { draws, questions, evaluate, mut notes } = source;
+    notes.extend(recipe.note_of_average());
     Ok(Parts { draws, questions, evaluate, files: files.clone(), notes })
 }
 

@@ -24,7 +24,7 @@ pub struct EvaluateOptions {
 #[derive(Debug)]
 pub enum Step<'a> {
     Answered(&'a Prediction),
-    /// A question that could not be read: it is left out and counted.
+    /// A question that could not be read or asked: it is left out and counted.
     Skipped(&'a Error),
 }
 
@@ -46,7 +46,7 @@ pub struct Prediction {
 pub struct Report {
     /// By task name.
     pub tasks: BTreeMap<&'static str, Measured>,
-    /// Questions that could not be read.
+    /// Questions that could not be read or asked.
     pub skipped: usize,
     /// From the first question to the last answer.
     pub seconds: f64,
@@ -87,8 +87,8 @@ impl Report {
 /// evaluation.
 ///
 /// # Errors
-/// The predictor's, [`Error::Task`] for a reference that the task's metric cannot use, what `report` returns, and the
-/// first question's error if none could be read.
+/// The device's, [`Error::Task`] for a reference that the task's metric cannot use, what `report` returns, and the first
+/// question's error if none could be read and asked.
 pub async fn evaluate(
     predictor: &Predictor,
     questions: impl IntoIterator<Item = Result<Question>>,
@@ -101,9 +101,20 @@ pub async fn evaluate(
     for question in questions {
         match question {
             Ok(question) => {
-                let prediction = answer(predictor, question, &options.answer, &mut images).await?;
-                report(Step::Answered(&prediction))?;
-                predictions.push(prediction);
+                let id = question.id.clone();
+                match answer(predictor, question, &options.answer, &mut images).await {
+                    Ok(prediction) => {
+                        report(Step::Answered(&prediction))?;
+                        predictions.push(prediction);
+                    }
+                    // A text that is too long, say: the others can be answered.
+                    Err(Error::Task { task, reason }) => {
+                        let error = Error::task(task, format!("question {id}: {reason}"));
+                        report(Step::Skipped(&error))?;
+                        unreadable.push(error);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             Err(error) => {
                 report(Step::Skipped(&error))?;

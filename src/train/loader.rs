@@ -94,11 +94,19 @@ impl Loader<'_> {
     }
 
     fn draw(&self, position: u64) -> Result<Draw> {
-        match self.draws.len() {
-            Some(0) => Err(Error::option("data", "at least one row", "none")),
-            Some(len) => self.draws.draw(position / len, position % len),
-            None => self.draws.draw(0, position),
-        }
+        let (epoch, index) = match self.draws.len() {
+            Some(0) => return Err(Error::option("data", "at least one row", "none")),
+            Some(len) => (position / len, position % len),
+            None => (0, position),
+        };
+        let draw = self.draws.draw(epoch, index)?;
+        let samples = draw.main.iter().chain(&draw.extra);
+        let fitting = samples.map(|sample| sample.check_length(self.config.max_position_embeddings));
+        fitting.collect::<Result<()>>().map_err(|error| match self.draws.place(epoch, index) {
+            Some(place) => Error::file(place, error),
+            None => error,
+        })?;
+        Ok(draw)
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Plan {
     pub data_seconds: f64,
     /// Judged tokens of an update.
     pub tokens_per_update: f64,
+    /// What the person should know beforehand.
+    pub notes: Vec<String>,
 }
 
 /// What the run of `recipe` would do, measured on some updates of trainers that are then thrown away, after one that
@@ -107,5 +109,6 @@ pub fn plan(recipe: &Recipe, device: &Device, ranks: &dyn Ranks, measured: usize
         passes,
         data_seconds,
         tokens_per_update: tokens as f64 / (measured + 1) as f64,
+        notes: parts.notes,
     })
 }

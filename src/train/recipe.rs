@@ -190,6 +190,26 @@ impl Recipe {
     }
 }
 
+/// The share of the first weights from which on an average is called theirs.
+const MUCH: f64 = 0.05;
+
+impl Recipe {
+    /// What to know of an average that so few updates leave with the weights it began with: it is what is judged and saved.
+    pub fn note_of_average(&self) -> Option<String> {
+        let (decay, updates) = (self.update.ema_decay?, self.update.updates);
+        let left = decay.powf(updates as f64);
+        let fitting = MUCH.powf(1.0 / updates.max(1) as f64);
+        (left > MUCH).then(|| {
+            format!(
+                "after {updates} updates the average of weights, which is judged and saved, still has {:.0} % of those at the \
+                 start (update.ema_decay = {decay}; {fitting:.4} leaves {:.0} %)",
+                100.0 * left,
+                100.0 * MUCH
+            )
+        })
+    }
+}
+
 impl ModelChoice {
     /// The configuration of a fresh model, or that of `base` with this recipe's changes.
     ///

@@ -117,6 +117,16 @@ impl Sample {
         }
     }
 
+    /// # Errors
+    /// [`Error::Task`] for a text beyond the `positions` of a model.
+    pub fn check_length(&self, positions: usize) -> Result<()> {
+        let longest = self.source.len().max(self.decoder_len());
+        if longest > positions {
+            return Err(Error::task(self.objective, format!("{longest} tokens, at most {positions} fit")));
+        }
+        Ok(())
+    }
+
     /// Positions that the decoder runs over.
     pub fn decoder_len(&self) -> usize {
         1 + self.prefix.len() + self.target.len()
@@ -288,6 +298,11 @@ pub trait Draws: Sync {
     /// # Errors
     /// What is wrong with the row: it is skipped, counted and reported.
     fn draw(&self, epoch: u64, index: u64) -> Result<Draw>;
+
+    /// Where the row of a draw lies, for messages.
+    fn place(&self, _epoch: u64, _index: u64) -> Option<String> {
+        None
+    }
 
     /// Who tells what the model's own answers are worth, where draws ask for them.
     fn critic(&self) -> Option<&SelfCritic> {

@@ -61,6 +61,13 @@ fn a_model_is_perfect_by_its_own_answers() {
             Ok(question("vqa-3", "vqa", &second, references[3].clone())),
         ]
     };
+    let mut endless = question("long", "vqa", &first, unknown());
+    endless.inputs.text = Some("why".repeat(1000));
+    let mut asked_too_much = asked(&[unknown(), unknown(), unknown(), unknown()]);
+    asked_too_much.insert(1, Ok(endless.clone()));
+    assert_eq!(ask(&predictor, asked_too_much).unwrap().skipped, 2, "the others are answered");
+    let refused = ask(&predictor, vec![Ok(endless)]).unwrap_err().to_string();
+    assert!(refused.contains("question long") && refused.contains("tokens"), "{refused}");
     let mut heard = (0, 0);
     let report = pollster::block_on(evaluate(
         &predictor,

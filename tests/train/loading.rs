@@ -55,4 +55,7 @@ fn unreadable_rows_are_left_out_and_named() {
         8,
         "two samples of each of the other four"
     );
+    let loaded = load(&options, &Toy { endless: Some(2), ..Toy::default() }, (0, 1), 0);
+    let [(2, error)] = &loaded.skipped[..] else { panic!("{:?}", loaded.skipped) };
+    assert!(error.to_string().contains("toy.tsv:3") && error.to_string().contains("5000 tokens"), "{error}");
 }

@@ -68,6 +68,8 @@ checkpoint_every = 4
 struct Toy {
     rows: Option<u64>,
     corrupt: Option<u64>,
+    /// A row whose question no model has positions for.
+    endless: Option<u64>,
     /// Draws from here on have images that are no numbers.
     infinite_from: Option<u64>,
     /// Whether patches are named, as the answers begin.
@@ -109,11 +111,15 @@ impl Draws for Toy {
         Ok(Draw {
             main: vec![
                 sample("caption", vec![0, 10, 11, 2], Some(image.clone())),
-                sample("vqa", vec![0, 12, 2], Some(image)),
+                sample("vqa", if self.endless == Some(index) { vec![12; 5000] } else { vec![0, 12, 2] }, Some(image)),
             ],
             extra: vec![sample("infill_text", vec![0, answer[0], 2], None)],
             ..Draw::default()
         })
+    }
+
+    fn place(&self, _epoch: u64, index: u64) -> Option<String> {
+        Some(format!("toy.tsv:{}", index + 1))
     }
 }
 

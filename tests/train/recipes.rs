@@ -90,3 +90,12 @@ fn the_length_of_a_run_may_change_but_not_bend_its_learning_rate_unseen() {
     drop(kept);
     session(&recipe(&["update.updates=20", "update.schedule.total_updates=20"]), &run, true).unwrap();
 }
+
+#[test]
+fn an_average_that_learns_nothing_is_told() {
+    let note = |sets: &[&str]| recipe(sets).note_of_average();
+    assert_eq!(note(&["update.updates=250"]), None, "there is no average");
+    let told = note(&["update.updates=250", "update.ema_decay=0.9999"]).unwrap();
+    assert!(told.contains("98 %") && told.contains("0.9881"), "{told}");
+    assert_eq!(note(&["update.updates=40000", "update.ema_decay=0.9999"]), None);
+}

@@ -63,6 +63,41 @@ fn writing_is_all_or_nothing() {
     assert!(home.join("thesis.txt").exists());
 }
 
+#[test]
+fn only_what_is_a_bundles_own_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_, tensors) = micro_bundle();
+    let write_to = |out: &Path| write_bundle(out, &files(), Precision::F32, tensors.clone().into_iter().map(Ok));
+    let app = directory.path().join("app");
+    std::fs::create_dir(&app).unwrap();
+    std::fs::write(app.join("manifest.json"), r#"{"name":"a web app"}"#).unwrap();
+    std::fs::write(app.join("index.html"), "").unwrap();
+    let error = write_to(&app).unwrap_err().to_string();
+    assert!(error.contains("not a bundle") && app.join("index.html").exists(), "{error}");
+
+    let out = directory.path().join("bundle");
+    let beside = |folder: &Path| {
+        std::fs::write(folder.join("recipe.toml"), "seed = 3").map_err(|error| ofa::error::Error::file("recipe", error))
+    };
+    write_bundle_and(&out, &files(), Precision::F32, tensors.clone().into_iter().map(Ok), beside).unwrap();
+    assert!(out.join("recipe.toml").exists());
+    std::fs::write(out.join("NOTES.md"), "mine").unwrap();
+    let error = write_to(&out).unwrap_err().to_string();
+    assert!(error.contains("NOTES.md") && out.join("NOTES.md").exists(), "{error}");
+    std::fs::remove_file(out.join("NOTES.md")).unwrap();
+    #[cfg(unix)]
+    {
+        let link = directory.path().join("latest");
+        std::os::unix::fs::symlink(&out, &link).unwrap();
+        write_to(&link).unwrap();
+        assert!(link.is_symlink() && !out.join("recipe.toml").exists(), "what the link leads to is replaced");
+    }
+    let failed = write_bundle_and(&out, &files(), Precision::F32, tensors.clone().into_iter().map(Ok), |_| {
+        Err(ofa::error::Error::file("vqgan", "no space left"))
+    });
+    assert!(failed.is_err() && read_bundle(&out).is_ok(), "the one of before");
+}
+
 fn verified(break_it: impl FnOnce(&Path, &Manifest, &mut Vec<(String, Vec<usize>)>)) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("bundle");

@@ -169,7 +169,7 @@ fn parse_raster(path: &Path, text: &str) -> Result<(Vec<usize>, usize)> {
 async fn open(model: &Path, device: &str) -> Result<ImageCodes> {
     let (device, report) = DeviceChoice::from_name(device)?.open().await?;
     if let Some(reason) = &report.reason {
-        eprintln!("running on the CPU: {reason}");
+        tell!("running on the CPU: {reason}");
     }
     ImageCodes::load(model, &device)
 }

@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<()> {
         None => {
             recipe.data.stickers = recipe.data.stickers.or_else(fetched_folder);
             let world = recipe.world()?;
-            world.notes().iter().for_each(|note| eprintln!("{note}"));
+            world.notes().iter().for_each(|note| tell!("{note}"));
             Box::new(world)
         }
     };
@@ -63,7 +63,7 @@ pub fn run(args: Args) -> Result<()> {
         let said = |event: CodesEvent<'_>| {
             let VqvaeUpdated { update, lr, reconstruction, commitment, codes } = match event {
                 CodesEvent::Updated(updated) => updated,
-                CodesEvent::Skipped(error) => return eprintln!("left out: {error}"),
+                CodesEvent::Skipped(error) => return tell!("left out: {error}"),
             };
             if *update == before + 1 || update.is_multiple_of(args.log_every.max(1)) || *update == last {
                 let each = started.elapsed().as_secs_f64() / (update - before) as f64;

@@ -70,13 +70,7 @@ impl Batch {
     /// [`Error::Image`] for images of more than one size, [`Error::Task`] for a text beyond the model's positions and for
     /// an instruction that refers to patches of another grid.
     pub fn new(samples: &[Sample], config: &OfaConfig, arrangement: Arrangement) -> Result<Self> {
-        let limit = config.max_position_embeddings;
-        for sample in samples {
-            let longest = sample.source.len().max(sample.decoder_len());
-            if longest > limit {
-                return Err(Error::task(sample.objective, format!("{longest} tokens; at most {limit} fit")));
-            }
-        }
+        samples.iter().try_for_each(|sample| sample.check_length(config.max_position_embeddings))?;
         let images = Images::new(samples, arrangement)?;
         let all = images.as_ref().map_or(0, Images::all);
         for sample in samples {

@@ -61,6 +61,10 @@ impl Draws for FineTuning {
         Ok(Draw { main: vec![sample], ..Draw::default() })
     }
 
+    fn place(&self, epoch: u64, index: u64) -> Option<String> {
+        self.files.drawn(self.seed, epoch, index).ok().map(|record| record.place)
+    }
+
     fn critic(&self) -> Option<&SelfCritic> {
         self.critic.as_ref()
     }

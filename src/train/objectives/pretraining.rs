@@ -174,6 +174,10 @@ impl Draws for Pretraining {
         };
         Ok(Draw { main, extra, ..Draw::default() })
     }
+
+    fn place(&self, epoch: u64, index: u64) -> Option<String> {
+        self.data.main.drawn(self.seed, epoch, index).ok().map(|record| record.place)
+    }
 }
 
 /// The first of those that are trusted most.
