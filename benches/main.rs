@@ -7,7 +7,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ofa::config::{Decoding, OfaConfig, Size};
 use ofa::device::DeviceChoice;
 use ofa::generate::{Step, StepRequest};
-use ofa::image::{Normalization, Pixels, to_patch_image};
+use ofa::image::Pixels;
 use ofa::model::{EncoderOutput, OfaModel, Random, Source, TokenBatch};
 use ofa::predict::ModelStep;
 use ofa::vocab::Vocab;
@@ -82,8 +82,10 @@ fn request(rows: usize, parents: Vec<usize>) -> StepRequest {
 fn preparation(criterion: &mut Criterion) {
     let photo: Vec<u8> = (0..640 * 480 * 3).map(|byte| (byte * 7 % 251) as u8).collect();
     let photo = Pixels::from_rgb(640, 480, photo).expect("a photo's size");
+    let caption = ofa::task::find("caption").expect("a task");
+    let rule = ofa::task::ImageRule { side: SIDE as u32, ..caption.image.expect("of an image") };
     criterion.bench_function("preprocessing 640x480 to 256", |bencher| {
-        bencher.iter(|| to_patch_image(black_box(&photo), SIDE as u32, SIDE as u32, Normalization::Half));
+        bencher.iter(|| rule.view(black_box(&photo)));
     });
     let golden = |name: &str| std::fs::read_to_string(format!("tests/golden/{name}")).expect("a golden");
     let config = OfaConfig::from_json(&golden("micro/config.json")).expect("the golden's configuration");

@@ -257,6 +257,37 @@ fn repair_png(bytes: &mut [u8]) {
 }
 
 #[test]
+fn text_keeps_its_shape_and_its_edges_go_on() {
+    let line: Vec<u8> = (0..40u8).flat_map(|row| (0..120u8).flat_map(move |column| [row, column, 7])).collect();
+    for (pixels, turned) in [(Pixels::from_rgb(120, 40, line.clone()).unwrap(), false), (turned(&line, 120, 40), true)]
+    {
+        let padded = ofa::image::fit_and_pad(&pixels, 240).unwrap();
+        assert_eq!(padded.size(), (240, 240));
+        let at = |along: usize, across: usize| {
+            let (x, y) = if turned { (across, along) } else { (along, across) };
+            &padded.rgb()[3 * (y * 240 + x)..][..3]
+        };
+        // 240 by 80, so 80 pixels of each edge.
+        for along in [0, 99, 239] {
+            assert!((0..80).all(|across| at(along, across) == at(along, 80)), "the upper edge goes on");
+            assert!((160..240).all(|across| at(along, across) == at(along, 159)), "and the lower one");
+        }
+        assert_ne!(at(0, 80), at(0, 159));
+    }
+    // A thin line keeps 64 pixels, and a square needs nothing.
+    let thin = ofa::image::fit_and_pad(&Pixels::from_rgb(300, 2, vec![9; 1800]).unwrap(), 96).unwrap();
+    assert!(thin.rgb().iter().all(|value| *value == 9));
+    let square = Pixels::from_rgb(40, 40, line[..4800].to_vec()).unwrap();
+    assert_eq!(ofa::image::fit_and_pad(&square, 80).unwrap(), ofa::image::resize_bicubic(&square, 80, 80).unwrap());
+}
+
+fn turned(rgb: &[u8], width: usize, height: usize) -> Pixels {
+    let pixel = |x: usize, y: usize| rgb[3 * (y * width + x)..][..3].to_vec();
+    let values = (0..width).flat_map(|x| (0..height).flat_map(move |y| pixel(x, y))).collect();
+    Pixels::from_rgb(height as u32, width as u32, values).unwrap()
+}
+
+#[test]
 fn the_middle_that_is_to_be_drawn_is_hidden() {
     let side = 256;
     let mut planes = vec![1.0f32; 3 * side * side];

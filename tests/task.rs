@@ -175,6 +175,13 @@ fn captions_and_questions_with_the_small_tokenizer() {
     assert_eq!(shown("vqa", &Inputs { objects, ..asking("who?") }), " who? object: cat red star");
     // Braces in a question are a question's, not a template's.
     assert_eq!(shown("vqa", &asking("what is {objects}?")), " what is {objects}?");
+    // Thirty names, whatever their words, and 512 ids of an article.
+    let objects = Some(vec!["red star".to_owned(); 40]);
+    let many = shown("vqa", &Inputs { objects, ..asking("who?") });
+    assert_eq!(many.matches("red star").count(), 30, "{many}");
+    let article = find("summary").unwrap().prompt(&asking(&"many words ".repeat(200)), &SMALL).unwrap();
+    assert_eq!(article.source.len(), 514, "BOS and EOS are not counted");
+    assert_eq!(article.source.last(), Some(&2));
 
     let mut inputs = asking("is it red?");
     let source = find("vqa").unwrap().prompt(&inputs, &SMALL).unwrap().source;

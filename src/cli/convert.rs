@@ -72,6 +72,12 @@ pub fn run(args: Args) -> Result<()> {
     print_rows(&rows, args.verbose);
 
     shapes.extend(tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())));
+    // What a directory's config.json says as the bundles here do.
+    let mut settings = settings;
+    for (key, name) in [("num_codes", "code_dict_size"), ("num_bins", "num_bins")] {
+        let value = config.as_ref().and_then(|file| file.get(key)).cloned();
+        settings.extend(value.map(|value| (name.to_owned(), value)));
+    }
     let inferred = infer_config(&shapes, &settings, vocabulary.text_size()?)?;
     let config = match &config {
         Some(file) => merge_config(file, &inferred)?,

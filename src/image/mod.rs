@@ -120,17 +120,31 @@ impl Normalization {
     }
 }
 
-/// The model's view of an image: resized to `width` x `height` whatever its aspect, normalised.
-///
-/// # Shapes
-/// `[3, height, width]`, row-major: red, green, blue planes.
+/// An image of which everything is seen in its own shape: its longer side becomes `side`, and what is missing beside it is a
+/// continuation of its edges (reference §5.3; in the middle, as modelscope has it).
 ///
 /// # Errors
 /// [`Error::Image`] if the size asked for is zero or too large.
-pub fn to_patch_image(pixels: &Pixels, width: u32, height: u32, normalization: Normalization) -> Result<Vec<f32>> {
-    let resized = resize_bicubic(pixels, width, height)?;
-    Ok(normalize(&resized, normalization))
+pub fn fit_and_pad(pixels: &Pixels, side: u32) -> Result<Pixels> {
+    let (width, height) = pixels.size();
+    let shorter = (f64::from(side) * f64::from(width.min(height)) / f64::from(width.max(height))) as u32;
+    let shorter = shorter.max(LEAST_PADDED).min(side);
+    let (width, height) = if width >= height { (side, shorter) } else { (shorter, side) };
+    let fitted = resize_bicubic(pixels, width, height)?;
+    let inside = |at: u32, size: u32| at.saturating_sub((side - size) / 2).min(size - 1) as usize;
+    let mut rgb = Vec::with_capacity(side as usize * side as usize * 3);
+    for row in 0..side {
+        let start = inside(row, height) * width as usize;
+        for column in 0..side {
+            let at = 3 * (start + inside(column, width));
+            rgb.extend_from_slice(&fitted.rgb()[at..at + 3]);
+        }
+    }
+    Pixels::from_rgb(side, side, rgb)
 }
+
+/// The least shorter side of what is padded, in pixels.
+const LEAST_PADDED: u32 = 64;
 
 /// The channels of an image as planes of normalised numbers.
 ///

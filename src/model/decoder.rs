@@ -152,9 +152,10 @@ impl Decoder {
             });
             x = x + positions;
         }
-        let norm = |codes: bool| match (&self.code_layernorm_embedding, codes) {
-            (Some(norm), true) => Some(norm),
-            _ => self.layernorm_embedding.as_ref(),
+        // Codes have a norm of their own only where text has one (reference §1.10).
+        let norm = |codes: bool| match (&self.layernorm_embedding, &self.code_layernorm_embedding) {
+            (Some(_), Some(norm)) if codes => Some(norm),
+            (norm, _) => norm.as_ref(),
         };
         let mixed = row_masks.contains(&true) && row_masks.contains(&false);
         let regular = !mixed && self.options.dropout == 0.0;

@@ -235,7 +235,9 @@ impl Encoder {
         let bucket_size = self.options.image_bucket_size;
         let native = self.options.native_grid;
         let ids = image_position_ids(rows, columns, bucket_size);
-        let positions = if self.options.interpolate_position && ids.len() > native * native {
+        // What counts is how many patches the model sees.
+        let seen = order.map_or(ids.len(), |order| order[0].len());
+        let positions = if self.options.interpolate_position && seen > native * native {
             interpolate_grid(self.positions.image(&image_position_ids(native, native, bucket_size)), rows, columns)
         } else {
             self.positions.image(&ids)

@@ -13,7 +13,7 @@ mod step;
 use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig};
 use crate::error::{Error, Result};
 use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, Trie, beam_search, sample, score_candidates};
-use crate::image::{Pixels, hide_middle, to_patch_image};
+use crate::image::Pixels;
 use crate::kernels::{floats, indices, tensor};
 use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
 use crate::task::{self, Answer, AnswerContext, AnswerKind, Constraint, Hypothesis, ImageRule, Inputs, Prompt, Task};
@@ -117,15 +117,11 @@ impl Predictor {
         let started = Instant::now();
         let rule = task.image.ok_or_else(|| Error::task(task.name, "has no use for an image"))?;
         let side = self.image_side(task, rule, options)?;
-        let mut values = to_patch_image(pixels, side, side, rule.normalization)?;
-        if rule.hide_middle {
-            hide_middle(&mut values, side);
-        }
-        let values = tensor(values, [1, 3, side as usize, side as usize], &self.model.device());
+        let rule = ImageRule { side, ..rule };
+        let values = tensor(rule.view(pixels)?, [1, 3, side as usize, side as usize], &self.model.device());
         let features = self.model.encode_image(values);
         // Waits for the device, so that the time is the stem's own.
         touch(features.patches.clone()).await?;
-        let rule = ImageRule { side, ..rule };
         Ok(EncodedImage { features, size: pixels.size(), rule, stem_ms: milliseconds(started) })
     }
 

@@ -89,7 +89,17 @@ pub enum Clean {
     Gaps,
 }
 
+/// Names of objects that may follow a question (reference §6.2).
+const OBJECTS: usize = 30;
+/// Ids of an instruction about an article, the words behind it among them (reference §6.2).
+const ARTICLE_IDS: usize = 512;
+
 impl Clean {
+    /// The ids of an instruction with such a text that the model reads.
+    pub(super) fn most_ids(self) -> usize {
+        if let Self::Article(_) = self { ARTICLE_IDS } else { usize::MAX }
+    }
+
     fn apply(self, text: &str) -> String {
         match self {
             Self::Raw => text.to_owned(),
@@ -166,7 +176,8 @@ impl Task {
             Field::Text2 => inputs.text2.as_deref(),
             Field::Caption => inputs.caption.as_deref(),
             Field::Objects => {
-                joined = inputs.objects.as_ref().map(|objects| objects.join(" "));
+                let names = |objects: &Vec<String>| objects[..objects.len().min(OBJECTS)].join(" ");
+                joined = inputs.objects.as_ref().map(names);
                 joined.as_deref()
             }
             Field::Region => None,

@@ -31,14 +31,15 @@ impl AnswerKind {
 }
 
 impl ImageRule {
-    /// Side, normalisation and what is hidden.
+    /// Side, shape, normalisation and what is hidden.
     fn describe(self) -> String {
-        let Self { side, normalization, hide_middle } = self;
+        let Self { side, padded, normalization, hide_middle } = self;
         let normalization = match normalization {
             Normalization::Half => "",
             Normalization::ImageNet => " imagenet",
         };
-        format!("{side}{normalization}{}", if hide_middle { " middle" } else { "" })
+        let padded = if padded { " padded" } else { "" };
+        format!("{side}{padded}{normalization}{}", if hide_middle { " middle" } else { "" })
     }
 }
 

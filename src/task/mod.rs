@@ -21,7 +21,7 @@ pub use crate::config::PromptType;
 
 use crate::config::{AnswerOptions, Decoding, OfaConfig};
 use crate::error::{Error, Result};
-use crate::image::Normalization;
+use crate::image::{self, Normalization, Pixels, fit_and_pad, normalize, resize_bicubic};
 use serde::{Deserialize, Serialize};
 
 /// One row of the table.
@@ -72,12 +72,33 @@ pub enum AnswerKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageRule {
-    /// The image is resized to a square with this side, whatever its aspect.
+    /// The model sees a square with this side.
     pub side: u32,
+    /// The image keeps its shape, and its edges go on beside it; others are resized whatever their aspect.
+    pub padded: bool,
     /// Mean and deviation.
     pub normalization: Normalization,
     /// The middle half of the image is what the model has to draw. Its codes then tell the side.
     pub hide_middle: bool,
+}
+
+impl ImageRule {
+    /// What the model sees of an image.
+    ///
+    /// # Shapes
+    /// → `[3, side, side]`, row-major
+    ///
+    /// # Errors
+    /// [`Error::Image`](crate::error::Error::Image) for a side that is zero or too large.
+    pub fn view(self, pixels: &Pixels) -> Result<Vec<f32>> {
+        let Self { side, padded, normalization, hide_middle } = self;
+        let square = if padded { fit_and_pad(pixels, side)? } else { resize_bicubic(pixels, side, side)? };
+        let mut planes = normalize(&square, normalization);
+        if hide_middle {
+            image::hide_middle(&mut planes, side);
+        }
+        Ok(planes)
+    }
 }
 
 /// What may be generated.

@@ -57,6 +57,8 @@ impl Task {
             }
         }
         source.extend(vocab.encode(&text)?);
+        let most = self.inputs.iter().map(|input| input.clean.most_ids()).min().unwrap_or(usize::MAX);
+        source.truncate(most.saturating_add(1));
         source.push(layout.eos);
         if self.constraint == Constraint::Codes && inputs.prompt_type.is_some_and(|given| given != PromptType::None) {
             return Err(Error::task(self.name, "a raster of codes has no place for a prompt: no `promptType`"));

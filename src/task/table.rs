@@ -6,11 +6,9 @@ use crate::image::Normalization;
 
 /// Words that the original's scripts keep of a source text.
 const SOURCE_WORDS: usize = 80;
-/// Words of the object names that may follow a question.
-const OBJECT_WORDS: usize = 30;
 /// Words of the caption that an image is made from.
 const IMAGE_GEN_WORDS: usize = 64;
-/// Words of the sentences of language-understanding tasks, and of an article, before its ids are cut.
+/// Words of the sentences of language-understanding tasks, and of an article, whose ids are cut then.
 const LONG_WORDS: usize = 512;
 
 const SQUARE_256: Option<ImageRule> = square(256);
@@ -21,7 +19,7 @@ const YES_NO: Constraint = Constraint::Labels(&["no", "yes"]);
 const YES_NO_MAYBE: Constraint = Constraint::Labels(&["no", "yes", "maybe"]);
 
 const fn square(side: u32) -> Option<ImageRule> {
-    Some(ImageRule { side, normalization: Normalization::Half, hide_middle: false })
+    Some(ImageRule { side, padded: false, normalization: Normalization::Half, hide_middle: false })
 }
 
 const fn text(clean: Clean, doc: &'static str) -> Input {
@@ -64,7 +62,7 @@ pub static TASKS: &[Task] = &[
             Input {
                 field: Field::Objects,
                 required: false,
-                clean: Clean::Words(OBJECT_WORDS),
+                clean: Clean::Raw,
                 doc: "names of objects found in the image",
             },
         ],
@@ -171,7 +169,7 @@ pub static TASKS: &[Task] = &[
         inputs: &[],
         answer: AnswerKind::Label,
         prompt_type: PromptType::None,
-        image: Some(ImageRule { side: 480, normalization: Normalization::ImageNet, hide_middle: false }),
+        image: Some(ImageRule { side: 480, padded: false, normalization: Normalization::ImageNet, hide_middle: false }),
         decoding: unnormalized,
         constraint: Constraint::Answers,
         metric: Metric::Accuracy,
@@ -199,7 +197,7 @@ pub static TASKS: &[Task] = &[
         inputs: &[],
         answer: AnswerKind::Codes,
         prompt_type: PromptType::None,
-        image: Some(ImageRule { side: 256, normalization: Normalization::Half, hide_middle: true }),
+        image: Some(ImageRule { side: 256, padded: false, normalization: Normalization::Half, hide_middle: true }),
         decoding: || Decoding { num_beams: 1, ..Decoding::default() },
         constraint: Constraint::Codes,
         metric: Metric::Unmeasured,
@@ -223,7 +221,7 @@ pub static TASKS: &[Task] = &[
         inputs: &[],
         answer: AnswerKind::Text,
         prompt_type: PromptType::None,
-        image: SQUARE_480,
+        image: Some(ImageRule { side: 480, padded: true, normalization: Normalization::Half, hide_middle: false }),
         decoding: || Decoding { max_len_b: 64, ..Decoding::default() },
         constraint: Constraint::Free,
         metric: Metric::EditDistance,

@@ -6,8 +6,8 @@
 use super::self_critical::{Rewarded, SelfCritic};
 use crate::error::{Error, Result};
 use crate::generate::Trie;
-use crate::image::{Normalization, Pixels, hide_middle, to_patch_image};
-use crate::task::{Inputs, Task};
+use crate::image::Pixels;
+use crate::task::{ImageRule, Inputs, Task};
 use crate::vocab::Vocab;
 use crate::vocab::boxes::{self, Ratio};
 use std::ops::Range;
@@ -160,13 +160,11 @@ pub struct PatchImage {
 }
 
 impl PatchImage {
-    /// Resizes to a square.
-    ///
     /// # Errors
-    /// [`Error::Image`] for a side that is zero or too large.
-    pub fn square(pixels: &Pixels, side: u32, normalization: Normalization) -> Result<Self> {
-        let values = to_patch_image(pixels, side, side, normalization)?;
-        Ok(Self { width: side as usize, height: side as usize, values })
+    /// Those of [`ImageRule::view`].
+    pub fn seen(pixels: &Pixels, rule: ImageRule) -> Result<Self> {
+        let side = rule.side as usize;
+        Ok(Self { width: side, height: side, values: rule.view(pixels)? })
     }
 }
 
@@ -175,25 +173,19 @@ impl PatchImage {
 /// # Errors
 /// Those of the tasks' prompts, and [`Error::Task`] for an example without the image that its task needs.
 pub fn samples(examples: &[Example], vocab: &Vocab, side: u32) -> Result<Vec<Sample>> {
-    let mut prepared: Vec<(&Arc<Pixels>, Normalization, Arc<PatchImage>)> = Vec::new();
+    let mut prepared: Vec<(&Arc<Pixels>, ImageRule, Arc<PatchImage>)> = Vec::new();
     let mut samples = Vec::with_capacity(examples.len());
     for example in examples {
         let image = match (example.task.image, &example.image) {
             (Some(rule), Some(pixels)) => {
-                let known = prepared.iter().find(|(known, normalization, _)| {
-                    Arc::ptr_eq(known, pixels) && *normalization == rule.normalization
-                });
+                // A picture whose middle is hidden comes at its size, twice that of the codes.
+                let rule = ImageRule { side: if rule.hide_middle { pixels.width() } else { side }, ..rule };
+                let known = prepared.iter().find(|(known, seen, _)| Arc::ptr_eq(known, pixels) && *seen == rule);
                 Some(match known {
                     Some((_, _, image)) => image.clone(),
                     None => {
-                        // A picture whose middle is hidden comes at its size, twice that of the codes.
-                        let side = if rule.hide_middle { pixels.width() } else { side };
-                        let mut image = PatchImage::square(pixels, side, rule.normalization)?;
-                        if rule.hide_middle {
-                            hide_middle(&mut image.values, side);
-                        }
-                        let image = Arc::new(image);
-                        prepared.push((pixels, rule.normalization, image.clone()));
+                        let image = Arc::new(PatchImage::seen(pixels, rule)?);
+                        prepared.push((pixels, rule, image.clone()));
                         image
                     }
                 })

@@ -133,6 +133,9 @@ fn apply_settings(settings: &BTreeMap<String, Value>, config: &mut OfaConfig) ->
     if let Some(name) = settings.get("activation_fn").and_then(Value::as_str) {
         config.activation_function = name.to_owned();
     }
+    if settings.get("sync_bn").and_then(Value::as_bool) == Some(true) {
+        return Err(Error::config("sync_bn", "false", "true: batch norms with another epsilon (1e-3)"));
+    }
     if settings.get("resnet_type").and_then(Value::as_str).is_some_and(|name| !name.starts_with("resnet")) {
         return Err(Error::config("resnet_type", "a resnet", settings.get("resnet_type").cloned().unwrap_or_default()));
     }
@@ -185,6 +188,7 @@ fn number(settings: &BTreeMap<String, Value>, key: &str) -> Option<usize> {
 /// An HF `config.json` completed by what the shapes show.
 ///
 /// Keys that the file has are kept and must agree with the shapes; keys that it lacks are taken from `inferred`.
+/// `disable_entangle` becomes what fairseq means by it.
 ///
 /// # Errors
 /// [`Error::Config`] naming every key that contradicts the tensors.
@@ -194,6 +198,10 @@ pub fn merge_config(file: &serde_json::Map<String, Value>, inferred: &OfaConfig)
     for (key, value) in file {
         merged.insert(key.clone(), value.clone());
     }
+    // Where these files come from, the decoder adds positions only if the encoder does (reference §12).
+    let is_set = |key: &str| file.get(key) == Some(&Value::Bool(true));
+    let disabled = is_set("disable_entangle") || !is_set("entangle_position_embedding");
+    merged.insert("disable_entangle".into(), disabled.into());
     let merged: OfaConfig =
         serde_json::from_value(Value::Object(merged)).map_err(|error| Error::file("config.json", error))?;
     merged.validate()?;

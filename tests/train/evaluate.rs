@@ -6,10 +6,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use ofa::config::AnswerOptions;
 use ofa::device::DeviceChoice;
 use ofa::error::{Error, Result};
-use ofa::image::{Normalization, Pixels, to_patch_image};
+use ofa::image::Pixels;
 use ofa::model::OfaModel;
 use ofa::predict::Predictor;
-use ofa::task::{Answer, Inputs, find};
+use ofa::task::{Answer, ImageRule, Inputs, find};
 use ofa::train::results::results;
 use ofa::train::{EvaluateOptions, Question, Reference, Report, Step, agreement, evaluate};
 use ofa::weights::load_model;
@@ -232,7 +232,8 @@ fn weights_are_rounded_for_the_questions_they_will_be_asked() {
     let [original, nearest, calibrated] =
         [&bundle.path, &nearest, &calibrated].map(|path| load_model(path, &device).unwrap().1);
     // What the stem makes of a picture that it was rounded for.
-    let pixels = to_patch_image(&image("raw_0.png"), SIDE as u32, SIDE as u32, Normalization::Half).unwrap();
+    let pixels =
+        ImageRule { side: SIDE as u32, ..find("caption").unwrap().image.unwrap() }.view(&image("raw_0.png")).unwrap();
     let pixels = Tensor::<4>::from_data(TensorData::new(pixels, [1, 3, SIDE, SIDE]), &device);
     let seen = |model: &OfaModel| model.encode_image(pixels.clone()).patches;
     let off = |model: &OfaModel| (seen(model) - seen(&original)).square().mean().into_scalar::<f32>();

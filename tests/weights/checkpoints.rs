@@ -104,6 +104,17 @@ fn published_configurations_are_recognised() {
         let file = serde_json::json!({ "d_model": 512 });
         let error = merge_config(file.as_object().unwrap(), &config).unwrap_err();
         assert!(error.to_string().contains("d_model"), "{error}");
+        // There the decoder adds positions only if the encoder does.
+        for (entangle, disable, expected) in
+            [(false, Some(false), true), (true, Some(false), false), (true, None, false), (true, Some(true), true)]
+        {
+            let file = serde_json::json!({ "entangle_position_embedding": entangle, "disable_entangle": disable });
+            let merged = merge_config(file.as_object().unwrap(), &config);
+            let Ok(merged) = merged else { panic!("{file}: {:?}", merged.unwrap_err()) };
+            assert_eq!(merged.disable_entangle, expected, "{file}");
+        }
+        let other = BTreeMap::from([("sync_bn".to_owned(), true.into())]);
+        assert!(infer_config(&shapes, &other, Some(50265)).unwrap_err().to_string().contains("sync_bn"));
     }
 }
 

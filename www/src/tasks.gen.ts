@@ -61,7 +61,7 @@ export const TASK_IMAGES: Record<keyof TaskAnswers, string | null> = {
   image_gen: null,
   infill_image: "256 middle",
   infill_text: null,
-  ocr: "480",
+  ocr: "480 padded",
   summary: null,
   cola: null,
   mnli: null,
