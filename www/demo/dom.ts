@@ -20,6 +20,16 @@ export function show(id: string, visible: boolean): void {
   el(id).hidden = !visible;
 }
 
+/** Says that a button does nothing now. One that is disabled would lose the focus of whoever pressed it. */
+export function rest(id: string, resting: boolean): void {
+  el(id).ariaDisabled = String(resting);
+}
+
+/** Has screen readers say a line. */
+export function say(line: string): void {
+  el("said").textContent = line;
+}
+
 export function bytes(count: number): string {
   return count < 1e6 ? `${Math.round(count / 1e3)} kB` : `${(count / 1e6).toFixed(1)} MB`;
 }

@@ -1,7 +1,7 @@
 import { OfaError, TASK_IMAGES, type TaskName } from "ofa-web";
 import { showAnswer } from "./answers";
 import { Asking, type Answer } from "./asking";
-import { canvasOf, el, make, show } from "./dom";
+import { canvasOf, el, make, rest, say, show } from "./dom";
 import { Form } from "./form";
 import { fromHash } from "./link";
 import { showAttention } from "./looking";
@@ -52,14 +52,16 @@ function pictureChanged(): void {
   const picture = pictures.current;
   if (!picture) return;
   stage.show(picture.blob, picture.name);
-  following = Boolean(picture.live) && (following || Boolean(last ?? running));
-  running?.abort();
   asking?.forget();
   asking = undefined;
   el("history").replaceChildren();
   show("history-section", false);
   show("error", false);
   suggest(picture.questions ?? []);
+  // What does not look at pictures goes on.
+  if (!panel().picture) return update();
+  following = Boolean(picture.live) && (following || Boolean(last ?? running));
+  running?.abort();
   if (!following) return clearAnswer();
   resetStage();
   void ask();
@@ -119,9 +121,10 @@ async function worked(body: (signal: AbortSignal) => Promise<void>): Promise<voi
   try {
     await body(controller.signal);
   } catch (error) {
-    if (!controller.signal.aborted) following = false;
-    else if (!following) el("status").textContent = "Cancelled.";
-    fail(error);
+    if (!controller.signal.aborted) {
+      following = false;
+      fail(error);
+    } else if (!following) el("status").textContent = "Cancelled.";
   } finally {
     running = undefined;
     el("text").classList.remove("growing");
@@ -145,6 +148,7 @@ function ask(): Promise<void> {
     if (!following) el("text").replaceChildren();
     el("text").classList.add("growing");
     el("status").textContent = "";
+    say("");
     show("answer", true);
     for (const name of ["more", "words", "share", "gallery", "malformed"]) show(name, false);
     const answer = await asking.ask(question, TASK_IMAGES[question.task], {
@@ -161,6 +165,7 @@ function ask(): Promise<void> {
     el("status").textContent = "";
     last = { question, answer };
     const said = showAnswer(answer, { stage, useDrawing });
+    say(said);
     const asked = question.inputs.text ?? question.inputs.answers?.join(", ") ?? panel().verb.toLowerCase();
     el("history").prepend(make("li", {}, make("q", { textContent: asked }), ` ${said}`));
     show("history-section", true);
@@ -193,14 +198,14 @@ function update(): void {
   const missing = model.busy ? "The model is loading" : !model.ofa ? "Load a model first" : picture && !pictures.current ? "Choose a picture first" : form.missing();
   const run = el<HTMLButtonElement>("run");
   run.textContent = verb;
-  run.disabled = Boolean(missing || running);
+  run.disabled = Boolean(missing);
+  for (const id of ["run", "look"]) rest(id, Boolean(running));
   el("hint").textContent = running ? "" : missing;
   const outside = picture && pictures.current && !pictures.current.ofScenes ? model.world : undefined;
   el("world-note").textContent = outside ?? "";
   show("world-note", Boolean(outside));
   show("example", !running && form.missing() !== "");
   show("cancel-run", Boolean(running));
-  el<HTMLButtonElement>("look").disabled = Boolean(running);
 }
 
 /** Opens what a link asks for. */
@@ -223,7 +228,10 @@ el("example").addEventListener("click", () => {
   el("run").focus();
 });
 el("look").addEventListener("click", () => void look());
-el("cancel-run").addEventListener("click", cancel);
+el("cancel-run").addEventListener("click", () => {
+  cancel();
+  el("run").focus();
+});
 document.addEventListener("keydown", ({ key }) => {
   if (key !== "Escape") return;
   if (running) cancel();

@@ -1,5 +1,5 @@
 import { OFA, OfaError, type BundleInput, type DeviceChoice, type Progress, type TaskName } from "ofa-web";
-import { bytes, el, show } from "./dom";
+import { bytes, el, rest, say, show } from "./dom";
 
 interface Listed {
   name: string;
@@ -39,9 +39,12 @@ export class ModelCard {
     this.model.addEventListener("change", () => this.chosen());
     el("model-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      void this.load();
+      if (!this.busy) void this.load();
     });
-    el("cancel-load").addEventListener("click", () => this.cancel());
+    el("cancel-load").addEventListener("click", () => {
+      this.cancel();
+      el("load").focus();
+    });
   }
 
   get busy(): boolean {
@@ -74,12 +77,12 @@ export class ModelCard {
   async load(): Promise<void> {
     this.loading?.abort();
     const controller = (this.loading = new AbortController());
-    show("error", false);
-    await this.ofa?.dispose();
+    for (const id of ["error", "badge", "reason"]) show(id, false);
+    const before = this.ofa;
     this.ofa = undefined;
-    show("badge", false);
-    show("reason", false);
+    // What is being asked ends before the model that it asks.
     this.update();
+    await before?.dispose();
     try {
       // Another may be chosen while this is loaded.
       const listed = this.listed[Number(this.model.value)];
@@ -92,6 +95,7 @@ export class ModelCard {
       show("badge", true);
       el("reason").textContent = device.reason ? `Running on the CPU: ${device.reason}.` : "";
       show("reason", Boolean(device.reason));
+      say(PHASES.ready);
     } catch (error) {
       this.failed(error);
     } finally {
@@ -103,7 +107,7 @@ export class ModelCard {
   private update(): void {
     show("progress", this.busy);
     show("cancel-load", this.busy);
-    el<HTMLButtonElement>("load").disabled = this.busy;
+    rest("load", this.busy);
     this.changed();
   }
 

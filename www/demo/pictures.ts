@@ -31,7 +31,7 @@ export class Pictures {
       before = SOURCES.find((source) => source.id === id);
       rooms.forEach((room, index) => (room.hidden = SOURCES[index]?.id !== id));
       before?.enter?.();
-    });
+    }, true);
     tabs.select(samples.id);
   }
 

@@ -5,12 +5,21 @@ export interface Tab {
   label: string;
 }
 
-/** A row of tabs over one panel: Tab enters at the selected one, arrows, Home and End move. */
+/**
+ * A row of tabs over one panel: Tab enters at the selected one, arrows, Home and End move and select. Where opening a panel
+ * does more than show it, they only move (`manual`), and Enter or Space selects.
+ */
 export class Tabs {
   private readonly buttons: HTMLButtonElement[];
   private chosen = "";
 
-  constructor(list: HTMLElement, private readonly panel: HTMLElement, private readonly tabs: readonly Tab[], private readonly selected: (id: string) => void) {
+  constructor(
+    list: HTMLElement,
+    private readonly panel: HTMLElement,
+    private readonly tabs: readonly Tab[],
+    private readonly selected: (id: string) => void,
+    manual = false,
+  ) {
     list.role = "tablist";
     panel.role = "tabpanel";
     this.buttons = tabs.map(({ id, label }, index) => {
@@ -22,7 +31,7 @@ export class Tabs {
         const to = { ArrowRight: index === last ? 0 : index + 1, ArrowLeft: index === 0 ? last : index - 1, Home: 0, End: last }[event.key];
         if (to === undefined) return;
         event.preventDefault();
-        this.select((tabs[to] as Tab).id);
+        if (!manual) this.select((tabs[to] as Tab).id);
         this.buttons[to]?.focus();
       });
       return button;

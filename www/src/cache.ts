@@ -16,13 +16,17 @@ export class ChunkCache {
   private constructor(private readonly cache: Cache | undefined) {}
 
   static async open(mode: CacheMode): Promise<ChunkCache> {
-    if (mode === "none" || typeof caches === "undefined") return new ChunkCache(undefined);
-    return new ChunkCache(await caches.open(NAME).catch(() => undefined));
+    try {
+      return new ChunkCache(mode === "none" ? undefined : await caches.open(NAME));
+    } catch {
+      // Pages without https have none, and a frame without an origin may not even name it.
+      return new ChunkCache(undefined);
+    }
   }
 
   async get(hash: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const found = await this.cache?.match(PREFIX + hash).catch(() => undefined);
-    return found && new Uint8Array(await found.arrayBuffer());
+    return found?.arrayBuffer().then((bytes) => new Uint8Array(bytes), () => undefined);
   }
 
   async has(hash: string): Promise<boolean> {
@@ -33,10 +37,15 @@ export class ChunkCache {
     await this.cache?.put(PREFIX + hash, new Response(bytes)).catch(() => undefined);
   }
 
+  /** Notes parts that the bundle at an address is about to have, beside those that it has. */
+  async expect(bundle: string, hashes: readonly string[]): Promise<void> {
+    await this.list(bundle, [...new Set([...(await this.read(listOf(bundle))), ...hashes])]);
+  }
+
   /** Notes what parts the bundle at an address has, and removes those that it had before and that no other has. */
   async keepOnly(bundle: string, hashes: readonly string[]): Promise<void> {
     const before = await this.read(listOf(bundle));
-    await this.cache?.put(listOf(bundle), new Response(JSON.stringify(hashes))).catch(() => undefined);
+    await this.list(bundle, hashes);
     const kept = new Set(hashes);
     if (before.every((hash) => kept.has(hash))) return;
     for (const { url } of (await this.cache?.keys().catch(() => [])) ?? []) {
@@ -49,6 +58,10 @@ export class ChunkCache {
   async forget(bundle: string): Promise<void> {
     await this.keepOnly(bundle, []);
     for (const key of [listOf(bundle), PREFIX + manifestKey(bundle)]) await this.cache?.delete(key).catch(() => false);
+  }
+
+  private async list(bundle: string, hashes: readonly string[]): Promise<void> {
+    await this.cache?.put(listOf(bundle), new Response(JSON.stringify(hashes))).catch(() => undefined);
   }
 
   private async read(list: string): Promise<string[]> {

@@ -38,19 +38,15 @@ export async function fetchCodesManifest(source: Source, cache: ChunkCache, sign
 }
 
 function manifestOf(source: Source, needed: readonly string[], cache: ChunkCache, signal: AbortSignal): Promise<Manifest> {
-  const key = manifestKey(source.describe(""));
   const parse = (bytes: Uint8Array) => parseManifest(new TextDecoder().decode(bytes), source.describe("manifest.json"), needed);
   return withRetries(source, signal, async () => {
     try {
       // Whether it changed is asked every time: all the rest is judged by it.
-      const bytes = await readAll(source, "manifest.json", signal, "no-cache");
-      const manifest = parse(bytes);
-      await cache.put(key, bytes);
-      return manifest;
+      return parse(await readAll(source, "manifest.json", signal, "no-cache"));
     } catch (error) {
       if (isFinal(error)) throw error;
       // Without a network the one of before does, if all that it lists is at hand.
-      const kept = await cache.get(key).then((bytes) => bytes && parse(bytes));
+      const kept = await cache.get(manifestKey(source.describe(""))).then((bytes) => bytes && parse(bytes));
       if (kept && (await isCached(kept, cache))) return kept;
       throw error;
     }
@@ -79,7 +75,8 @@ export async function fetchSmallFiles(manifest: Manifest, options: DownloadOptio
 
 /**
  * Fetches the shards, several at a time, and hands them over one by one in the manifest's order. Every megabyte is
- * verified as it arrives; a cut download goes on behind the last one that was.
+ * verified as it arrives; a cut download goes on behind the last one that was. Until all are there, the cache keeps what
+ * the bundle was before.
  */
 export async function fetchShards(
   manifest: Manifest,
@@ -87,7 +84,8 @@ export async function fetchShards(
   take: (file: FileEntry, bytes: Uint8Array<ArrayBuffer>) => void | Promise<void>,
 ): Promise<void> {
   const shards = manifest.files.filter(isShard);
-  await options.cache.keepOnly(options.source.describe(""), hashes(manifest));
+  const bundle = options.source.describe("");
+  await options.cache.expect(bundle, hashes(manifest));
   const total = manifest.totalBytes;
   // The small files came before.
   let loaded = shards.reduce((rest, file) => rest - file.size, total);
@@ -122,6 +120,8 @@ export async function fetchShards(
     inner.abort();
     throw options.signal.aborted ? new OfaError("aborted", "aborted") : error;
   }
+  await options.cache.put(manifestKey(bundle), new TextEncoder().encode(manifest.text));
+  await options.cache.keepOnly(bundle, hashes(manifest));
 }
 
 /** Whether all that loading reads is in the cache. */

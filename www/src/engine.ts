@@ -7,7 +7,7 @@ import type { Rgba } from "./image.js";
 import { probe } from "./probe.js";
 import { openSession } from "./session.js";
 import { Shared } from "./shared.js";
-import { FileSource, UrlSource, type Source } from "./source.js";
+import { FileSource, UrlSource, type FileAt, type Source } from "./source.js";
 import type {
   AnswerOptions, Attention, Counters, DeviceChoice, LoadTimings, ModelInfo, Progress, StepEvent, TaskInputs,
 } from "./types.js";
@@ -16,7 +16,7 @@ import { abandonModule, isTrap, type WasmCodes, type WasmSession } from "./wasm.
 /** What is loaded and how; it crosses the worker boundary. */
 export interface LoadRequest {
   url: string | undefined;
-  files: File[] | undefined;
+  files: FileAt[] | undefined;
   device: DeviceChoice;
   cache: CacheMode;
   counters: boolean;
@@ -54,7 +54,8 @@ export interface Engine {
   loadCodes(onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<void>;
   draw(codes: number[], caption: string | undefined, signal: AbortSignal): Promise<Drawn | undefined>;
   info(): Promise<ModelInfo>;
-  dispose(): void;
+  /** Resolves once its memory is free. */
+  dispose(): Promise<void>;
 }
 
 /** The model in this thread. */
@@ -83,7 +84,7 @@ export class LocalEngine implements Engine {
     const { session, device } = await this.guard(() => openSession(request.device, found, fetchSmallFiles(manifest, options), signal));
     const loading: LoadTimings = { compileMs: lap(), downloadMs: 0, uploadMs: 0, buildMs: 0 };
     try {
-      // Once bytes are on their way. What is wrong with a device that cannot do this, calls of the model will say.
+      // Once bytes are on their way. A crash ends the load at its next step; all else, calls of the model will say.
       let rehearsal: Promise<void> | undefined;
       const onDownload = (progress: Progress) => {
         onProgress(progress);
@@ -143,16 +144,23 @@ export class LocalEngine implements Engine {
     return this.inTurn(signal, async (session) => {
       const codes = this.codes;
       const seen = codes && preview(this.model?.codeGrid ?? 1, (sequence) => drawCodes(session, codes, sequence, undefined));
+      let failure: unknown;
       const each = async (json: string) => {
-        const event = JSON.parse(json) as StepEvent;
-        onEvent(event);
-        const picture = await seen?.(event);
-        if (picture) onEvent(picture);
-        // Lets the message in that may abort this, and the page paint.
-        await macrotask();
-        return !signal.aborted;
+        try {
+          const event = JSON.parse(json) as StepEvent;
+          onEvent(event);
+          const picture = await seen?.(event);
+          if (picture) onEvent(picture);
+          return await this.goesOn(signal);
+        } catch (error) {
+          // Whatever this throws, the wasm would take for a wish to stop.
+          failure = error;
+          return false;
+        }
       };
-      const answer = await session.run(task, image, json(inputs), json(options), each);
+      const answer = await session.run(task, image, json(inputs), json(options), each).catch((error: unknown) => {
+        throw failure ?? error;
+      });
       return JSON.parse(answer) as unknown;
     });
   }
@@ -165,11 +173,7 @@ export class LocalEngine implements Engine {
     signal: AbortSignal,
   ): Promise<unknown[]> {
     return this.inTurn(signal, async (session) => {
-      const each = async () => {
-        await macrotask();
-        return !signal.aborted;
-      };
-      const answers = await session.runAll(task, image, json(inputs), json(options), each);
+      const answers = await session.runAll(task, image, json(inputs), json(options), () => this.goesOn(signal));
       return JSON.parse(answers) as unknown[];
     });
   }
@@ -209,8 +213,15 @@ export class LocalEngine implements Engine {
     return Promise.resolve(this.takeCounters ? { ...this.model, counters: this.takeCounters() } : this.model);
   }
 
-  dispose(): void {
-    this.end(new OfaError("internal", "the model has been disposed of"));
+  dispose(): Promise<void> {
+    return this.end(new OfaError("internal", "the model has been disposed of"));
+  }
+
+  /** Between two steps of a call. */
+  private async goesOn(signal: AbortSignal): Promise<boolean> {
+    // Lets the message in that may abort this, and the page paint.
+    await macrotask();
+    return !signal.aborted && !this.ended;
   }
 
   private async openCodes(options: DownloadOptions): Promise<void> {
@@ -236,6 +247,7 @@ export class LocalEngine implements Engine {
 
   /** Errors of the model as `OfaError`; a trap or a lost GPU ends it. */
   private async guard<T>(work: () => T | Promise<T>): Promise<T> {
+    if (this.ended) throw this.ended;
     // A trap between two steps of a call settles no promise: only the realm's error event tells of it.
     let listen: (event: ErrorEvent) => void = () => undefined;
     const trapped = new Promise<never>((_, reject) => {
@@ -252,7 +264,7 @@ export class LocalEngine implements Engine {
       const failure = failureOf(error);
       if (failure instanceof Crash) {
         abandonModule();
-        this.end(failure);
+        void this.end(failure);
       }
       throw this.ended ?? failure;
     } finally {
@@ -260,12 +272,13 @@ export class LocalEngine implements Engine {
     }
   }
 
-  private end(reason: OfaError): void {
+  private async end(reason: OfaError): Promise<void> {
     this.ended ??= reason;
     this.openingCodes?.end();
     const parts = [this.codes, this.session];
     this.session = this.codes = undefined;
-    void this.last.catch(() => undefined).then(() => parts.forEach((part) => part && release(part)));
+    await this.last.catch(() => undefined);
+    for (const part of parts) if (part) release(part);
   }
 }
 

@@ -32,7 +32,7 @@ async function read(image: ImageInput, signal?: AbortSignal): Promise<Rgba> {
   switch (kindOf(image)) {
     case "String":
     case "URL":
-      return read(await fetchBlob(String(image), signal), signal);
+      return readAddress(String(image), signal);
     case "Blob":
     case "File":
       return readFile(image as Blob);
@@ -60,15 +60,28 @@ async function read(image: ImageInput, signal?: AbortSignal): Promise<Rgba> {
   }
 }
 
+async function readAddress(url: string, signal: AbortSignal | undefined): Promise<Rgba> {
+  try {
+    return await readFile(await fetchBlob(url, signal));
+  } catch (error) {
+    throwIfAborted(signal);
+    const { code, message } = OfaError.from(error);
+    // An address of the scheme `data` is the picture itself.
+    throw new OfaError(code, `${url.replace(/^(data:.{20}).*/s, "$1…")}: ${message}`, { cause: error });
+  }
+}
+
 async function fetchBlob(url: string, signal: AbortSignal | undefined): Promise<Blob> {
   try {
     const response = await fetch(url, signal ? { signal } : {});
-    if (!response.ok) throw new OfaError("fetch", `${url}: the server answered ${response.status} ${response.statusText}`);
+    if (!response.ok) throw new OfaError("fetch", `the server answered ${response.status} ${response.statusText}`);
+    if (response.headers.get("Content-Type")?.startsWith("text/html")) {
+      throw new OfaError("fetch", "expected a picture, found a web page; is the address right?");
+    }
     return await response.blob();
   } catch (error) {
-    throwIfAborted(signal);
     if (error instanceof OfaError) throw error;
-    throw new OfaError("fetch", `${url}: no answer (${OfaError.from(error).message})`, { cause: error });
+    throw new OfaError("fetch", `no answer (${OfaError.from(error).message})`, { cause: error });
   }
 }
 

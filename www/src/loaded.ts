@@ -88,7 +88,7 @@ async function start(
   try {
     return { engine, model: await engine.load(request, onProgress, signal) };
   } catch (error) {
-    engine.dispose();
+    void engine.dispose();
     throw OfaError.from(error);
   }
 }

@@ -23,6 +23,8 @@ export interface Manifest {
   precision: string;
   /** In the order in which they are wanted. */
   files: FileEntry[];
+  /** What it was read from. */
+  text: string;
 }
 
 /** Reads and checks a manifest, which may come from anywhere; the `needed` files must be listed. */
@@ -65,7 +67,7 @@ export function parseManifest(text: string, where: string, needed: readonly stri
   }
   if (!isCount(object.parameters)) wrong("bad `parameters`");
   if (typeof object.precision !== "string") wrong("bad `precision`");
-  return { totalBytes: total, parameters: object.parameters as number, precision: object.precision as string, files };
+  return { totalBytes: total, parameters: object.parameters as number, precision: object.precision as string, files, text };
 }
 
 export function isShard(file: FileEntry): boolean {

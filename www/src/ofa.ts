@@ -10,7 +10,7 @@ import { OfaError, describe, kindOf, throwIfAborted } from "./errors.js";
 import { toRgba, type ImageInput } from "./image.js";
 import { Loaded } from "./loaded.js";
 import { probe } from "./probe.js";
-import { CODES, UrlSource } from "./source.js";
+import { CODES, UrlSource, type FileAt } from "./source.js";
 import type {
   AnswerOptions, Attention, Corners, DeviceChoice, DeviceInfo, Drawing, DrawingsAnswer, ModelInfo, Progress, StepEvent, StreamEvent,
   TaskAnswers, TaskInputs, TaskName, TextAnswer,
@@ -34,8 +34,8 @@ export interface LoadOptions {
   counters?: boolean | undefined;
 }
 
-/** A bundle: its address, or its files (a folder that the user picked or dropped). */
-export type BundleInput = string | URL | { files: Iterable<File> };
+/** A bundle: its address, or its files. Those of a folder that was picked know their paths, those that were dropped do not. */
+export type BundleInput = string | URL | { files: Iterable<File | readonly [path: string, file: Blob]> };
 
 export interface CallOptions extends AnswerOptions {
   signal?: AbortSignal | undefined;
@@ -55,8 +55,9 @@ export class EncodedImage {
   /** @internal */
   constructor(readonly owner: object, readonly handle: number, private readonly release: () => Promise<void>) {}
 
+  /** What went with its model, after a crash or `dispose`, is free already. */
   free(): Promise<void> {
-    return this.release();
+    return this.release().catch(ignore);
   }
 }
 
@@ -388,6 +389,14 @@ function placeOf(bundle: BundleInput): Pick<LoadRequest, "url" | "files"> {
     // A worker resolves relative addresses against its own script.
     return { url: new UrlSource(bundle as string | URL).address(""), files: undefined };
   }
-  const { files } = given(bundle, "the address of a bundle, or its files") as { files?: Iterable<File> };
-  return { url: undefined, files: Array.from(files ?? []) };
+  const { files } = given(bundle, "the address of a bundle, or its files") as { files?: Iterable<unknown> };
+  return { url: undefined, files: Array.from(files ?? [], withPath) };
+}
+
+/** A file with its path, which some browsers lose on the way to a worker. */
+function withPath(entry: unknown): FileAt {
+  if (kindOf(entry) === "File") return [(entry as File).webkitRelativePath || (entry as File).name, entry as File];
+  const [path, file] = Array.isArray(entry) ? (entry as unknown[]) : [];
+  if (typeof path === "string" && ["File", "Blob"].includes(kindOf(file))) return [path, file as Blob];
+  throw new OfaError("option", `files: expected each as a File or as [path, file], found ${describe(entry)}`);
 }

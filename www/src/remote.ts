@@ -88,7 +88,7 @@ export class RemoteEngine implements Engine {
     return this.call<ModelInfo>("info", []);
   }
 
-  dispose(): void {
+  async dispose(): Promise<void> {
     this.end(new OfaError("internal", "the model has been disposed of"));
   }
 
@@ -140,10 +140,11 @@ export class RemoteEngine implements Engine {
   }
 
   private receive(data: FromWorker): void {
+    if ("error" in data && data.crashed) return this.end(new Crash(data.error.code, data.error.message));
     const pending = this.pending.get(data.id);
     if (!pending) return;
     if ("event" in data) pending.onEvent(data.event as never);
-    else if ("error" in data) pending.reject(new (data.crashed ? Crash : OfaError)(data.error.code, data.error.message));
+    else if ("error" in data) pending.reject(new OfaError(data.error.code, data.error.message));
     else pending.resolve(data.result);
   }
 

@@ -1,8 +1,11 @@
 import type { SmallFiles } from "./download.js";
-import { OfaError, throwIfAborted } from "./errors.js";
+import { OfaError, throwIfAborted, unlessAborted } from "./errors.js";
 import { cpu } from "./probe.js";
 import type { DeviceChoice, DeviceInfo } from "./types.js";
 import { loadWasm, type WasmSession } from "./wasm.js";
+
+/** Devices are opened one after the other: a GPU that is being opened already would refuse. */
+let opened: Promise<unknown> = Promise.resolve();
 
 /** Opens the device. One that `auto` found may turn out not to open: then the CPU takes its place. */
 export async function openSession(
@@ -11,10 +14,12 @@ export async function openSession(
   files: Promise<SmallFiles>,
   signal: AbortSignal,
 ): Promise<{ session: WasmSession; device: DeviceInfo }> {
-  const [wasm, { config, tokenizer, generation }] = await Promise.all([loadWasm(device.kind), files]);
+  const [wasm, { config, tokenizer, generation }] = await Promise.all([unlessAborted(loadWasm(device.kind), signal), files]);
   throwIfAborted(signal);
   try {
-    return { session: await wasm.Session.create(config, tokenizer, generation), device };
+    const session = opened.then(() => wasm.Session.create(config, tokenizer, generation));
+    opened = session.catch(() => undefined);
+    return { session: await session, device };
   } catch (error) {
     const { code, message } = OfaError.from(error);
     if (choice !== "auto" || device.kind === "cpu" || code !== "device") throw error;

@@ -25,8 +25,11 @@ export class UrlSource implements Source {
   constructor(url: string | URL) {
     try {
       this.base = new URL(url, typeof document === "undefined" ? globalThis.location?.href : document.baseURI);
+      // `localhost:8080/x/` is read as something of the scheme `localhost`, in which there are no files.
+      new URL("manifest.json", this.base);
     } catch {
-      throw new OfaError("fetch", `not an address: ${String(url)}`);
+      const [address] = String(url).split("?");
+      throw new OfaError("fetch", `${address}: expected an address that begins with https:// or http://, or a relative one`);
     }
     this.base.pathname = this.base.pathname.replace(/\/manifest\.json$/, "/").replace(/[^/]$/, "$&/");
     this.query = this.base.search;
@@ -84,31 +87,41 @@ export class HttpError extends OfaError {
   }
 }
 
+/** A file and its path, from the folder that was picked or from the bundle's. */
+export type FileAt = readonly [path: string, file: Blob];
+
 /** A bundle in files that the user picked. */
 export class FileSource implements Source {
   readonly retries = 0;
-  private readonly files: Map<string, File>;
 
-  /** Of what was picked, the files whose innermost folder is `inside`; at the top, those that are not in one of a bundle's. */
-  constructor(private readonly picked: readonly File[], private readonly inside?: string) {
-    const folderOf = (file: File) => file.webkitRelativePath.split("/").at(-2);
-    const here = picked.filter((file) => (inside ? folderOf(file) === inside : folderOf(file) !== CODES));
-    this.files = new Map(here.map((file) => [file.name, file]));
-  }
+  constructor(private readonly files: readonly FileAt[], private readonly base = folderOfBundle(files)) {}
 
   folder(name: string): Source {
-    return new FileSource(this.picked, name);
+    return new FileSource(this.files, `${this.describe(name)}/`);
   }
 
   describe(name: string): string {
-    return this.inside ? `${this.inside}/${name}` : name;
+    return this.base + name;
   }
 
   async open(name: string, start: number): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
-    const file = this.files.get(name);
-    if (!file) throw new HttpError(NOT_FOUND, `${this.describe(name)} is not among the ${this.picked.length} files of the folder`);
+    const path = this.describe(name);
+    const file = this.files.find((one) => one[0] === path)?.[1];
+    if (!file) throw new HttpError(NOT_FOUND, `${path} is not among the ${this.files.length} files of the folder`);
     return file.slice(start).stream() as ReadableStream<Uint8Array<ArrayBuffer>>;
   }
+}
+
+/** Where the outermost manifest is. */
+function folderOfBundle(files: readonly FileAt[]): string {
+  const depth = (path: string) => path.split("/").length;
+  const manifests = files.map(([path]) => path).filter((path) => /(^|\/)manifest\.json$/.test(path));
+  const [first = "", second] = manifests.sort((a, b) => depth(a) - depth(b));
+  if (second && depth(first) === depth(second)) {
+    const advice = "pass files that do not know their folder as [path, file]";
+    throw new OfaError("option", `files: expected those of one bundle, found ${first} and ${second}; ${advice}`);
+  }
+  return first.slice(0, first.lastIndexOf("/") + 1);
 }
 
 function skip(stream: ReadableStream<Uint8Array<ArrayBuffer>>, count: number): ReadableStream<Uint8Array<ArrayBuffer>> {

@@ -58,7 +58,7 @@ export function abandonModule(): void {
   abandoned++;
 }
 
-/** How often files of each build were not where they should be, which a browser may remember. */
+/** How often files of each build were missing or damaged, which a browser may remember. */
 const failed = new Map<string, number>();
 
 /** Where the modules of this realm come from. */
@@ -69,8 +69,8 @@ export function isTrap(error: unknown): boolean {
   return error instanceof WebAssembly.RuntimeError && [...origins].some((origin) => error.stack?.includes(origin));
 }
 
-/** Fetches and compiles the one build that is needed. */
-export async function loadWasm(kind: "webgpu" | "cpu"): Promise<WasmModule> {
+/** Fetches and compiles the one build that is needed. Damaged files are fetched once more. */
+export async function loadWasm(kind: "webgpu" | "cpu", again = true): Promise<WasmModule> {
   // Bundlers follow literals only. The development server of Vite 5 to 7 moves this script away from its files, and finds
   // them as those of the package `ofa-web`; for all others that is a folder beside it.
   const [glue, binary] =
@@ -78,23 +78,31 @@ export async function loadWasm(kind: "webgpu" | "cpu"): Promise<WasmModule> {
       ? [new URL("ofa-web/wasm/gpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/gpu/ofa_bg.wasm", import.meta.url)]
       : [new URL("ofa-web/wasm/cpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/cpu/ofa_bg.wasm", import.meta.url)];
   const tries = failed.get(kind) ?? 0;
-  const missing = (url: URL, why: string, cause?: unknown) => {
+  const faulty = (url: URL, why: string, cause?: unknown) => {
     failed.set(kind, tries + 1);
     return new OfaError("fetch", `${url.origin}${url.pathname}: expected a file of the package ofa-web, beside its other files (${why})`, { cause });
   };
   if (abandoned + tries > 0) glue.search = `?again=${abandoned + tries}`;
   const module: WasmModule = await import(/* @vite-ignore */ glue.href).catch((error: Error) => {
-    throw missing(glue, error.message, error);
+    throw faulty(glue, error.message, error);
   });
   if (origins.has(glue.href)) return module;
   const response = await fetch(binary, { cache: tries > 0 ? "reload" : "default" }).catch((error: Error) => {
-    throw missing(binary, error.message, error);
+    throw faulty(binary, error.message, error);
   });
   const type = response.headers.get("Content-Type");
   if (!response.ok || type?.startsWith("text/html")) {
-    throw missing(binary, `the server answered ${response.status} ${response.ok ? "with a web page" : response.statusText}`);
+    throw faulty(binary, `the server answered ${response.status} ${response.ok ? "with a web page" : response.statusText}`);
   }
-  await module.default({ module_or_path: response });
+  try {
+    await module.default({ module_or_path: response });
+  } catch (error) {
+    // Too little memory, or a trap: the file is as it should be.
+    if (error instanceof RangeError || error instanceof WebAssembly.RuntimeError) throw error;
+    const fault = faulty(binary, OfaError.from(error).message, error);
+    if (again) return loadWasm(kind, false);
+    throw fault;
+  }
   // A module that was served as another type did not stream in, and V8 knows it by no address.
   const streamed = type === "application/wasm";
   origins.add(glue.href).add(streamed ? response.url : "wasm://");

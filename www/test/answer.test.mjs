@@ -69,6 +69,16 @@ test("what a caption takes is compiled while the weights download", { timeout: 6
   assert.ok(load.pipelines > 30, `${load.pipelines} compiled`);
 });
 
+test("two models that a page loads at once share the GPU", { timeout: 600_000 }, async () => {
+  const kinds = await page.evaluate(async () => {
+    const load = () => OFA.load("/bundle/", { device: "webgpu", worker: false });
+    const models = await Promise.all([load(), load()]);
+    for (const model of models) await model.dispose();
+    return models.map(({ info }) => info.device.kind);
+  });
+  assert.deepEqual(kinds, ["webgpu", "webgpu"]);
+});
+
 for (const device of ["cpu", "webgpu"]) {
   test(`quantised weights answer on ${device} as natively`, { timeout: 600_000 }, async () => {
     const bundle = "models/seeded/";
@@ -311,6 +321,118 @@ for (const worker of [true, false]) {
     assert.equal(text, nativeAnswers().caption.text);
   });
 }
+
+test("a crash is told to all that waited, and what it took along is free", async () => {
+  const own = await openBlank(browser, server);
+  for (const worker of [true, false]) {
+    await own.evaluate(async ([picture, worker]) => {
+      window.ofa = await OFA.load("/bundle/", { device: "cpu", worker });
+      window.image = await window.ofa.encodeImage(`/golden/${picture}`);
+    }, [PICTURE, worker]);
+    const realm = worker ? own.workers()[0] : own;
+    await realm.evaluate(() => { performance.now = () => { throw new WebAssembly.RuntimeError("unreachable"); }; });
+    const { errors, freed } = await own.evaluate(async () => {
+      const errors = await Promise.all([1, 2, 3].map(() => window.caught(window.ofa.caption(window.image))));
+      delete performance.now;
+      return { errors, freed: await window.caught(window.image.free()) };
+    });
+    for (const { code, message } of errors) assert.match(`${code}: ${message}`, /^internal: .*unreachable.*loaded again/);
+    const late = await own.evaluate(async (picture) => {
+      const image = await window.ofa.encodeImage(`/golden/${picture}`);
+      await window.ofa.dispose();
+      return window.caught(image.free());
+    }, PICTURE);
+    assert.deepEqual([freed, late], [{ code: "none" }, { code: "none" }]);
+  }
+  await own.context().close();
+});
+
+test("what a picture on its way ends with is told, and a crash there leads to the model being loaded again", async () => {
+  const own = await openBlank(browser, server);
+  const found = await own.evaluate(async () => {
+    const { Session } = await import("/ofa-web/ofa-web/wasm/cpu/ofa.js");
+    const ofa = await OFA.load("/bundle/", { device: "cpu", worker: false });
+    const draw = () => window.caught(ofa.generateImage("a red car", { numBeams: 1, topK: 16, seed: 5 }));
+    const { draw: original } = Session.prototype;
+    Session.prototype.draw = () => Promise.reject({ code: "option", message: "no such codes" });
+    const refused = await draw();
+    Session.prototype.draw = () => Promise.reject({ code: "device", message: "the GPU is lost" });
+    const lost = await draw();
+    Session.prototype.draw = original;
+    const again = await draw();
+    await ofa.dispose();
+    return { refused, lost, again };
+  });
+  await own.context().close();
+  assert.deepEqual([found.refused.code, found.refused.message], ["option", "no such codes"]);
+  assert.deepEqual([found.lost.code, found.lost.message], ["device", "the GPU is lost"]);
+  assert.equal(found.again.code, "none", found.again.message);
+});
+
+test("a model in the page that is disposed of ends its call at the next step, and is free then", async () => {
+  const own = await openBlank(browser, server);
+  const found = await own.evaluate(async (picture) => {
+    const { Session } = await import("/ofa-web/ofa-web/wasm/cpu/ofa.js");
+    const { free } = Session.prototype;
+    const happened = [];
+    Session.prototype.free = function () {
+      happened.push("freed");
+      return free.call(this);
+    };
+    const ofa = await OFA.load("/bundle/", { device: "cpu", worker: false });
+    const image = await ofa.encodeImage(`/golden/${picture}`);
+    let disposed;
+    const onToken = () => {
+      happened.push("token");
+      disposed ??= ofa.dispose().then(() => happened.push("disposed"));
+    };
+    const error = await window.caught(ofa.caption(image, { onToken }));
+    await disposed;
+    return { error, happened };
+  }, PICTURE);
+  await own.context().close();
+  assert.equal(found.error.code, "internal");
+  assert.match(found.error.message, /disposed of/);
+  assert.deepEqual(found.happened, ["token", "freed", "disposed"]);
+});
+
+test("a device that crashes while it compiles ahead fails the load, and not the next one", async () => {
+  const own = await openBlank(browser, server);
+  const found = await own.evaluate(async () => {
+    const { Session } = await import("/ofa-web/ofa-web/wasm/cpu/ofa.js");
+    Session.prototype.rehearse = () => Promise.reject(new WebAssembly.RuntimeError("unreachable"));
+    const load = () => window.caught(OFA.load("/bundle/", { device: "cpu", worker: false, cache: "none" }).then((ofa) => ofa.dispose()));
+    return { crashed: await load(), next: await load() };
+  });
+  await own.context().close();
+  assert.equal(found.crashed.code, "internal");
+  assert.match(found.crashed.message, /unreachable/);
+  assert.equal(found.next.code, "none", found.next.message);
+});
+
+test("a load that ends while the device compiles ahead leaves nothing that fails later", async () => {
+  const own = await openBlank(browser, server);
+  const problems = [];
+  own.on("pageerror", (error) => problems.push(error.message));
+  const found = await own.evaluate(async () => {
+    const { Session } = await import("/ofa-web/ofa-web/wasm/cpu/ofa.js");
+    const { rehearse } = Session.prototype;
+    let crash;
+    Session.prototype.rehearse = () => new Promise((_, reject) => (crash = () => reject(new WebAssembly.RuntimeError("unreachable"))));
+    const controller = new AbortController();
+    const onProgress = ({ phase }) => phase === "upload" && controller.abort();
+    const options = { device: "cpu", worker: false, cache: "none" };
+    const aborted = await window.caught(OFA.load("/bundle/", { ...options, signal: controller.signal, onProgress }));
+    Session.prototype.rehearse = rehearse;
+    crash();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return { aborted, next: await window.caught(OFA.load("/bundle/", options).then((ofa) => ofa.dispose())) };
+  });
+  await own.context().close();
+  assert.equal(found.aborted.code, "aborted");
+  assert.equal(found.next.code, "none", found.next.message);
+  assert.deepEqual(problems, []);
+});
 
 test("a GPU that is lost fails the call, and the next one finds the model loaded again", { timeout: 300_000 }, async () => {
   const own = await openBlank(browser, server);

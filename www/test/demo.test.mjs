@@ -174,6 +174,16 @@ test("a drawing is cancelled", () =>
     assert.equal(await page.isVisible("#error"), false);
   }));
 
+test("another picture does not cancel what looks at none", () =>
+  visit("#task=image_gen&text=a+red+circle&numBeams=12&picture=sample%3Ahouse", async (page) => {
+    await page.click("#run:not([disabled])");
+    await page.waitForSelector("#growing canvas");
+    await page.click("#samples button[title=boat]");
+    await page.waitForFunction(() => document.querySelector("#preview").alt === "boat");
+    assert.ok(await page.isVisible("#cancel-run"), "it is still drawing");
+    assert.equal(await answered(page), "12 drawings, the best first");
+  }));
+
 test("the marked square is filled in on the picture", () =>
   visit("#task=infill_image", async (page) => {
     await page.waitForSelector(".middle");

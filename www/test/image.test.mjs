@@ -106,6 +106,19 @@ test("what is transparent keeps its colours, as natively", async () => {
   assert.ok(Math.abs(found.score - expected.score) < 1e-3, `${found.score} is not ${expected.score}`);
 });
 
+test("what is wrong with a picture at an address is told with the address", async () => {
+  writeFileSync(join(directory, "notes.png"), "not a picture");
+  writeFileSync(join(directory, "app.html"), "<!doctype html><title>app</title>");
+  const found = await page.evaluate(async () => {
+    const data = `data:image/png;base64,${btoa("not a picture".repeat(100))}`;
+    return { notes: await window.seen("/made/notes.png"), web: await window.seen("/made/app.html"), data: await window.seen(data) };
+  });
+  assert.match(found.notes, /^image: \/made\/notes\.png: not a picture this browser can read/);
+  assert.match(found.web, /^fetch: \/made\/app\.html: expected a picture, found a web page/);
+  assert.match(found.data, /^image: data:image\/png;base64,.*…: not a picture/);
+  assert.ok(found.data.length < 200, found.data);
+});
+
 test("pictures of another window are read as those of its own", async () => {
   const found = await page.evaluate(async (picture) => {
     const { contentWindow: other } = document.body.appendChild(document.createElement("iframe"));

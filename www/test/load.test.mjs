@@ -133,6 +133,9 @@ test("wrong addresses say what was found there", () =>
     assert.equal(web.code, "manifest");
     assert.match(web.message, /web page/);
     assert.equal((await load(page, "http://[")).code, "fetch");
+    const scheme = await load(page, "localhost:8080/x/?sig=secret");
+    assert.equal(scheme.code, "fetch");
+    assert.match(scheme.message, /^localhost:8080\/x\/: expected an address that begins with https/);
   }));
 
 test("a web page where a file should be is told at once", () =>
@@ -193,6 +196,27 @@ for (const [file, fault] of [["ofa.js", { status: 404 }], ["ofa_bg.wasm", { stat
       assert.deepEqual(await load(page, "/bundle/", { worker: false }), { code: "none" });
     }));
 }
+
+for (const [what, fault] of [["cut off", { cut: 1000 }], ["of another version", { flip: 0 }]]) {
+  test(`a wasm file that is ${what} is fetched once more, and told by its address if that does not help`, () =>
+    withPage({ "ofa_bg.wasm": { ...fault, times: 3 } }, async (page, server) => {
+      const asked = () => server.requests.filter(({ path }) => path.endsWith("ofa_bg.wasm")).length;
+      const error = await load(page, "/bundle/", { worker: false });
+      assert.equal(error.code, "fetch", error.message);
+      assert.match(error.message, /^http.*\/wasm\/cpu\/ofa_bg\.wasm: expected a file of the package ofa-web/);
+      assert.equal(asked(), 2);
+      assert.deepEqual(await load(page, "/bundle/", { worker: false }), { code: "none" });
+      assert.equal(asked(), 4);
+    }));
+}
+
+test("a load in the page that is cancelled does not wait for the wasm", { timeout: 20_000 }, () =>
+  withPage({}, async (page) => {
+    await page.route(/ofa_bg\.wasm/, () => undefined);
+    const { code } = await page.evaluate(() =>
+      window.caught(OFA.load("/bundle/", { device: "cpu", worker: false, signal: AbortSignal.timeout(300) })));
+    assert.equal(code, "aborted");
+  }));
 
 test("where there are no workers, that is said, and what to do", async () => {
   const { OFA } = await import(join(www, "dist/ofa.js"));
@@ -266,6 +290,71 @@ test("what a bundle no longer has leaves the cache with the next load, unless an
     assert.deepEqual(left, { old: false, shared: true, own: true });
   }));
 
+/** The test bundle after somebody trained it on: its last shard is another. */
+function changedBundle() {
+  const directory = mkdtempSync(join(tmpdir(), "ofa-web-changed-"));
+  cpSync(testBundle, directory, { recursive: true });
+  const manifest = join(directory, "manifest.json");
+  const json = JSON.parse(readFileSync(manifest, "utf8"));
+  const entry = json.files.find(({ name }) => name === shards.at(-1));
+  Object.assign(entry, { chunks: entry.chunks.map((hash) => hash.replace(/^./, (digit) => (digit === "0" ? "1" : "0"))) });
+  writeFileSync(manifest, JSON.stringify(json));
+  return directory;
+}
+
+test("a bundle that changed replaces the one in the cache only once all of it is there", async () => {
+  const directory = changedBundle();
+  try {
+    await withPage({}, async (page) => {
+      const here = { cache: "auto", worker: false };
+      const hashes = () => page.evaluate(async () => {
+        const cache = await caches.open("ofa-web-v1");
+        return (await cache.match((await cache.keys()).find(({ url }) => url.includes("/bundle?")))).json();
+      });
+      await load(page, "/bundle/", here);
+      const before = await hashes();
+      await page.route("**/bundle/manifest.json", (route) => route.fulfill({ path: join(directory, "manifest.json") }));
+      assert.equal(await page.evaluate(() => OFA.isCached("/bundle/")), false);
+      await page.route(`**/bundle/${shards.at(-1)}`, (route) => route.fulfill({ status: 404 }));
+      assert.equal((await load(page, "/bundle/", here)).code, "fetch");
+      const during = await hashes();
+      assert.deepEqual(before.filter((hash) => !during.includes(hash)), []);
+      assert.ok(during.length > before.length, "what was begun is known, so that it can be cleared");
+      await page.unroute("**/bundle/manifest.json");
+      await page.route("**/bundle/**", (route) => route.abort());
+      assert.deepEqual(await load(page, "/bundle/", here), { code: "none" });
+      assert.deepEqual(await hashes(), before);
+    });
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test("whether a bundle is in the cache is asked without leaving anything there", () =>
+  withPage({}, async (page) => {
+    assert.equal(await page.evaluate(() => OFA.isCached("/bundle/")), false);
+    assert.deepEqual(await page.evaluate(async () => (await (await caches.open("ofa-web-v1")).keys()).map(({ url }) => url)), []);
+  }));
+
+test("a cache that may not be used, or whose entries cannot be read, is none", () =>
+  withPage({}, async (page) => {
+    const here = { cache: "auto", worker: false };
+    await load(page, "/bundle/", here);
+    await page.evaluate(() => {
+      window.readable = Response.prototype.arrayBuffer;
+      Response.prototype.arrayBuffer = () => Promise.reject(new TypeError("Failed to fetch"));
+    });
+    assert.deepEqual(await load(page, "/bundle/", here), { code: "none" });
+    await page.evaluate(() => {
+      Response.prototype.arrayBuffer = window.readable;
+      // As in a sandboxed frame.
+      Object.defineProperty(window, "caches", { get() { throw new DOMException("no access", "SecurityError"); } });
+    });
+    assert.deepEqual(await load(page, "/bundle/", here), { code: "none" });
+    assert.equal(await page.evaluate(() => OFA.isCached("/bundle/")), false);
+    assert.equal(await page.evaluate(() => OFA.clearCache("/bundle/").then(() => "cleared")), "cleared");
+  }));
+
 test("what a cut load had verified is not fetched again by the next page", () =>
   withPage({ [shards.at(-1)]: { status: 404, times: 1 } }, async (page, server) => {
     assert.equal((await load(page, "/bundle/", { cache: "auto" })).code, "fetch");
@@ -291,6 +380,27 @@ test("a folder of files loads without a network", () =>
     assert.equal(found.missing.code, "fetch");
     assert.match(found.missing.message, /model-00002.*not among/);
     assert.ok(server.requests.length > 0);
+  }));
+
+test("files are told apart by their paths, which the page knows or is told", () =>
+  withPage({}, async (page) => {
+    const names = readdirSync(testBundle, { recursive: true }).map(String).filter((name) => name.includes("."));
+    const found = await page.evaluate(async (names) => {
+      const pairs = await Promise.all(names.map(async (name) => [`some/folder/${name}`, await (await fetch(`/bundle/${name}`)).blob()]));
+      const bare = pairs.map(([path, blob]) => new File([blob], path.split("/").at(-1)));
+      // A property of the page's object does not reach the worker, as in Safari.
+      const picked = bare.map((file, index) => Object.defineProperty(new File([file], file.name), "webkitRelativePath", { value: pairs[index][0] }));
+      const load = async (files) => {
+        const ofa = await OFA.load({ files }, { device: "cpu" });
+        await ofa.loadCodes().finally(() => ofa.dispose());
+      };
+      const outcome = (files) => window.caught(load(files));
+      return { told: await outcome(pairs), picked: await outcome(picked), bare: await outcome(bare), wrong: await outcome([null]) };
+    }, names);
+    assert.deepEqual([found.told, found.picked], [{ code: "none" }, { code: "none" }]);
+    assert.equal(found.bare.code, "option");
+    assert.match(found.bare.message, /found manifest\.json and manifest\.json.*\[path, file\]/);
+    assert.match(found.wrong.message, /expected each as a File or as \[path, file\], found null/);
   }));
 
 test("hundreds of damaged manifests end in an error that says so, or in the right model", { timeout: 120_000 }, () =>

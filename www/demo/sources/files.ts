@@ -16,20 +16,26 @@ export const files: Source = {
       take(input.files);
       input.value = "";
     });
+    /** A text for the field under it, though a picture comes along, as from a spreadsheet. */
+    const isText = ({ target }: Event, transfer: DataTransfer | null) =>
+      transfer?.types.includes("text/plain") && target instanceof Element && target.matches("textarea, [type=text], [type=number]");
     const over = (on: boolean) => el("stage").classList.toggle("over", on);
     document.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      over(true);
+      const text = isText(event, event.dataTransfer);
+      over(!text);
+      if (!text) event.preventDefault();
     });
     document.addEventListener("dragleave", (event) => {
       if (!event.relatedTarget) over(false);
     });
     document.addEventListener("drop", (event) => {
-      event.preventDefault();
       over(false);
+      if (isText(event, event.dataTransfer)) return;
+      event.preventDefault();
       take(event.dataTransfer?.files);
     });
     document.addEventListener("paste", (event) => {
+      if (isText(event, event.clipboardData)) return;
       take([...(event.clipboardData?.files ?? [])].filter(({ type }) => type.startsWith("image/")), "pasted picture");
     });
   },
