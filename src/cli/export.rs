@@ -49,7 +49,7 @@ pub struct Args {
     #[cfg(feature = "train")]
     #[command(flatten, next_help_heading = "The questions of --calibrate")]
     questions: QuestionArgs,
-    /// Leave the batch norms as they are, so that the bundle can still be trained
+    /// Leave the batch norms as they are, so that a bundle of f32 or f16 weights can still be trained
     #[arg(long)]
     keep_batch_norm: bool,
     /// Skip the comparison with the original weights, which runs both models

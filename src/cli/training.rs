@@ -67,6 +67,10 @@ impl RunArgs {
     pub fn go(&self, command: &str, recipe: Recipe) -> Result<()> {
         keep_freed();
         let workers = usize::from(self.workers);
+        if u64::from(self.workers) > recipe.batch.draws {
+            let expected = format!("at most {}, the draws of an update (batch.draws)", recipe.batch.draws);
+            return Err(Error::option("--workers", expected, workers));
+        }
         share_cores(workers)?;
         let ranks = ranks(workers)?;
         let ended = self.train(command, resolved(recipe)?, ranks.as_ref());
@@ -98,6 +102,9 @@ impl RunArgs {
         let mut session = Session::open(recipe, out, &device, self.resume, leads)?;
         let parts = assemble::parts(&session)?;
         parts.notes.iter().for_each(|note| watch.say(note));
+        if self.resume && session.progress.draws == 0 {
+            watch.say(&format!("{} holds no run to go on with: this one begins", out.display()));
+        }
         let mut journal = leads
             .then(|| Journal::open(&session.directory, session.trainer.updates(), session.recipe.run.log_every))
             .transpose()?;

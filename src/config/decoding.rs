@@ -155,6 +155,9 @@ impl Decoding {
         if self.max_len_b >= max_positions && !self.gen_code {
             return Err(Error::option("maxLen", format!("below {max_positions}"), self.max_len_b));
         }
+        if self.max_len_a == 0.0 && self.max_len_b == 0 && !self.gen_code {
+            return Err(Error::option("maxLen", "1 or more", 0));
+        }
         if self.max_len_a == 0.0 && self.min_len > self.max_len_b {
             return Err(Error::option(
                 "minLen",
@@ -208,7 +211,9 @@ impl GenerationConfig {
     /// # Errors
     /// [`Error::File`] when the text is not of this form.
     pub fn from_json(json: &str) -> Result<Self> {
-        serde_json::from_str(json).map_err(|error| Error::file("generation_config.json", error))
+        let explain = |error| format!("expected options by task, as {{\"default\": {{\"numBeams\": 5}}}}: {error}");
+        serde_json::from_str(json)
+            .map_err(|error: serde_json::Error| Error::file("generation_config.json", explain(error)))
     }
 
     /// The file's text; what is not set is left out.

@@ -37,7 +37,9 @@ pub struct Parts {
 /// # Errors
 /// Those of the data.
 pub fn parts(session: &Session) -> Result<Parts> {
-    open(&session.recipe, &session.files, &session.trainer.device())
+    let mut parts = open(&session.recipe, &session.files, &session.trainer.device())?;
+    parts.notes.extend(session.changed(&DataOptions::read(&session.recipe.data)?.files())?);
+    Ok(parts)
 }
 
 pub(super) fn open(recipe: &Recipe, files: &BundleFiles, device: &Device) -> Result<Parts> {

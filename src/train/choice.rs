@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::task::{Metric, TASKS, Task};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The kind of data that is made on the fly.
 pub(super) const SCENES: &str = "scenes";
@@ -136,6 +136,20 @@ impl DataOptions {
                 Ok(Self::FineTuning(task, options))
             }
         }
+    }
+}
+
+impl DataOptions {
+    /// The files whose rows train.
+    pub fn files(&self) -> Vec<&Path> {
+        let lists = match self {
+            Self::Scenes(_) => vec![],
+            Self::Pretraining(options) => {
+                vec![&options.vision_language, &options.text, &options.image, &options.detection]
+            }
+            Self::FineTuning(_, options) => vec![&options.training],
+        };
+        lists.into_iter().flat_map(|Files(paths)| paths).map(PathBuf::as_path).collect()
     }
 }
 

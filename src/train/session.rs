@@ -15,11 +15,13 @@ use crate::weights::{
     read_tensors, read_vqgan, replace_file, write_bundle_and, write_vqgan,
 };
 use burn::tensor::Device;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = "run.lock";
+/// Sizes of the data that a run was begun with.
+const DATA: &str = "data.json";
 /// From how many of the likeliest codes the pictures of scenes are drawn.
 const SCENE_CODES: usize = 64;
 const CHECKPOINTS: &str = "checkpoints";
@@ -89,6 +91,32 @@ impl Session {
         let (files, mut trainer) = prepare(&recipe, device)?;
         let progress = restore(&best, &mut trainer)?;
         Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, _lock: Some(lock) })
+    }
+
+    /// What to know of `files` that are not those that the run was begun with. A run that begins notes their sizes.
+    ///
+    /// # Errors
+    /// [`Error::File`] when they cannot be noted.
+    pub fn changed(&self, files: &[&Path]) -> Result<Vec<String>> {
+        let size = |file: &Path| fs::metadata(file).ok().filter(|found| found.is_file()).map(|found| found.len());
+        let found: BTreeMap<String, u64> =
+            files.iter().filter_map(|file| Some((file.display().to_string(), size(file)?))).collect();
+        let path = self.directory.join(DATA);
+        if self.progress.draws == 0 {
+            if self._lock.is_some() {
+                replace_file(&path, serde_json::json!(found).to_string().as_bytes())?;
+            }
+            return Ok(Vec::new());
+        }
+        // Runs of before noted none.
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        let before: BTreeMap<String, u64> = serde_json::from_str(&before).unwrap_or_default();
+        let changed = found.iter().filter_map(|(file, size)| before.get(file).map(|before| (file, before, size)));
+        let changed = changed.filter(|(_, before, size)| before != size);
+        let note = |(file, before, size): (&String, &u64, &u64)| {
+            format!("{file} has changed since the run began ({size} bytes, {before} then): what follows are other rows")
+        };
+        Ok(changed.map(note).collect())
     }
 
     /// The recipe that the run in `directory` was begun with.

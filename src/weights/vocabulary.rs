@@ -32,7 +32,8 @@ impl VocabFiles {
             Ok(Self::Fairseq { dict: read("dict.txt")?, encoder: read("encoder.json")?, bpe: read("vocab.bpe")? })
         } else {
             let reason = "expected tokenizer.json, or vocab.json and merges.txt, or dict.txt, encoder.json and \
-                          vocab.bpe (utils/BPE of the original); name their directory with --tokenizer";
+                          vocab.bpe (utils/BPE of the original); name their directory with --tokenizer, in a recipe with \
+                          model.tokenizer";
             Err(Error::file(directory.display(), reason))
         }
     }

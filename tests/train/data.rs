@@ -65,7 +65,7 @@ fn corrupt_rows_name_file_line_and_reason() {
     assert!(outside.record(0).unwrap().corners_in("box", (10, 8)).is_ok(), "in part");
     let marked = open_kind(&write(&folder, "marked.tsv", "\u{feff}u1\ta line\n"), "text");
     assert_eq!(marked.record(0).unwrap().text("id").unwrap(), "u1");
-    says(file.record(1), &["refcoco.tsv:2", "`image` is column 5"]);
+    says(file.record(1), &["refcoco.tsv:2", "`image` is column 4"]);
     let third = file.record(2).unwrap();
     says(third.pixels(), &["refcoco.tsv:3", "base64"]);
     says(third.corners("box"), &["refcoco.tsv:3", "left, top, right, bottom"]);

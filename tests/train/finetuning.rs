@@ -193,3 +193,16 @@ fn a_constraint_that_forbids_the_targets_is_refused() {
         assert!(error.to_string().contains("constraint_range") && error.to_string().contains(task), "{error}");
     }
 }
+
+#[test]
+fn rows_that_changed_since_a_run_began_are_told() {
+    let (folder, run) = directory();
+    let recipe = |rows: &str| finetuning("sst2", rows, folder.path(), &["update.ema_decay=0.0"]);
+    let mut opened = session(&recipe("a red cat\t0\n"), &run, false).unwrap();
+    assert_eq!(parts(&opened).unwrap().notes, [""; 0]);
+    opened.progress.draws = 8;
+    assert_eq!(parts(&opened).unwrap().notes, [""; 0], "the same rows");
+    recipe("a red cat\t0\na dog\t1\n");
+    let notes = parts(&opened).unwrap().notes.join("; ");
+    assert!(notes.contains("sst2.tsv has changed") && notes.contains("20 bytes, 12 then"), "{notes}");
+}

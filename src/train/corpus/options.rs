@@ -102,17 +102,6 @@ impl ScenesOptions {
     /// # Errors
     /// [`Error::Option`] naming the first field out of range.
     pub fn check(&self) -> Result<()> {
-        let weights = &self.tasks;
-        let main = [
-            weights.caption,
-            weights.vqa,
-            weights.grounding,
-            weights.region_caption,
-            weights.matching,
-            weights.vqa_match,
-        ];
-        let extra = [weights.detect, weights.infill_text, weights.infill_image, weights.image_gen];
-        let usable = |weight: &f32| weight.is_finite() && *weight >= 0.0;
         if !(16..=1024).contains(&self.side) {
             return Err(Error::option("side", "16 to 1024 pixels", self.side));
         }
@@ -122,16 +111,22 @@ impl ScenesOptions {
         if !(0.0..=1.0).contains(&self.signs) {
             return Err(Error::option("signs", "a share from 0 to 1", self.signs));
         }
-        if !(0.0..=16.0).contains(&self.extra_samples) || !(1..=16).contains(&self.samples) {
-            let found = format!("{} and {}", self.samples, self.extra_samples);
-            return Err(Error::option("samples and extra_samples", "1 to 16 and 0 to 16", found));
+        if !(1..=16).contains(&self.samples) {
+            return Err(Error::option("samples", "1 to 16", self.samples));
         }
-        if !main.iter().chain(&extra).all(usable) || main.iter().sum::<f32>() <= 0.0 {
-            return Err(Error::option(
-                "tasks",
-                "weights from 0 up, one about pictures above 0",
-                format!("{weights:?}"),
-            ));
+        if !(0.0..=16.0).contains(&self.extra_samples) {
+            return Err(Error::option("extra_samples", "0 to 16", self.extra_samples));
+        }
+        let TaskWeights { caption, vqa, grounding, region_caption, matching, vqa_match, .. } = self.tasks;
+        let weights = serde_json::to_value(&self.tasks).map_err(|error| Error::option("tasks", "weights", error))?;
+        for (task, weight) in weights.as_object().into_iter().flatten() {
+            // What is no number became null.
+            if weight.as_f64().is_none_or(|weight| weight < 0.0) {
+                return Err(Error::option(format!("tasks.{task}"), "a weight from 0 up", weight));
+            }
+        }
+        if caption + vqa + grounding + region_caption + matching + vqa_match <= 0.0 {
+            return Err(Error::option("tasks", "a weight above 0 of a task about pictures", "none"));
         }
         Ok(())
     }

@@ -97,7 +97,7 @@ impl Kind {
         let parsed: Option<Vec<usize>> = columns.split(',').map(|column| column.trim().parse().ok()).collect();
         parsed.filter(|parsed| parsed.len() == self.fields.len()).ok_or_else(|| {
             let expected = format!("{} column numbers: {}", self.fields.len(), self.fields.join(", "));
-            Error::option("selected_cols", expected, columns)
+            Error::option("columns", expected, columns)
         })
     }
 }

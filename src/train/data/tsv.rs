@@ -21,7 +21,7 @@ impl Tsv {
     pub fn open(path: &Path, kind: &'static Kind, columns: &[usize]) -> Result<Self> {
         if columns.len() != kind.fields.len() {
             let expected = format!("{} columns: {}", kind.fields.len(), kind.fields.join(", "));
-            return Err(Error::option("selected_cols", expected, columns.len()));
+            return Err(Error::option("columns", expected, columns.len()));
         }
         Ok(Self { lines: Lines::open(path)?, kind, columns: columns.to_vec() })
     }
@@ -39,7 +39,7 @@ impl Records for Tsv {
         let mut record = Record { place, fields: Vec::new(), image: None };
         for (name, column) in self.kind.fields.iter().zip(&self.columns) {
             let cell = cells.get(*column).ok_or_else(|| {
-                record.fail(format!("`{name}` is column {}, but there are {}", column + 1, cells.len()))
+                record.fail(format!("`{name}` is column {column}, counted from 0, but there are {}", cells.len()))
             })?;
             match *name {
                 "image" if cell.trim().is_empty() => {}
