@@ -429,6 +429,15 @@ fn a_task_that_is_none_is_said_to_be_none() {
         let error = fail(&command, 2);
         assert!(error.contains("`TASK`: expected one of caption, ") && error.contains("captoin"), "{error}");
     }
+    for (task, option) in [
+        ("caption", vec!["--answers", "a.txt"]),
+        ("caption", vec!["--with-objects"]),
+        ("vqa", vec!["--seed", "3"]),
+        ("scenes", vec!["--data", "val.tsv"]),
+    ] {
+        let error = fail(&[vec!["evaluate", task, "--model", model, "--device", "cpu"], option.clone()].concat(), 2);
+        assert!(error.contains(&format!("`{}`: expected nothing, since {task}", option[0])), "{error}");
+    }
     let (options, image) = (bundle.path.join("generation_config.json"), goldens().join("tiny/raw_0.png"));
     std::fs::write(&options, r#"{"default": {}, "captoin": {"numBeams": 2}}"#).unwrap();
     let error = fail(&["predict", "caption", "--model", model, "--image", path(&image), "--device", "cpu"], 1);

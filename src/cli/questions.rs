@@ -4,6 +4,7 @@ use super::predict::lines;
 use super::tasks::named;
 use super::world::KnownWorld;
 use crate::error::{Error, Result};
+use crate::task::Constraint;
 use crate::train::Question;
 use crate::train::corpus::World;
 use crate::train::data::{Kind, Records, open};
@@ -72,13 +73,13 @@ impl QuestionArgs {
     /// [`Error::Option`] for what does not go together, and those of the files.
     pub fn open(&self, task: &str, model: &Path) -> Result<Questions> {
         let limit = self.limit.unwrap_or(u64::MAX);
+        self.check(task)?;
         if task == SCENES {
             let world = Box::new(self.world.open(model)?);
             let (seed, count) = (self.seed.unwrap_or(1), self.count.unwrap_or(200));
             let source = Source::Scenes { world, seed, count, each: self.each.unwrap_or(5) as usize };
             return Ok(Questions { source, limit });
         }
-        named(task)?;
         let answers = self.answers.as_deref().map(lines).transpose()?;
         let (objects, caption) = (self.with_objects, self.with_caption);
         let rows = Rows::new(task, RowOptions { answers, objects, caption, ..RowOptions::default() })?;
@@ -93,6 +94,30 @@ impl QuestionArgs {
             return Err(Error::file(path.display(), "no row in it"));
         }
         Ok(Questions { source: Source::Files { rows, records }, limit })
+    }
+}
+
+impl QuestionArgs {
+    /// Nothing is asked for that the questions of `task` have no use for.
+    fn check(&self, task: &str) -> Result<()> {
+        let scenes = task == SCENES;
+        let closed = !scenes && named(task)?.constraint == Constraint::Answers;
+        for (option, is_given, is_used) in [
+            ("--data", self.data.is_some(), !scenes),
+            ("--columns", self.columns.is_some(), !scenes),
+            ("--answers", self.answers.is_some(), closed),
+            ("--with-objects", self.with_objects, task == "vqa"),
+            ("--with-caption", self.with_caption, task == "entailment"),
+            ("--seed", self.seed.is_some(), scenes),
+            ("--count", self.count.is_some(), scenes),
+            ("--each", self.each.is_some(), scenes),
+            ("--recipe, --side", self.world.is_given(), scenes),
+        ] {
+            if is_given && !is_used {
+                return Err(Error::option(option, format!("nothing, since {task} has no use for it"), "a value"));
+            }
+        }
+        Ok(())
     }
 }
 
