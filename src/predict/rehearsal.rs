@@ -6,10 +6,11 @@ use super::touch;
 use crate::config::{Decoding, OfaConfig};
 use crate::error::Result;
 use crate::generate::{Step, StepRequest};
-use crate::kernels::tensor;
+use crate::kernels::{Halves, tensor};
 use crate::model::{OfaModel, Parameters, Source, Stored, TokenBatch};
 use crate::weights::{DeviceWeights, Dtype, RawTensor, elements, stored_shapes};
 use burn::tensor::Device;
+use half::f16;
 use std::borrow::Cow;
 
 /// The picture's height and width. The stem makes 8 × 4 patches of it: more rows than kernels for few rows take, and rows of
@@ -18,25 +19,31 @@ const PICTURE: [usize; 2] = [128, 64];
 const WORDS: usize = 8;
 /// Which one does not matter.
 const TOKEN: u32 = 0;
-/// Values of the table of tokens: as many as it takes to be read as large ones are.
-const TABLE_VALUES: usize = 1 << 21;
+/// Of the vocabulary: more than kernels pass over at a time.
+const TOKENS: usize = 1024;
+/// Values of a table that is halved, as large ones are.
+const HALVED_VALUES: usize = 1 << 21;
 /// Rows and candidates of the steps: of a greedy search, of one with beams, and of the last that such a one takes, which
 /// only asks for EOS. As many as outgrow the room that is made for past tokens at first.
 const STEPS: [(usize, usize); 5] = [(1, 8), (5, 16), (5, 16), (5, 16), (5, 0)];
 /// Tokens of a caption.
 const LONGEST: usize = 16;
 
-/// Answers once with a model like that of `config`, of which each thing is there as often as it takes to run every
-/// kernel. Weights are packed as `config` says.
+/// Answers once with a model like that of `config`, of which each thing is there as often as it takes to run the kernels of
+/// usual answers. Weights are packed as `config` says.
 ///
 /// # Errors
 /// [`Error::Config`](crate::error::Error::Config) for an unusable configuration, and the device's own.
 pub async fn rehearse(config: &OfaConfig, device: &Device) -> Result<()> {
     config.validate()?;
+    let halved = config.quantization.is_none() && Halves::suit([config.vocab_size, config.d_model], device);
+    let tokens = if halved { HALVED_VALUES.div_ceil(config.d_model) } else { TOKENS };
     let config = OfaConfig {
-        vocab_size: config.vocab_size.min(TABLE_VALUES.div_ceil(config.d_model)),
+        vocab_size: config.vocab_size.min(tokens),
         encoder_layers: 1,
         decoder_layers: 1,
+        encoder_ffn_dim: config.encoder_ffn_dim.min(config.d_model),
+        decoder_ffn_dim: config.decoder_ffn_dim.min(config.d_model),
         // The first block of a stage differs from those behind it.
         resnet_layers: Some(config.stem_blocks().map(|blocks| blocks.min(2))),
         ..config.clone()
@@ -62,7 +69,7 @@ pub async fn rehearse(config: &OfaConfig, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// Zeros for whatever is asked for, on the way that weights of a bundle take.
+/// Numbers for whatever is asked for, on the way that weights of a bundle take.
 struct MadeUp<'a> {
     weights: DeviceWeights,
     config: &'a OfaConfig,
@@ -76,11 +83,30 @@ impl Parameters for MadeUp<'_> {
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
         let stored = stored_shapes(vec![(name.to_owned(), shape.to_vec())], self.config.quantization.as_ref());
         // A packed matrix is its codes, scales and biases.
-        let dtypes: &[Dtype] = if stored.len() == 1 { &[Dtype::F32] } else { &[Dtype::U32, Dtype::F16, Dtype::F16] };
-        for ((name, shape), dtype) in stored.into_iter().zip(dtypes) {
-            let bytes = vec![0; elements(&shape).unwrap_or(0) * dtype.size()];
-            self.weights.insert(&name, &RawTensor { dtype: *dtype, shape, data: Cow::Owned(bytes) })?;
+        let packed = stored.len() > 1;
+        for (part, (name, shape)) in stored.into_iter().enumerate() {
+            let count = elements(&shape).unwrap_or(0);
+            let (dtype, data) = match part {
+                0 if packed => {
+                    (Dtype::U32, (0..count as u32).flat_map(|at| at.wrapping_mul(MIXER).to_le_bytes()).collect())
+                }
+                0 => (Dtype::F32, floats(&name, count)),
+                _ => (Dtype::F16, SCALE.to_le_bytes().repeat(count)),
+            };
+            self.weights.insert(&name, &RawTensor { dtype, shape, data: Cow::Owned(data) })?;
         }
         self.weights.take(name, shape)
     }
+}
+
+/// Its multiples have all sorts of bits.
+const MIXER: u32 = 0x9e37_79b1;
+/// What keeps hidden states of usual sizes.
+const SCALE: f16 = f16::from_bits(0x1400);
+
+/// Small ones of both signs; variances have one.
+fn floats(name: &str, count: usize) -> Vec<u8> {
+    let value = |at: u32| at.wrapping_mul(MIXER).cast_signed() as f32 / (32.0 * i32::MAX as f32);
+    let one = name.ends_with("running_var");
+    (0..count as u32).flat_map(|at| if one { 1.0f32 } else { value(at) }.to_le_bytes()).collect()
 }
