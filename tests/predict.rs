@@ -119,6 +119,11 @@ fn attention_is_a_share_for_every_patch_and_word() {
             let error = model.attention(task, &image, &inputs, &options, &tokens).await.unwrap_err().to_string();
             assert!(error.contains("tokens"), "{error}");
         }
+        // 200 by 150 pixels are 8 by 6 patches of a padded square of 8 by 8.
+        let (task, options) = (find("ocr").unwrap(), AnswerOptions { image_size: Some(128), ..options });
+        let image = model.encode_image(task, &photo("raw_0.png"), &options).await.unwrap();
+        let attention = model.attention(task, &image, &inputs, &options, &answered.tokens).await.unwrap();
+        assert!(attention.columns == 8 && attention.words.iter().all(|word| word.weights.len() == 48));
     });
 }
 

@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::vocab::Vocab;
 use crate::weights::VocabFiles;
 use crate::weights::{
-    BundleFiles, Checkpoint, Dtype, Precision, RawTensor, Row, Shapes, check_size, compare_keys, dropped_row,
-    infer_config, merge_config, read_checkpoint, refuse, to_bundle_names, write_bundle,
+    BundleFiles, Checkpoint, Dtype, MANIFEST, Precision, RawTensor, Row, Shapes, adopt_config, check_size,
+    compare_keys, dropped_row, infer_config, merge_config, read_checkpoint, refuse, to_bundle_names, write_bundle,
 };
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -57,6 +57,11 @@ pub fn run(args: Args) -> Result<()> {
     let Checkpoint { layout, tensors, skipped, settings, config, notes } = read_checkpoint(&args.src, args.ema)?;
     say!("{}: {layout:?} names, {} tensors", args.src.display(), tensors.len() + skipped.len());
     notes.iter().for_each(|note| say!("{note}"));
+    // A bundle's own says what bundles say.
+    let mut config = config;
+    if !args.src.join(MANIFEST).is_file() {
+        config.iter_mut().for_each(adopt_config);
+    }
     if config.as_ref().is_some_and(|file| file.get("use_ofasys") == Some(&true.into())) {
         let found = "true: an OFASys model, which is another architecture";
         return Err(Error::config("use_ofasys", "false", found));

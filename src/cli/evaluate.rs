@@ -153,7 +153,7 @@ fn print_table(report: &Report) {
         }
     }
     if report.skipped > 0 {
-        say!("{} questions could not be read", report.skipped);
+        say!("{} questions could not be read or asked", report.skipped);
     }
     let count: usize = report.tasks.values().map(|measured| measured.count).sum();
     say!("{count} answers in {:.1} s", report.seconds);

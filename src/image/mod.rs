@@ -13,6 +13,7 @@ pub use encode::encode_png;
 pub use resize::{Filter, resize, resize_bicubic};
 
 use crate::error::{Error, Result};
+use std::ops::Range;
 
 /// The longest side of an image; JPEG's own limit.
 pub const MAX_SIDE: u32 = 65_535;
@@ -126,21 +127,27 @@ impl Normalization {
 /// # Errors
 /// [`Error::Image`] if the size asked for is zero or too large.
 pub fn fit_and_pad(pixels: &Pixels, side: u32) -> Result<Pixels> {
-    let (width, height) = pixels.size();
-    let shorter = (f64::from(side) * f64::from(width.min(height)) / f64::from(width.max(height))) as u32;
-    let shorter = shorter.max(LEAST_PADDED).min(side);
-    let (width, height) = if width >= height { (side, shorter) } else { (shorter, side) };
-    let fitted = resize_bicubic(pixels, width, height)?;
-    let inside = |at: u32, size: u32| at.saturating_sub((side - size) / 2).min(size - 1) as usize;
+    let [columns, rows] = fitted(pixels.size(), side);
+    let fitted = resize_bicubic(pixels, columns.len() as u32, rows.len() as u32)?;
+    let inside = |at: u32, range: &Range<u32>| at.clamp(range.start, range.end - 1) - range.start;
     let mut rgb = Vec::with_capacity(side as usize * side as usize * 3);
     for row in 0..side {
-        let start = inside(row, height) * width as usize;
+        let start = inside(row, &rows) as usize * columns.len();
         for column in 0..side {
-            let at = 3 * (start + inside(column, width));
+            let at = 3 * (start + inside(column, &columns) as usize);
             rgb.extend_from_slice(&fitted.rgb()[at..at + 3]);
         }
     }
     Pixels::from_rgb(side, side, rgb)
+}
+
+/// Columns and rows of a square with this side that an image of a size takes in it.
+pub fn fitted((width, height): (u32, u32), side: u32) -> [Range<u32>; 2] {
+    let ratio = f64::from(width.min(height)) / f64::from(width.max(height));
+    let shorter = ((f64::from(side) * ratio) as u32).max(LEAST_PADDED).min(side);
+    let start = (side - shorter) / 2;
+    let (whole, part) = (0..side, start..start + shorter);
+    if width >= height { [whole, part] } else { [part, whole] }
 }
 
 /// The least shorter side of what is padded, in pixels.

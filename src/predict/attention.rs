@@ -3,6 +3,7 @@
 use super::{EncodedImage, Predictor};
 use crate::config::AnswerOptions;
 use crate::error::Result;
+use crate::image::fitted;
 use crate::kernels::floats;
 use crate::task::{Inputs, Task};
 use serde::Serialize;
@@ -10,7 +11,7 @@ use serde::Serialize;
 /// An answer's words, each with a weight for every patch of the image.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Attention {
-    /// Patches in a row, and rows: the image is a square grid of them.
+    /// Patches in a row of the image.
     pub columns: usize,
     /// In the order of the answer.
     pub words: Vec<Attended>,
@@ -21,7 +22,8 @@ pub struct Attention {
 pub struct Attended {
     /// The word; bins and codes are words of their own.
     pub text: String,
-    /// The share of its attention that each patch had, row after row; what is left of 1 went to the instruction.
+    /// The share of its attention that each patch had, row after row; what is left of 1 went to the instruction, and beside
+    /// an image that is padded.
     pub weights: Vec<f32>,
 }
 
@@ -61,12 +63,22 @@ impl Predictor {
                 None => words.push((vec![token], vec![weights])),
             }
         }
-        let words = words.into_iter().map(|(word, rows)| Attended {
-            text: self.vocab.decode(&word).trim().to_owned(),
-            weights: (0..patches)
-                .map(|patch| rows.iter().map(|row| row[patch]).sum::<f32>() / rows.len() as f32)
-                .collect(),
+        let [columns, rows] = patches_of(image, patches.isqrt());
+        let words = words.into_iter().map(|(word, seen)| {
+            let mean = |patch: usize| seen.iter().map(|weights| weights[patch]).sum::<f32>() / seen.len() as f32;
+            let places = rows.iter().flat_map(|row| columns.iter().map(move |column| row * patches.isqrt() + column));
+            Attended { text: self.vocab.decode(&word).trim().to_owned(), weights: places.map(mean).collect() }
         });
-        Ok(Attention { columns: patches.isqrt(), words: words.collect() })
+        Ok(Attention { columns: columns.len(), words: words.collect() })
     }
+}
+
+/// Columns and rows of a square grid of patches that lie on the image, at least one of each.
+fn patches_of(image: &EncodedImage, grid: usize) -> [Vec<usize>; 2] {
+    let side = image.rule.side;
+    let [columns, rows] = if image.rule.padded { fitted(image.size, side) } else { [0..side, 0..side] };
+    [columns, rows].map(|range| {
+        let middle = |patch: usize| ((2 * patch + 1) as u32 * side) / (2 * grid) as u32;
+        (0..grid).filter(|patch| range.contains(&middle(*patch))).collect()
+    })
 }

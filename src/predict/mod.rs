@@ -217,6 +217,24 @@ impl Predictor {
         Ok(self.read(task, image, inputs, prompt.prefix.len(), hypotheses, timings))
     }
 
+    /// Whether a question can be asked, before anything is computed.
+    ///
+    /// # Errors
+    /// [`Error::Task`] for inputs that are missing or useless, and for texts that leave no room.
+    pub fn fits(&self, task: &Task, inputs: &Inputs, options: &AnswerOptions) -> Result<()> {
+        let prompt = self.prompt(task, None, inputs, options)?;
+        self.check_length(task, &prompt.source)?;
+        self.decoding(task, &prompt, options).map(drop)
+    }
+
+    fn check_length(&self, task: &Task, ids: &[u32]) -> Result<()> {
+        let (count, limit) = (ids.len(), self.config.max_position_embeddings);
+        if count > limit {
+            return Err(Error::task(task.name, format!("the instruction has {count} tokens, at most {limit} fit")));
+        }
+        Ok(())
+    }
+
     /// What the encoder and the decoder read. The bundle's prompt type stands in for the task's own.
     fn prompt(
         &self,
@@ -272,20 +290,16 @@ impl Predictor {
         let positions = self.config.max_position_embeddings;
         let mut decoding = task.decoding_with(&wishes, &self.config);
         let longest = positions.saturating_sub(1 + prompt.prefix.len());
-        if longest == 0 {
-            let reason = format!(
-                "{} tokens stand before the answer, at most {} fit",
-                prompt.prefix.len(),
-                positions.saturating_sub(2)
-            );
+        let needed = prompt.candidates.iter().flatten().map(Vec::len).max().unwrap_or(1);
+        if needed > longest && !decoding.gen_code {
+            let reason = format!("an answer of {needed} tokens does not fit behind the decoder's prompt, {longest} do");
             return Err(Error::task(task.name, reason));
         }
         if wishes.max_len.is_none() && !decoding.gen_code {
             // The table's lengths are the original's, whose models are not the smallest.
             decoding.max_len_b = decoding.max_len_b.min(longest);
         }
-        if let Some(candidates) = &prompt.candidates {
-            let needed = candidates.iter().map(Vec::len).max().unwrap_or(0);
+        if prompt.candidates.is_some() {
             decoding.max_len_b = decoding.max_len_b.max(needed);
         }
         decoding.validate(positions)?;
@@ -301,13 +315,7 @@ impl Predictor {
     }
 
     fn source(&self, task: &Task, image: Option<&EncodedImage>, ids: &[u32]) -> Result<Source> {
-        let limit = self.config.max_position_embeddings;
-        if ids.len() > limit {
-            return Err(Error::task(
-                task.name,
-                format!("the instruction has {} tokens, at most {limit} fit", ids.len()),
-            ));
-        }
+        self.check_length(task, ids)?;
         let source = Source::text(TokenBatch::new(1, ids.len(), ids.to_vec()));
         match (task.image, image) {
             (Some(rule), Some(image)) if (ImageRule { side: image.rule.side, ..rule }) == image.rule => {

@@ -1,7 +1,7 @@
 //! What smaller weights change of a model's answers: how often it prefers the tokens that its original prefers.
 
 use super::Question;
-use super::evaluate::ImagesOfTwo;
+use super::evaluate::{ImagesOfTwo, fitting};
 use crate::config::AnswerOptions;
 use crate::error::{Error, Result};
 use crate::predict::Predictor;
@@ -39,7 +39,7 @@ pub fn same_tokens(reference: &Predictor, other: &Predictor) -> Result<()> {
 const ALL: &str = "all";
 
 /// Lets `reference` answer, holds both models to its answers and compares, by task and over `all`, what they prefer at every place.
-/// Questions that cannot be read are left out. `each` hears of every question.
+/// Questions that cannot be read or asked are left out. `each` hears of every question.
 ///
 /// # Errors
 /// The predictors', and [`Error::Config`] for models that do not write the same tokens.
@@ -53,7 +53,7 @@ pub async fn agreement(
     same_tokens(reference, other)?;
     let mut images = ImagesOfTwo::default();
     let mut found: BTreeMap<&'static str, Agreement> = BTreeMap::new();
-    for question in questions.into_iter().flatten() {
+    for question in fitting(questions, reference, options).flatten() {
         let Question { task, image, inputs, .. } = question;
         let [image, same_image] = images.encode([reference, other], task, image, options).await?;
         let answer = reference.answer(task, image, &inputs, options, async |_| Ok(())).await?.tokens;

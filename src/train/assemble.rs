@@ -1,7 +1,7 @@
 //! From a recipe to what its run works with: the source of samples, and the questions that judge the model.
 
 use super::choice::DataOptions;
-use super::evaluate::{EvaluateOptions, Report, evaluate};
+use super::evaluate::{EvaluateOptions, Report, evaluate, fitting};
 use super::question::{Question, Questions};
 use super::recipe::Recipe;
 use super::run::Evaluation;
@@ -58,11 +58,11 @@ impl Parts {
     pub fn evaluate(&self, trainer: &Trainer) -> Result<Evaluation> {
         // A few are kept with their images, to be looked at.
         let (mut asked, mut left_out) = (Vec::new(), Vec::new());
-        let questions = self.questions.ask().inspect(|question| {
+        let predictor = self.predictor(trainer)?;
+        let questions = fitting(self.questions.ask(), &predictor, &self.evaluate.answer).inspect(|question| {
             asked.extend(question.as_ref().ok().filter(|_| asked.len() < SHOWN).cloned());
             left_out.extend(question.as_ref().err().map(ToString::to_string));
         });
-        let predictor = self.predictor(trainer)?;
         let report = pollster::block_on(evaluate(&predictor, questions, &self.evaluate, |_| Ok(())))?;
         Ok(evaluation(&report, &asked, left_out))
     }
@@ -73,10 +73,10 @@ impl Parts {
     /// Those of [`Self::evaluate`], and [`Error::Option`] where there is nothing to ask.
     pub fn rehearse(&self, trainer: &Trainer) -> Result<()> {
         let mut unreadable = None;
-        for question in self.questions.ask() {
+        let predictor = self.predictor(trainer)?;
+        for question in fitting(self.questions.ask(), &predictor, &self.evaluate.answer) {
             match question {
                 Ok(question) => {
-                    let predictor = self.predictor(trainer)?;
                     let answered = evaluate(&predictor, [Ok(question)], &self.evaluate, |_| Ok(()));
                     return pollster::block_on(answered).map(|_| ());
                 }

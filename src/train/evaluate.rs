@@ -87,7 +87,7 @@ impl Report {
 /// evaluation.
 ///
 /// # Errors
-/// The device's, [`Error::Task`] for a reference that the task's metric cannot use, what `report` returns, and the first
+/// The predictor's, [`Error::Task`] for a reference that the task's metric cannot use, what `report` returns, and the first
 /// question's error if none could be read and asked.
 pub async fn evaluate(
     predictor: &Predictor,
@@ -98,23 +98,12 @@ pub async fn evaluate(
     let started = Instant::now();
     let (mut predictions, mut unreadable) = (Vec::new(), Vec::new());
     let mut images = Images::default();
-    for question in questions {
+    for question in fitting(questions, predictor, &options.answer) {
         match question {
             Ok(question) => {
-                let id = question.id.clone();
-                match answer(predictor, question, &options.answer, &mut images).await {
-                    Ok(prediction) => {
-                        report(Step::Answered(&prediction))?;
-                        predictions.push(prediction);
-                    }
-                    // A text that is too long, say: the others can be answered.
-                    Err(Error::Task { task, reason }) => {
-                        let error = Error::task(task, format!("question {id}: {reason}"));
-                        report(Step::Skipped(&error))?;
-                        unreadable.push(error);
-                    }
-                    Err(error) => return Err(error),
-                }
+                let prediction = answer(predictor, question, &options.answer, &mut images).await?;
+                report(Step::Answered(&prediction))?;
+                predictions.push(prediction);
             }
             Err(error) => {
                 report(Step::Skipped(&error))?;
@@ -129,6 +118,21 @@ pub async fn evaluate(
     let seconds = started.elapsed().as_secs_f64();
     let tasks = measure(&predictions, options.frequencies.as_ref())?;
     Ok(Report { tasks, skipped, seconds, predictions })
+}
+
+/// Questions that `predictor` can be asked, and why it cannot be asked the others: a text that is too long, say.
+pub(super) fn fitting<'a>(
+    questions: impl IntoIterator<Item = Result<Question>> + 'a,
+    predictor: &'a Predictor,
+    options: &'a AnswerOptions,
+) -> impl Iterator<Item = Result<Question>> + 'a {
+    questions.into_iter().map(move |question| {
+        let question = question?;
+        match predictor.fits(question.task, &question.inputs, options) {
+            Err(Error::Task { task, reason }) => Err(Error::task(task, format!("question {}: {reason}", question.id))),
+            fits => fits.map(|()| question),
+        }
+    })
 }
 
 async fn answer(

@@ -100,12 +100,14 @@ impl Loader<'_> {
             None => (0, position),
         };
         let draw = self.draws.draw(epoch, index)?;
-        let samples = draw.main.iter().chain(&draw.extra);
-        let fitting = samples.map(|sample| sample.check_length(self.config.max_position_embeddings));
-        fitting.collect::<Result<()>>().map_err(|error| match self.draws.place(epoch, index) {
+        let check = |samples: &[Sample]| {
+            samples.iter().try_for_each(|sample| sample.check_length(self.config.max_position_embeddings))
+        };
+        check(&draw.main).map_err(|error| match self.draws.place(epoch, index) {
             Some(place) => Error::file(place, error),
             None => error,
         })?;
+        check(&draw.extra)?;
         Ok(draw)
     }
 }

@@ -117,6 +117,8 @@ impl Sample {
         }
     }
 
+    /// Whether it fits into a model.
+    ///
     /// # Errors
     /// [`Error::Task`] for a text beyond the `positions` of a model.
     pub fn check_length(&self, positions: usize) -> Result<()> {
@@ -160,6 +162,8 @@ pub struct PatchImage {
 }
 
 impl PatchImage {
+    /// What a task sees of an image, `[3, side, side]`.
+    ///
     /// # Errors
     /// Those of [`ImageRule::view`].
     pub fn seen(pixels: &Pixels, rule: ImageRule) -> Result<Self> {
@@ -291,7 +295,7 @@ pub trait Draws: Sync {
     /// What is wrong with the row: it is skipped, counted and reported.
     fn draw(&self, epoch: u64, index: u64) -> Result<Draw>;
 
-    /// Where the row of a draw lies, for messages.
+    /// Where the row of a draw's main samples lies, for messages.
     fn place(&self, _epoch: u64, _index: u64) -> Option<String> {
         None
     }

@@ -37,7 +37,7 @@ pub struct Session {
     pub checkpoints: Checkpoints,
     pub progress: Progress,
     /// Held as long as the run works in its directory.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Session {
@@ -73,7 +73,7 @@ impl Session {
             // The other ranks may be reading it.
             replace_file(&directory.join(RECIPE), recipe.to_toml()?.as_bytes())?;
         }
-        Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, _lock: lock })
+        Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, lock })
     }
 
     /// The run in `directory` at its best checkpoint, or at its latest where none was judged: to be exported, not to be
@@ -90,7 +90,7 @@ impl Session {
         let best = best.ok_or_else(|| Error::file(directory.display(), "holds no checkpoint"))?;
         let (files, mut trainer) = prepare(&recipe, device)?;
         let progress = restore(&best, &mut trainer)?;
-        Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, _lock: Some(lock) })
+        Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, lock: Some(lock) })
     }
 
     /// What to know of `files` that are not those that the run was begun with. A run that begins notes their sizes.
@@ -103,7 +103,7 @@ impl Session {
             files.iter().filter_map(|file| Some((file.display().to_string(), size(file)?))).collect();
         let path = self.directory.join(DATA);
         if self.progress.draws == 0 {
-            if self._lock.is_some() {
+            if self.lock.is_some() {
                 replace_file(&path, serde_json::json!(found).to_string().as_bytes())?;
             }
             return Ok(Vec::new());

@@ -2,13 +2,13 @@
 
 use super::Question;
 use super::agreement::same_tokens;
-use super::evaluate::ImagesOfTwo;
+use super::evaluate::{ImagesOfTwo, fitting};
 use crate::config::AnswerOptions;
 use crate::error::{Error, Result};
 use crate::predict::Predictor;
 
 /// Lets `model` answer, and its [watched](Predictor::load_watched) twin read the questions and those answers. Returns how
-/// many there were. `each` hears of every question, and why one cannot be read, which then is left out.
+/// many there were. `each` hears of every question, and why one cannot be read or asked, which then is left out.
 ///
 /// # Errors
 /// The predictors', [`Error::Config`] for models that do not write the same tokens, and the first question's error if none
@@ -23,7 +23,7 @@ pub async fn watch(
     same_tokens(model, watched)?;
     let mut images = ImagesOfTwo::default();
     let (mut count, mut unreadable) = (0, None);
-    for question in questions {
+    for question in fitting(questions, model, options) {
         let Question { task, image, inputs, .. } = match question {
             Ok(question) => question,
             Err(error) => {

@@ -97,11 +97,9 @@ pub(super) fn write_directory(
     beside: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<Manifest> {
     // What a link leads to is replaced, not the link.
-    let target = out.canonicalize();
+    let target = out.is_symlink().then(|| out.canonicalize()).and_then(std::io::Result::ok);
     let out = target.as_deref().unwrap_or(out);
-    if out.exists() {
-        check_target(out)?;
-    }
+    check_target(out)?;
     let failed = |error: std::io::Error| Error::file(out.display(), error);
     let parent = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -127,6 +125,8 @@ pub(super) fn write_directory(
     let manifest = writer.finish(small, precision, parameters)?;
     beside(&directory)?;
 
+    // Somebody may have put something there meanwhile.
+    check_target(out)?;
     let old = workplace.path().join("old");
     let replaced = out.exists();
     if replaced {
@@ -144,6 +144,9 @@ pub(super) fn write_directory(
 
 /// Nothing that is not a bundle's is ever removed.
 fn check_target(out: &Path) -> Result<()> {
+    if !out.exists() {
+        return Ok(());
+    }
     let failed = |error: std::io::Error| Error::file(out.display(), error);
     let found = fs::read_dir(out).map_err(failed)?.collect::<std::io::Result<Vec<_>>>().map_err(failed)?;
     if found.is_empty() {

@@ -185,10 +185,17 @@ fn number(settings: &BTreeMap<String, Value>, key: &str) -> Option<usize> {
     settings.get(key).and_then(Value::as_u64).and_then(|value| usize::try_from(value).ok())
 }
 
-/// An HF `config.json` completed by what the shapes show.
+/// Rewrites an HF `config.json` to what a bundle's says: there the decoder adds positions only if the encoder does
+/// (reference §12).
+pub fn adopt_config(file: &mut serde_json::Map<String, Value>) {
+    let is_set = |key: &str| file.get(key) == Some(&Value::Bool(true));
+    let disabled = is_set("disable_entangle") || !is_set("entangle_position_embedding");
+    file.insert("disable_entangle".into(), disabled.into());
+}
+
+/// A `config.json` completed by what the shapes show.
 ///
 /// Keys that the file has are kept and must agree with the shapes; keys that it lacks are taken from `inferred`.
-/// `disable_entangle` becomes what fairseq means by it.
 ///
 /// # Errors
 /// [`Error::Config`] naming every key that contradicts the tensors.
@@ -198,10 +205,6 @@ pub fn merge_config(file: &serde_json::Map<String, Value>, inferred: &OfaConfig)
     for (key, value) in file {
         merged.insert(key.clone(), value.clone());
     }
-    // Where these files come from, the decoder adds positions only if the encoder does (reference §12).
-    let is_set = |key: &str| file.get(key) == Some(&Value::Bool(true));
-    let disabled = is_set("disable_entangle") || !is_set("entangle_position_embedding");
-    merged.insert("disable_entangle".into(), disabled.into());
     let merged: OfaConfig =
         serde_json::from_value(Value::Object(merged)).map_err(|error| Error::file("config.json", error))?;
     merged.validate()?;

@@ -44,7 +44,7 @@ pub use assemble::{Assembler, split};
 pub use drift::{Drift, drift};
 pub use feedback::ErrorFeedback;
 pub use fold::{BATCH_NORM_EPS, STEM, batch_norm_of, change_folded, fold_batch_norm};
-pub use infer::{Shapes, check_size, infer_config, merge_config};
+pub use infer::{Shapes, adopt_config, check_size, infer_config, merge_config};
 pub use layout::{
     DROPPED, Dropped, EMBEDDING, Layout, RENAMES, Rename, Row, detect, dropped, dropped_row, fairseq_name, hf_name,
     to_bundle_names,

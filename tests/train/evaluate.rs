@@ -122,8 +122,10 @@ fn smaller_weights_are_held_to_the_answers_of_their_original() {
     let [original, smaller] = [&bundle.path, &smaller].map(|path| Predictor::load(path, &device).unwrap());
     let pixels = image("raw_0.png");
     let asked = || {
-        let question = |task: &str| Ok(question("1", task, &pixels, Reference::Texts(Vec::new())));
-        vec![question("caption"), Err(Error::image("row 2 holds no image")), question("vqa")]
+        let question = |task: &str| Ok::<_, Error>(question("1", task, &pixels, Reference::Texts(Vec::new())));
+        let mut endless = question("vqa").unwrap();
+        endless.inputs.text = Some("why".repeat(1000));
+        vec![question("caption"), Err(Error::image("row 2 holds no image")), Ok(endless), question("vqa")]
     };
     let agree = |other: &Predictor| {
         let (mut heard, options) = (0, AnswerOptions::default());
@@ -196,7 +198,7 @@ fn the_command_line_measures_a_file() {
     let printed = run(&[ask.as_slice(), &["--answers", &answers, "--out", &out]].concat());
     let last: serde_json::Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
     assert_eq!(last, serde_json::json!({ "vqa": { "vqa_score": 1.0 } }), "{printed}");
-    assert!(printed.contains("1 questions could not be read"), "{printed}");
+    assert!(printed.contains("1 questions could not be read or asked"), "{printed}");
     let written = std::fs::read_to_string(std::path::Path::new(&out).join("vqa.json")).unwrap();
     assert_eq!(
         serde_json::from_str::<serde_json::Value>(&written).unwrap(),

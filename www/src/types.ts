@@ -144,7 +144,7 @@ export interface DrawingsAnswer extends CodesAnswer {
 
 /** Where the model looked as it wrote an answer. */
 export interface Attention {
-  /** Patches in a row, and rows: the image is a square grid of them. */
+  /** Patches in a row of the image; what a task sees beside an image is left out. */
   columns: number;
   words: {
     text: string;
