@@ -167,6 +167,10 @@ fn models_of_any_shape_are_rehearsed() {
     ] {
         pollster::block_on(rehearse(&config, &device)).unwrap();
     }
+    let absurd = OfaConfig { d_model: 1 << 20, ..micro.clone() };
+    assert!(
+        pollster::block_on(rehearse(&absurd, &device)).unwrap_err().to_string().contains("at most 67108864 values")
+    );
     let refused = pollster::block_on(rehearse(&OfaConfig { decoder_attention_heads: 5, ..micro }, &device));
     assert!(refused.unwrap_err().to_string().contains("decoder_attention_heads"));
 }

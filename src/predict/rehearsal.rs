@@ -4,7 +4,7 @@
 use super::step::ModelStep;
 use super::touch;
 use crate::config::{Decoding, OfaConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::generate::{Step, StepRequest};
 use crate::kernels::{Halves, tensor};
 use crate::model::{OfaModel, Parameters, Source, Stored, TokenBatch};
@@ -33,7 +33,7 @@ const LONGEST: usize = 16;
 /// usual answers. Weights are packed as `config` says.
 ///
 /// # Errors
-/// [`Error::Config`](crate::error::Error::Config) for an unusable configuration, and the device's own.
+/// [`Error::Config`] for an unusable configuration, [`Error::Tensor`] for an absurdly large one, and the device's own.
 pub async fn rehearse(config: &OfaConfig, device: &Device) -> Result<()> {
     config.validate()?;
     let halved = config.quantization.is_none() && Halves::suit([config.vocab_size, config.d_model], device);
@@ -48,8 +48,8 @@ pub async fn rehearse(config: &OfaConfig, device: &Device) -> Result<()> {
         resnet_layers: Some(config.stem_blocks().map(|blocks| blocks.min(2))),
         ..config.clone()
     };
-    let model =
-        OfaModel::new(&config, &mut MadeUp { weights: DeviceWeights::new(&config, device.clone()), config: &config })?;
+    let weights = DeviceWeights::new(&config, device.clone());
+    let model = OfaModel::new(&config, &mut MadeUp { weights, config: &config, values: 0 })?;
     let positions = config.max_position_embeddings;
     let [height, width] = PICTURE.map(|side| side.min(config.largest_image_side() as usize));
     let features = model.encode_image(tensor(vec![0.0; 3 * height * width], [1, 3, height, width], device));
@@ -73,7 +73,12 @@ pub async fn rehearse(config: &OfaConfig, device: &Device) -> Result<()> {
 struct MadeUp<'a> {
     weights: DeviceWeights,
     config: &'a OfaConfig,
+    /// Made up so far.
+    values: usize,
 }
+
+/// More than the layers of OFA-Huge have. A wrong config.json may ask for any number.
+const MOST_VALUES: usize = 1 << 26;
 
 impl Parameters for MadeUp<'_> {
     fn joins(&self) -> bool {
@@ -81,6 +86,9 @@ impl Parameters for MadeUp<'_> {
     }
 
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
+        let values = elements(shape).and_then(|count| self.values.checked_add(count));
+        let too_many = || Error::tensor(name, format!("at most {MOST_VALUES} values in all"), format!("{shape:?}"));
+        self.values = values.filter(|values| *values <= MOST_VALUES).ok_or_else(too_many)?;
         let stored = stored_shapes(vec![(name.to_owned(), shape.to_vec())], self.config.quantization.as_ref());
         // A packed matrix is its codes, scales and biases.
         let packed = stored.len() > 1;

@@ -201,7 +201,7 @@ impl Recipe {
         let fitting = MUCH.powf(1.0 / updates.max(1) as f64);
         (left > MUCH).then(|| {
             format!(
-                "after {updates} updates the average of weights, which is judged and saved, still has {:.0} % of those at the \
+                "after {updates} updates the averaged weights, which become the model, still have {:.0} % of those at the \
                  start (update.ema_decay = {decay}; {fitting:.4} leaves {:.0} %)",
                 100.0 * left,
                 100.0 * MUCH
