@@ -89,7 +89,7 @@ impl ImageRule {
     /// → `[3, side, side]`, row-major
     ///
     /// # Errors
-    /// [`Error::Image`](crate::error::Error::Image) for a side that is zero or too large.
+    /// [`Error::Image`] for a side that is zero or too large.
     pub fn view(self, pixels: &Pixels) -> Result<Vec<f32>> {
         let Self { side, padded, normalization, hide_middle } = self;
         let square = if padded { fit_and_pad(pixels, side)? } else { resize_bicubic(pixels, side, side)? };
