@@ -54,11 +54,11 @@ pub(super) fn parse_dtype(text: &str) -> std::result::Result<Precision, String> 
 
 pub fn run(args: Args) -> Result<()> {
     let vocabulary = VocabFiles::find(args.tokenizer.as_deref(), &args.src)?;
-    let Checkpoint { layout, tensors, skipped, settings, config, notes } = read_checkpoint(&args.src, args.ema)?;
+    let Checkpoint { layout, tensors, skipped, mut settings, mut config, notes } =
+        read_checkpoint(&args.src, args.ema)?;
     say!("{}: {layout:?} names, {} tensors", args.src.display(), tensors.len() + skipped.len());
     notes.iter().for_each(|note| say!("{note}"));
     // A bundle's own says what bundles say.
-    let mut config = config;
     if !args.src.join(MANIFEST).is_file() {
         config.iter_mut().for_each(adopt_config);
     }
@@ -78,7 +78,6 @@ pub fn run(args: Args) -> Result<()> {
 
     shapes.extend(tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())));
     // What a directory's config.json says as the bundles here do.
-    let mut settings = settings;
     for (key, name) in [("num_codes", "code_dict_size"), ("num_bins", "num_bins")] {
         let value = config.as_ref().and_then(|file| file.get(key)).cloned();
         settings.extend(value.map(|value| (name.to_owned(), value)));

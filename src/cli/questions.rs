@@ -62,9 +62,41 @@ pub enum Source {
 impl QuestionArgs {
     /// Whether some were asked for.
     pub fn are_given(&self) -> bool {
-        let numbers = [self.limit, self.seed, self.count, self.each];
-        let files = self.data.is_some() || self.answers.is_some() || self.columns.is_some();
-        files || self.with_objects || self.with_caption || self.world.is_given() || numbers.iter().any(Option::is_some)
+        self.limit.is_some() || self.given().iter().any(|(_, is_given)| *is_given)
+    }
+
+    /// What only some tasks have a use for, and whether it is given.
+    fn given(&self) -> [(&'static str, bool); 9] {
+        [
+            ("--data", self.data.is_some()),
+            ("--columns", self.columns.is_some()),
+            ("--answers", self.answers.is_some()),
+            ("--with-objects", self.with_objects),
+            ("--with-caption", self.with_caption),
+            ("--seed", self.seed.is_some()),
+            ("--count", self.count.is_some()),
+            ("--each", self.each.is_some()),
+            ("--recipe, --side", self.world.is_given()),
+        ]
+    }
+
+    /// Nothing is asked for that the questions of `task` have no use for.
+    fn check(&self, task: &str) -> Result<()> {
+        let scenes = task == SCENES;
+        let closed = !scenes && named(task)?.constraint == Constraint::Answers;
+        let is_used = |option: &str| match option {
+            "--data" | "--columns" => !scenes,
+            "--answers" => closed,
+            "--with-objects" => task == "vqa",
+            "--with-caption" => task == "entailment",
+            _ => scenes,
+        };
+        match self.given().into_iter().find(|(option, is_given)| *is_given && !is_used(option)) {
+            Some((option, _)) => {
+                Err(Error::option(option, format!("nothing, since {task} has no use for it"), "a value"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Opens the set of `task`, which may be [`SCENES`]: then those of the world of the bundle `model`.
@@ -94,30 +126,6 @@ impl QuestionArgs {
             return Err(Error::file(path.display(), "no row in it"));
         }
         Ok(Questions { source: Source::Files { rows, records }, limit })
-    }
-}
-
-impl QuestionArgs {
-    /// Nothing is asked for that the questions of `task` have no use for.
-    fn check(&self, task: &str) -> Result<()> {
-        let scenes = task == SCENES;
-        let closed = !scenes && named(task)?.constraint == Constraint::Answers;
-        for (option, is_given, is_used) in [
-            ("--data", self.data.is_some(), !scenes),
-            ("--columns", self.columns.is_some(), !scenes),
-            ("--answers", self.answers.is_some(), closed),
-            ("--with-objects", self.with_objects, task == "vqa"),
-            ("--with-caption", self.with_caption, task == "entailment"),
-            ("--seed", self.seed.is_some(), scenes),
-            ("--count", self.count.is_some(), scenes),
-            ("--each", self.each.is_some(), scenes),
-            ("--recipe, --side", self.world.is_given(), scenes),
-        ] {
-            if is_given && !is_used {
-                return Err(Error::option(option, format!("nothing, since {task} has no use for it"), "a value"));
-            }
-        }
-        Ok(())
     }
 }
 

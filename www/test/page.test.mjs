@@ -35,6 +35,16 @@ const answered = async (page) => {
   return page.textContent("#text");
 };
 const run = (page) => page.click("#run:not([disabled])");
+/** Clicks as soon as the next answer has begun to grow. */
+const clickAmidAnswer = (page, button) =>
+  page.evaluate((button) => {
+    const text = document.querySelector("#text");
+    new MutationObserver((_, observer) => {
+      if (!text.textContent || !document.querySelector("#cancel-run").checkVisibility()) return;
+      observer.disconnect();
+      document.querySelector(button).click();
+    }).observe(text, { childList: true, characterData: true, subtree: true });
+  }, button);
 
 test("it captions a picture as the native binary does, and shows how", () =>
   visit(async (page) => {
@@ -87,14 +97,7 @@ test("loading is cancelled half way, by button and by Escape", () =>
 test("an answer is cancelled", () =>
   visit(async (page) => {
     await ready(page);
-    await page.evaluate(() => {
-      const text = document.querySelector("#text");
-      new MutationObserver((_, observer) => {
-        if (!text.textContent || !document.querySelector("#cancel-run").checkVisibility()) return;
-        observer.disconnect();
-        document.querySelector("#cancel-run").click();
-      }).observe(text, { childList: true, characterData: true, subtree: true });
-    });
+    await clickAmidAnswer(page, "#cancel-run");
     await run(page);
     await page.waitForFunction(() => document.querySelector("#status").textContent === "Cancelled.");
     await run(page);
@@ -220,14 +223,7 @@ test("the button that was pressed keeps the focus, and the answer is announced o
 test("a model that is loaded while another answers ends the answer without an error", () =>
   visit(async (page) => {
     await ready(page);
-    await page.evaluate(() => {
-      const text = document.querySelector("#text");
-      new MutationObserver((_, observer) => {
-        if (!text.textContent || !document.querySelector("#cancel-run").checkVisibility()) return;
-        observer.disconnect();
-        document.querySelector("#load").click();
-      }).observe(text, { childList: true, characterData: true, subtree: true });
-    });
+    await clickAmidAnswer(page, "#load");
     await run(page);
     await page.waitForSelector("#badge", { state: "hidden" });
     await ready(page);
