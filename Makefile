@@ -75,14 +75,17 @@ WASM_PROFILE := web
 WASM_FEATURES := ,parity
 BINDGEN := $(CARGO_TARGET_DIR)/debug/ofa-bindgen
 SIMD := -C target-feature=+simd128
+# For this crate alone; ofa-bindgen makes a second file for browsers without.
+RELAXED_SIMD := -C target-feature=+relaxed-simd
 
 # $(call wasm,gpu or cpu): one wasm file and its bindings in www/wasm. Where the GPU does the arithmetic, this crate's
 # own code is small rather than fast.
 define wasm
 	@$(say) 'Building the $(1) wasm ($(WASM_PROFILE))'
-	$(if $(filter cpu,$(1)),RUSTFLAGS="$(SIMD)") cargo build --locked --lib --target wasm32-unknown-unknown --profile $(WASM_PROFILE) \
+	$(if $(filter cpu,$(1)),RUSTFLAGS="$(SIMD)") cargo rustc --locked --lib --target wasm32-unknown-unknown --profile $(WASM_PROFILE) \
 	  --no-default-features --features $(1)$(WASM_FEATURES) \
-	  $(if $(filter gpu,$(1)),--config 'profile.$(WASM_PROFILE).package.ofa.opt-level="s"') --target-dir $(CARGO_TARGET_DIR)-wasm-$(1)
+	  $(if $(filter gpu,$(1)),--config 'profile.$(WASM_PROFILE).package.ofa.opt-level="s"') --target-dir $(CARGO_TARGET_DIR)-wasm-$(1) \
+	  $(if $(filter cpu,$(1)),-- $(RELAXED_SIMD))
 	$(BINDGEN) $(CARGO_TARGET_DIR)-wasm-$(1)/wasm32-unknown-unknown/$(WASM_PROFILE)/ofa.wasm www/wasm/$(1) ofa
 endef
 

@@ -6,10 +6,11 @@ import { fileURLToPath } from "node:url";
 
 const www = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(www);
-const KINDS = ["cpu", "gpu"];
+/** The files of each build. On the CPU there is one for browsers with relaxed SIMD. */
+const WASM = { cpu: ["ofa_bg.wasm", "ofa_relaxed_bg.wasm"], gpu: ["ofa_bg.wasm"] };
 
 function checkWasm() {
-  const missing = KINDS.filter((kind) => !existsSync(`wasm/${kind}/ofa_bg.wasm`));
+  const missing = Object.keys(WASM).filter((kind) => WASM[kind].some((file) => !existsSync(`wasm/${kind}/${file}`)));
   if (missing.length === 0) return;
   console.error(`No wasm for ${missing.join(" and ")} in www/wasm: run \`make wasm\` in the repository first.`);
   process.exit(1);
@@ -24,11 +25,11 @@ async function buildPackage() {
   await build({ ...common, entryPoints, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
   // The wasm bindings stay files of their own: only the one that is needed is fetched.
   keepImportsOfTheBrowser();
-  for (const kind of KINDS) {
+  for (const [kind, files] of Object.entries(WASM)) {
     mkdirSync(`dist/ofa-web/wasm/${kind}`, { recursive: true });
     const glue = readFileSync(`wasm/${kind}/ofa.js`, "utf8");
     await build({ ...common, bundle: false, stdin: { contents: glue, loader: "js" }, outfile: `dist/ofa-web/wasm/${kind}/ofa.js` });
-    cpSync(`wasm/${kind}/ofa_bg.wasm`, `dist/ofa-web/wasm/${kind}/ofa_bg.wasm`);
+    for (const file of files) cpSync(`wasm/${kind}/${file}`, `dist/ofa-web/wasm/${kind}/${file}`);
   }
   execFileSync("node_modules/.bin/tsc", ["-p", "tsconfig.types.json"], { stdio: "inherit" });
   cpSync("../LICENSE", "LICENSE");

@@ -1,4 +1,4 @@
-// Goldens of the original in headless Chromium: node scripts/parity.mjs DIR [cpu|gpu]
+// Goldens of the original in headless Chromium: node scripts/parity.mjs DIR [cpu|relaxed|gpu]
 //
 // The cases, their comparison and their tolerances are those of the native run: they are compiled into the wasm.
 import { existsSync } from "node:fs";
@@ -9,8 +9,15 @@ import { serve } from "./serve.mjs";
 
 const www = fileURLToPath(new URL("..", import.meta.url));
 
-/** Runs every micro case of `directory`; calls `report(name, outcome)` for each. */
-export async function parity(directory, kind, report) {
+/** By what browsers have, the file that they load. */
+export const BUILDS = {
+  cpu: { folder: "cpu", file: "ofa_bg.wasm", label: "CPU" },
+  relaxed: { folder: "cpu", file: "ofa_relaxed_bg.wasm", label: "CPU with relaxed SIMD" },
+  gpu: { folder: "gpu", file: "ofa_bg.wasm", label: "WebGPU (software adapter)" },
+};
+
+/** Runs every micro case of `directory` with one of `BUILDS`; calls `report(name, outcome)` for each. */
+export async function parity(directory, build, report) {
   const micro = [join(directory, "micro"), directory].find((path) => existsSync(join(path, "shared_inputs.safetensors")));
   if (!micro) throw new Error(`${directory} holds no goldens: micro/shared_inputs.safetensors was not found`);
   const server = await serve({ "/golden/": micro, "/wasm/": join(www, "wasm"), "/": join(www, "test/pages") });
@@ -19,9 +26,9 @@ export async function parity(directory, kind, report) {
     const page = await browser.newPage();
     await page.exposeFunction("report", report);
     await page.goto(`${server.url}blank.html`);
-    await page.evaluate(async (kind) => {
-      const ofa = await import(`/wasm/${kind}/ofa.js`);
-      await ofa.default({ module_or_path: `/wasm/${kind}/ofa_bg.wasm` });
+    await page.evaluate(async ({ folder, file }) => {
+      const ofa = await import(`/wasm/${folder}/ofa.js`);
+      await ofa.default({ module_or_path: `/wasm/${folder}/${file}` });
       const get = async (name) => {
         const response = await fetch(`/golden/${name}`);
         if (!response.ok) throw new Error(`${name}: ${response.status}`);
@@ -38,7 +45,7 @@ export async function parity(directory, kind, report) {
           .then(JSON.parse, (error) => ({ outcome: "failed", reason: String(error?.message ?? error) }));
         await window.report(name, outcome);
       }
-    }, kind);
+    }, BUILDS[build]);
   } finally {
     await browser.close();
     await server.close();
@@ -46,11 +53,11 @@ export async function parity(directory, kind, report) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const [directory, ...kinds] = process.argv.slice(2);
+  const [directory, ...builds] = process.argv.slice(2);
   const tally = { passed: 0, failed: 0, skipped: 0 };
-  for (const kind of kinds.length ? kinds : ["cpu", "gpu"]) {
-    const label = kind === "gpu" ? "WebGPU (software adapter)" : "CPU";
-    await parity(resolve(directory ?? "../tests/golden"), kind, (name, { outcome, difference, reason }) => {
+  for (const build of builds.length ? builds : Object.keys(BUILDS)) {
+    const { label } = BUILDS[build];
+    await parity(resolve(directory ?? "../tests/golden"), build, (name, { outcome, difference, reason }) => {
       tally[outcome]++;
       const detail = outcome === "passed" ? difference.toExponential(1) : reason;
       console.log(`${outcome.padEnd(8)} ${label}: ${name}  ${detail}`);

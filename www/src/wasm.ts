@@ -64,10 +64,19 @@ const failed = new Map<string, number>();
 /** Where the modules of this realm come from. */
 const origins = new Set<string>();
 
-/** Whether an error is a trap of the model, not of another module of the page: the stack names where it happened. */
+/** Whether an error is a trap of the model, not of another module of the page. */
 export function isTrap(error: unknown): boolean {
-  return error instanceof WebAssembly.RuntimeError && [...origins].some((origin) => error.stack?.includes(origin));
+  if (!(error instanceof WebAssembly.RuntimeError)) return false;
+  // Of the frames that have an address the innermost is where it happened, or what called it. Some browsers list whose
+  // callback it was in, too.
+  const where = error.stack?.split("\n").find((frame) => frame.includes("://"));
+  return where !== undefined && [...origins].some((origin) => where.includes(origin));
 }
+
+/** A module with one function, a multiply-add of relaxed SIMD. */
+const RELAXED_SIMD = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11,
+];
 
 /** Fetches and compiles the one build that is needed. Damaged files are fetched once more. */
 export async function loadWasm(kind: "webgpu" | "cpu", again = true): Promise<WasmModule> {
@@ -76,7 +85,12 @@ export async function loadWasm(kind: "webgpu" | "cpu", again = true): Promise<Wa
   const [glue, binary] =
     kind === "webgpu"
       ? [new URL("ofa-web/wasm/gpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/gpu/ofa_bg.wasm", import.meta.url)]
-      : [new URL("ofa-web/wasm/cpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/cpu/ofa_bg.wasm", import.meta.url)];
+      : [
+          new URL("ofa-web/wasm/cpu/ofa.js", import.meta.url),
+          WebAssembly.validate(new Uint8Array(RELAXED_SIMD))
+            ? new URL("ofa-web/wasm/cpu/ofa_relaxed_bg.wasm", import.meta.url)
+            : new URL("ofa-web/wasm/cpu/ofa_bg.wasm", import.meta.url),
+        ];
   const tries = failed.get(kind) ?? 0;
   const faulty = (url: URL, why: string, cause?: unknown) => {
     failed.set(kind, tries + 1);

@@ -243,7 +243,7 @@ for (const worker of [true, false]) {
     }, [PICTURE, worker]);
     const expected = {
       svg: ["image", /found SVGSVGElement/], size: ["image", /found Object/], detached: ["image", /ImageData has no pixels/], seed: ["option", /seed is a BigInt/],
-      round: ["option", /plain values.*circular/i], options: ["option", /options, found null/], drawing: ["option", /options, found null/],
+      round: ["option", /plain values.*(circular|cyclic)/i], options: ["option", /options, found null/], drawing: ["option", /options, found null/],
       closed: ["option", /options, found null/], task: ["task", /found undefined/], encoded: ["task", /found null/], questions: ["option", /list of inputs, found undefined/],
       stream: ["option", /inputs, found null/], answer: ["option", /tokens of an answer, found undefined/], blind: ["image", /found undefined/],
       codes: ["option", /list of codes, found undefined/], bundle: ["option", /bundle, or its files, found null/], loading: ["option", /options, found null/],

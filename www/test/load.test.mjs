@@ -13,6 +13,8 @@ after(() => browser.close());
 
 const shards = readdirSync(testBundle).filter((name) => name.endsWith(".safetensors")).sort();
 const MEGABYTE = 1 << 20;
+/** What Chromium loads on the CPU path. */
+const WASM = "ofa_relaxed_bg.wasm";
 
 /** Runs `body` in a page against a server with `faults`, and `extra` roots. */
 async function withPage(faults, body, extra) {
@@ -187,7 +189,7 @@ test("a worker that is not where it should be is told, with what to do", () =>
     assert.match(error.message, /ofa-web\/worker\.js.*bundler.*optimizeDeps/);
   }));
 
-for (const [file, fault] of [["ofa.js", { status: 404 }], ["ofa_bg.wasm", { status: 404 }], ["ofa_bg.wasm", { page: true }]]) {
+for (const [file, fault] of [["ofa.js", { status: 404 }], [WASM, { status: 404 }], [WASM, { page: true }]]) {
   test(`wasm/cpu/${file} that is not where it should be is told by its address (${Object.keys(fault)}), and a second try may find it`, () =>
     withPage({ [`wasm/cpu/${file}`]: { ...fault, times: 1 } }, async (page) => {
       const error = await load(page, "/bundle/", { worker: false });
@@ -199,20 +201,28 @@ for (const [file, fault] of [["ofa.js", { status: 404 }], ["ofa_bg.wasm", { stat
 
 for (const [what, fault] of [["cut off", { cut: 1000 }], ["of another version", { flip: 0 }]]) {
   test(`a wasm file that is ${what} is fetched once more, and told by its address if that does not help`, () =>
-    withPage({ "ofa_bg.wasm": { ...fault, times: 3 } }, async (page, server) => {
-      const asked = () => server.requests.filter(({ path }) => path.endsWith("ofa_bg.wasm")).length;
+    withPage({ [WASM]: { ...fault, times: 3 } }, async (page, server) => {
+      const asked = () => server.requests.filter(({ path }) => path.endsWith(WASM)).length;
       const error = await load(page, "/bundle/", { worker: false });
       assert.equal(error.code, "fetch", error.message);
-      assert.match(error.message, /^http.*\/wasm\/cpu\/ofa_bg\.wasm: expected a file of the package ofa-web/);
+      assert.match(error.message, /^http.*\/wasm\/cpu\/ofa_relaxed_bg\.wasm: expected a file of the package ofa-web/);
       assert.equal(asked(), 2);
       assert.deepEqual(await load(page, "/bundle/", { worker: false }), { code: "none" });
       assert.equal(asked(), 4);
     }));
 }
 
+test("a browser without relaxed SIMD loads the file that does without", () =>
+  withPage({}, async (page, server) => {
+    await page.evaluate(() => { WebAssembly.validate = () => false; });
+    assert.deepEqual(await load(page, "/bundle/", { worker: false }), { code: "none" });
+    const fetched = server.requests.map(({ path }) => path).filter((path) => path.endsWith(".wasm"));
+    assert.deepEqual(fetched, ["/ofa-web/ofa-web/wasm/cpu/ofa_bg.wasm"]);
+  }));
+
 test("a load in the page that is cancelled does not wait for the wasm", { timeout: 20_000 }, () =>
   withPage({}, async (page) => {
-    await page.route(/ofa_bg\.wasm/, () => undefined);
+    await page.route(/_bg\.wasm/, () => undefined);
     const { code } = await page.evaluate(() =>
       window.caught(OFA.load("/bundle/", { device: "cpu", worker: false, signal: AbortSignal.timeout(300) })));
     assert.equal(code, "aborted");

@@ -54,7 +54,7 @@ async function answerOf(root, extra = {}) {
 
 test("the tarball holds what the package needs and nothing else", () => {
   const files = readdirSync(join(directory, "node_modules/ofa-web"), { recursive: true }).map(String);
-  for (const needed of ["dist/ofa.js", "dist/ofa-web/worker.js", "dist/ofa-web/wasm/cpu/ofa_bg.wasm", "dist/ofa-web/wasm/gpu/ofa_bg.wasm", "dist/types/ofa.d.ts", "README.md", "LICENSE"]) {
+  for (const needed of ["dist/ofa.js", "dist/ofa-web/worker.js", "dist/ofa-web/wasm/cpu/ofa_bg.wasm", "dist/ofa-web/wasm/cpu/ofa_relaxed_bg.wasm", "dist/ofa-web/wasm/gpu/ofa_bg.wasm", "dist/types/ofa.d.ts", "README.md", "LICENSE"]) {
     assert.ok(files.includes(needed), `${needed} is missing`);
   }
   assert.deepEqual(files.filter((file) => /^(src|test|demo|bindgen|scripts)/.test(file)), []);
@@ -133,5 +133,5 @@ test("a plain page captions with it", { timeout: 120_000 }, async () => {
   writeFileSync(join(app, "index.html"), PAGE(`${importmap}<script type="module">${APP}</script>`));
   const { text, fetched } = await answerOf(app);
   assert.equal(text, expected);
-  assert.deepEqual(fetched, ["/ofa-web/ofa-web/wasm/cpu/ofa_bg.wasm"]);
+  assert.deepEqual(fetched, ["/ofa-web/ofa-web/wasm/cpu/ofa_relaxed_bg.wasm"]);
 });

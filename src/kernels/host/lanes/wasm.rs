@@ -8,7 +8,7 @@ pub struct Simd128(v128);
 
 impl Lanes for Simd128 {
     const COUNT: usize = 4;
-    /// Without a fused multiply-add, and on machines with 16 registers, more rows spill.
+    /// Where a multiply-add is two instructions, and on machines with 16 registers, more rows spill.
     const TILE_ROWS: usize = 4;
     type Sixteen = [Self; 4];
     type Codes = [v128; 2];
@@ -52,6 +52,10 @@ impl Lanes for Simd128 {
     }
     #[inline(always)]
     unsafe fn add_mul(self, a: Self, b: Self) -> Self {
+        // All that is used of relaxed SIMD: for browsers without it the build takes it apart again, see `www/bindgen`.
+        if cfg!(target_feature = "relaxed-simd") {
+            return Self(f32x4_relaxed_madd(a.0, b.0, self.0));
+        }
         Self(f32x4_add(self.0, f32x4_mul(a.0, b.0)))
     }
     #[inline(always)]
