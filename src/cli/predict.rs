@@ -6,7 +6,7 @@ use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::image::encode_png;
 use crate::predict::{Answered, Drawing, Event, ImageCodes, Predictor};
-use crate::task::{Answer, Inputs, PromptType};
+use crate::task::{Answer, AnswerKind, Inputs, PromptType};
 use crate::vocab::clean;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -80,6 +80,18 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     let task = named(&args.task)?;
+    task.check_image(args.image.is_some())?;
+    if args.out.is_some() && task.answer != AnswerKind::Codes {
+        return Err(Error::option("out", "a task that draws", task.name));
+    }
+    if let Some(out) = &args.out
+        && !out.with_file_name(".").is_dir()
+    {
+        return Err(Error::file(out.display(), "its folder does not exist"));
+    }
+    if args.attention && task.image.is_none() {
+        return Err(Error::option("attention", "a task on an image", task.name));
+    }
     let pixels = match &args.image {
         Some(path) => Some(crate::image::decode(&read(path)?).map_err(|error| Error::file(path.display(), error))?),
         None => None,
@@ -93,6 +105,7 @@ pub fn run(args: Args) -> Result<()> {
         answers: args.answers.as_deref().map(lines).transpose()?,
         prompt_type: args.prompt_type,
     };
+    task.check(&inputs)?;
     let options = AnswerOptions {
         num_beams: args.num_beams,
         max_len: args.max_len,
@@ -109,6 +122,8 @@ pub fn run(args: Args) -> Result<()> {
             tell!("running on the CPU: {reason}");
         }
         let predictor = Predictor::load(&args.model, &device)?;
+        let codes = args.out.as_ref().map(|_| ImageCodes::load(&args.model, &device)).transpose()?;
+        codes.iter().try_for_each(|codes| codes.config().serves(predictor.config()))?;
         let image = match &pixels {
             Some(pixels) => Some(predictor.encode_image(task, pixels, &options).await?),
             None => None,
@@ -129,10 +144,8 @@ pub fn run(args: Args) -> Result<()> {
         if live {
             eprint!("\r\x1b[K");
         }
-        if let Some(out) = &args.out {
-            let codes = ImageCodes::load(&args.model, &device)?;
-            codes.config().serves(predictor.config())?;
-            draw(out, &predictor, &codes, &answered.answer, args.text.as_deref()).await?;
+        if let (Some(out), Some(codes), Answer::Codes { codes: sequences, .. }) = (&args.out, &codes, &answered.answer) {
+            draw(out, &predictor, codes, sequences, args.text.as_deref()).await?;
         }
         if !args.json {
             return print_plain(&answered);
@@ -140,8 +153,7 @@ pub fn run(args: Args) -> Result<()> {
         let failed = |error| Error::file("answer", error);
         let mut json = serde_json::to_value(&answered).map_err(failed)?;
         json["device"] = serde_json::to_value(&report).map_err(failed)?;
-        if args.attention {
-            let image = image.as_ref().ok_or_else(|| Error::option("attention", "a task on an image", task.name))?;
+        if let Some(image) = image.as_ref().filter(|_| args.attention) {
             let attention = predictor.attention(task, image, &inputs, &options, &answered.tokens).await?;
             json["attention"] = serde_json::to_value(&attention).map_err(failed)?;
         }
@@ -151,10 +163,13 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 /// Writes the drawing that fits the caption best; the likeliest where there is no caption.
-async fn draw(out: &Path, model: &Predictor, codes: &ImageCodes, answer: &Answer, caption: Option<&str>) -> Result<()> {
-    let Answer::Codes { codes: sequences, .. } = answer else {
-        return Err(Error::option("out", "a task that draws", "one that writes"));
-    };
+async fn draw(
+    out: &Path,
+    model: &Predictor,
+    codes: &ImageCodes,
+    sequences: &[Vec<usize>],
+    caption: Option<&str>,
+) -> Result<()> {
     let mut best: Option<Drawing> = None;
     for sequence in sequences {
         let drawing = model.draw(codes, sequence, caption.filter(|_| sequences.len() > 1)).await?;

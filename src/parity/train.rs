@@ -17,6 +17,9 @@ const TOLERANCE: f32 = 1e-4;
 /// The same on GPUs, where burn's kernels for the gradients of convolutions are less exact: 5.8e-3 off on the software
 /// adapter.
 const GPU_TOLERANCE: f32 = 1e-2;
+/// Weights after the updates: Adam divides a gradient by its own size, what rounding left of a sum that cancels as well.
+/// 4.9e-5 off with AVX2 and AVX-512, 1.9e-4 with NEON, whose gradients are as near as the others'.
+const UPDATED_TOLERANCE: f32 = 1e-3;
 /// The smallest length that differences are measured against: some gradients are zero but for rounding, such as those
 /// of key biases, which softmax cancels.
 const LEAST_NORM: f32 = 1e-3;
@@ -144,6 +147,7 @@ async fn updates(
     }
     let found = by_name(trainer.map(), &trainer.values(Section::Parameters)).await?;
     let expected = case.floats("out.param_norms_after")?;
+    check.tolerance = check.tolerance.max(UPDATED_TOLERANCE);
     for (name, expected) in names(manifest, "param_names")?.into_iter().zip(expected) {
         relative(check, &format!("{name} after the steps"), &[length(&found[name])], &[expected])?;
     }

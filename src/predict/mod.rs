@@ -316,18 +316,14 @@ impl Predictor {
 
     fn source(&self, task: &Task, image: Option<&EncodedImage>, ids: &[u32]) -> Result<Source> {
         self.check_length(task, ids)?;
+        task.check_image(image.is_some())?;
         let source = Source::text(TokenBatch::new(1, ids.len(), ids.to_vec()));
-        match (task.image, image) {
-            (Some(rule), Some(image)) if (ImageRule { side: image.rule.side, ..rule }) == image.rule => {
-                Ok(source.with_image(image.features.clone()))
-            }
-            (Some(_), Some(_)) => {
-                Err(Error::task(task.name, "needs an image encoded for it: others are normalised or cut differently"))
-            }
-            (Some(_), None) => Err(Error::task(task.name, "needs an image")),
-            (None, None) => Ok(source),
-            (None, Some(_)) => Err(Error::task(task.name, "has no use for an image")),
+        let (Some(rule), Some(image)) = (task.image, image) else { return Ok(source) };
+        if (ImageRule { side: image.rule.side, ..rule }) != image.rule {
+            let reason = "needs an image encoded for it: others are normalised or cut differently";
+            return Err(Error::task(task.name, reason));
         }
+        Ok(source.with_image(image.features.clone()))
     }
 }
 

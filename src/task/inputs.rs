@@ -147,8 +147,23 @@ impl Field {
 }
 
 impl Task {
-    /// Whether the caller gave what the task needs, and nothing that it would ignore.
-    pub(super) fn check(&self, inputs: &Inputs) -> Result<()> {
+    /// Whether there is an image if the task sees one, and only then.
+    ///
+    /// # Errors
+    /// [`Error::Task`].
+    pub fn check_image(&self, given: bool) -> Result<()> {
+        match (self.image.is_some(), given) {
+            (true, false) => Err(Error::task(self.name, "needs an image")),
+            (false, true) => Err(Error::task(self.name, "has no use for an image")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the caller gave what the task needs, and nothing that it would ignore, the image aside.
+    ///
+    /// # Errors
+    /// [`Error::Task`] naming the input.
+    pub fn check(&self, inputs: &Inputs) -> Result<()> {
         for Input { field, required, doc, .. } in self.inputs {
             if *required && !field.is_given(inputs) {
                 return Err(Error::task(self.name, format!("needs `{}`: {doc}", field.name())));

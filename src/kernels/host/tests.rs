@@ -380,6 +380,7 @@ fn narrower_registers_find_the_same() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
+#[cfg(feature = "train")]
 #[test]
 fn gradients_are_left_to_the_plain_version() {
     let device = Device::flex().autodiff();

@@ -122,7 +122,7 @@ fn narrow() -> bool {
 }
 
 /// Set for a test's process that does without the widest registers.
-#[cfg(any(test, target_arch = "x86_64"))]
+#[cfg(target_arch = "x86_64")]
 pub(super) const NARROW: &str = "OFA_NARROW_REGISTERS";
 
 /// Runs a kernel with the best registers of this machine.
