@@ -78,7 +78,7 @@ fn infilling(golden: &Value, vocab: &Vocab) -> Result<usize> {
     if let Some(stats) = stats {
         same("word starts", starts.count(), read(stats, "n_true")?)?;
         let first: Vec<u8> = read(stats, "first_40")?;
-        let found: Vec<u8> = (0..first.len() as u32).map(|id| starts.begins(id).into()).collect();
+        let found: Vec<u8> = (0..first.len() as u32).map(|id| u8::from(starts.begins(id))).collect();
         same("first word starts", found, first)?;
         let shares: Vec<f64> = read(stats, "span_probs")?;
         let found = span_shares();
