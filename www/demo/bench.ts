@@ -133,7 +133,7 @@ function combined(a: Counters, b: Counters, of: (a: number, b: number) => number
 /** Times that are beside one another, not after. */
 function draw(ways: Record<string, number>): void {
   show("ways", Object.keys(ways).length > 0);
-  const longest = Math.max(...Object.values(ways));
+  const longest = Math.max(...Object.values(ways), Number.MIN_VALUE);
   el("ways-bars").replaceChildren(...Object.entries(ways).map(([name, time]) => {
     const bar = make("i");
     bar.style.width = `${(100 * time) / longest}%`;

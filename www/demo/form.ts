@@ -71,6 +71,12 @@ export class Form {
     return empty ? `Fill in "${empty[0].label}" first` : "";
   }
 
+  /** The first option that makes no sense, and why. The browser cannot point at one that is folded away. */
+  wrong(): string {
+    const input = [...this.options.values()].find(({ validity }) => !validity.valid);
+    return input ? `"${input.labels?.[0]?.textContent}": ${input.validationMessage}` : "";
+  }
+
   /** Fills empty fields with their examples, so that there is something to try. */
   useExamples(): void {
     for (const [field, input] of this.fields) {

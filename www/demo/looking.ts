@@ -8,11 +8,13 @@ export function showAttention({ columns, words }: Attention, stage: Stage): void
     const share = Math.round(100 * weights.reduce((a, b) => a + b, 0));
     const button = make("button", { type: "button", className: "word", textContent: text || "␣", title: `${share} % of its attention went to the picture` });
     const look = () => stage.look(weights, columns);
-    const away = () => stage.look(undefined);
     button.addEventListener("pointerenter", look);
-    button.addEventListener("pointerleave", away);
+    // The word that has the focus stays lit.
+    button.addEventListener("pointerleave", () => stage.look(words[buttons.indexOf(document.activeElement as HTMLButtonElement)]?.weights, columns));
     button.addEventListener("focus", look);
-    button.addEventListener("blur", away);
+    button.addEventListener("blur", () => stage.look(undefined));
+    // Safari gives pressed buttons no focus.
+    button.addEventListener("click", () => button.focus());
     return button;
   });
   el("words").replaceChildren(...buttons);

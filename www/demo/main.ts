@@ -195,7 +195,7 @@ function update(): void {
   const { picture, verb, about, tasks } = panel();
   const untaught = model.tasks && tasks.every(({ task }) => !model.tasks?.includes(task));
   el("about").textContent = untaught ? `${about} This model was not taught this task.` : about;
-  const missing = model.busy ? "The model is loading" : !model.ofa ? "Load a model first" : picture && !pictures.current ? "Choose a picture first" : form.missing();
+  const missing = model.busy ? "The model is loading" : !model.ofa ? "Load a model first" : picture && !pictures.current ? "Choose a picture first" : form.missing() || form.wrong();
   const run = el<HTMLButtonElement>("run");
   run.textContent = verb;
   run.disabled = Boolean(missing);

@@ -4,22 +4,23 @@ import type { Question } from "./panels";
 import type { Pictures } from "./pictures";
 import { command, javascript } from "./snippets";
 
+const COPY = "Copy";
+
 async function copy(text: string, button: HTMLButtonElement): Promise<void> {
-  const label = button.textContent;
   try {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
   } catch {
     // Without leave to write to it, the visitor copies by hand what is selected.
-    button.textContent = "Press Ctrl-C";
+    button.textContent = "Selected";
     const code = button.previousElementSibling;
     if (code) getSelection()?.selectAllChildren(code);
   }
-  setTimeout(() => (button.textContent = label), 2000);
+  setTimeout(() => (button.textContent = COPY), 2000);
 }
 
 function line(name: string, code: string): HTMLElement {
-  const button = make("button", { type: "button", textContent: "Copy", ariaLabel: `Copy ${name}` });
+  const button = make("button", { type: "button", textContent: COPY, ariaLabel: `Copy ${name}` });
   button.addEventListener("click", () => void copy(code, button));
   return make("div", { className: "code" }, make("span", { textContent: name }), make("code", { textContent: code }), button);
 }

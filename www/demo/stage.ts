@@ -42,11 +42,13 @@ export class Stage {
       const light = (on: boolean) => [mark, word].forEach((one) => one?.classList.toggle("lit", on));
       for (const one of [mark, word]) {
         one?.addEventListener("pointerenter", () => light(true));
-        one?.addEventListener("pointerleave", () => light(false));
+        one?.addEventListener("pointerleave", () => light(document.activeElement === word));
       }
       word?.classList.add(`colour-${index % 6}`);
       word?.addEventListener("focus", () => light(true));
       word?.addEventListener("blur", () => light(false));
+      // Safari gives pressed buttons no focus.
+      word?.addEventListener("click", () => word.focus());
     });
   }
 

@@ -14,7 +14,8 @@ export function timeline(title: string, stretches: Stretch[]): HTMLElement {
   const track = make("div", { className: "track", ariaHidden: "true" });
   const parts = make("ul");
   stretches.forEach(({ name, time, note }, at) => {
-    const share = (100 * time) / total;
+    // With a coarse clock all may take no time.
+    const share = (100 * time) / Math.max(total, Number.MIN_VALUE);
     const [stretch, swatch] = [make("i", { title: name }), make("i")];
     stretch.style.flexGrow = String(share);
     for (const coloured of [stretch, swatch]) coloured.dataset.hue = String(at + 1);

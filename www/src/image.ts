@@ -21,6 +21,12 @@ export interface Rgba {
 const MAX_PIXELS = 64 << 20;
 /** Milliseconds between two looks at a video whose first frame is on its way. */
 const LOOK = 30;
+/** A colour to try canvases with. */
+const TRIED = [40, 90, 160, 255] as const;
+/** Browsers may change channels by a little against fingerprinting; pictures stay what they are. */
+const NOISE = 8;
+/** Whether canvases of this realm gave back what was drawn on them. */
+let faithful = false;
 
 /** Decodes an image, upright, its colours as the file has them, those of transparent pixels too. */
 export async function toRgba(image: ImageInput, signal?: AbortSignal): Promise<Rgba> {
@@ -201,8 +207,24 @@ function drawElement(element: HTMLImageElement): Rgba {
   return draw(element, element.naturalWidth, element.naturalHeight);
 }
 
+/** Some browsers, and extensions of them, give pages noise instead of pixels, about which the model would answer all the same. */
+function checkCanvas(): void {
+  if (faithful) return;
+  const context = new OffscreenCanvas(4, 4).getContext("2d");
+  if (!context) return;
+  context.fillStyle = `rgb(${TRIED.slice(0, 3).join()})`;
+  context.fillRect(0, 0, 4, 4);
+  faithful = context.getImageData(0, 0, 4, 4).data.every((value, at) => Math.abs(value - (TRIED[at % 4] as number)) <= NOISE);
+  if (faithful) return;
+  throw new OfaError(
+    "image",
+    "this browser scrambles what pages read from pictures, as protection against fingerprinting; allow this site to use canvas data",
+  );
+}
+
 function draw(source: CanvasImageSource, width: number, height: number): Rgba {
   checkSize(width, height);
+  checkCanvas();
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   if (!context) throw new OfaError("image", `no canvas of ${width} × ${height} pixels to be had`);
   try {

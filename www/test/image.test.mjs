@@ -230,3 +230,26 @@ test("odd pictures are answered, and absurd ones refused before they are unpacke
   for (const refused of ["cut", "canvas", "unloaded"]) assert.match(found[refused], /^image: /);
 });
 
+test("a browser that gives noise for pixels is found out, and one that changes them a little is not", async () => {
+  const page = await openPage();
+  const found = await page.evaluate(async (picture) => {
+    const honest = OffscreenCanvasRenderingContext2D.prototype.getImageData;
+    const change = (by) => {
+      OffscreenCanvasRenderingContext2D.prototype.getImageData = function (...area) {
+        const image = honest.apply(this, area);
+        image.data.set(image.data.map(by));
+        return image;
+      };
+    };
+    change(() => Math.random() * 256);
+    const noise = await window.seen(`/golden/${picture}`);
+    const needsNoCanvas = await window.seen(new ImageData(new Uint8ClampedArray([1, 2, 3, 255]), 1, 1));
+    change((value, at) => (at % 4 < 3 ? value ^ 1 : value));
+    const little = await window.seen(`/golden/${picture}`);
+    return { noise, needsNoCanvas, little: little.length };
+  }, PICTURE);
+  await page.context().close();
+  assert.match(found.noise, /^image: .*this browser scrambles what pages read from pictures.*allow this site/);
+  assert.deepEqual(found.needsNoCanvas, [1, 2, 3, 255]);
+  assert.ok(found.little > 1000, "it is read");
+});

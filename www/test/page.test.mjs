@@ -164,6 +164,63 @@ test("something that is no picture is refused kindly", () =>
     assert.match(await page.textContent("#error"), /not a picture this browser can read/);
   }));
 
+test("an option that makes no sense is named, though it is folded away", () =>
+  visit(async (page) => {
+    await ready(page);
+    const hinted = (pattern) => page.waitForFunction((pattern) => new RegExp(pattern).test(document.querySelector("#hint").textContent), pattern);
+    await hinted('^"Draw from probability": .');
+    assert.equal(await page.isDisabled("#run"), true);
+    assert.equal(await page.isVisible("#example"), false, "an example would not help");
+    await page.click("#ask-form summary");
+    await page.focus("#option-topP");
+    await page.keyboard.press("ControlOrMeta+a");
+    await page.keyboard.type("0.5");
+    await hinted("^$");
+    await page.fill("#option-maxLen", "0");
+    await hinted('^"Longest answer": .');
+    await page.fill("#option-maxLen", "4");
+    await run(page);
+    await answered(page);
+  }, { query: `${SEEDED}#task=caption&topP=3` }));
+
+test("a camera that cannot be used is told in plain words", () =>
+  visit(async (page) => {
+    await ready(page);
+    await page.click("#sources-camera");
+    const [none, busy] = ["No camera was found", "The camera does not start; another program may be using it"];
+    const refusals = [
+      ["NotFoundError", none], ["NotReadableError", busy], ["OverconstrainedError", none], ["AbortError", busy],
+      ["NotAllowedError", "The camera was not allowed"],
+    ];
+    for (const [name, words] of refusals) {
+      await page.evaluate((name) => {
+        navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("The object can not be found here.", name));
+      }, name);
+      await page.click(".source:not([hidden]) button:not([disabled])");
+      await page.waitForFunction((text) => document.querySelector("#error").textContent === text, `${words} (unsupported)`, { timeout: 5000 });
+    }
+  }));
+
+test("what is copied is said for a moment, and what cannot be is selected", () =>
+  visit(async (page) => {
+    await ready(page);
+    await run(page);
+    await answered(page);
+    await page.click("#share summary");
+    const button = page.locator("#code button").first();
+    const says = (text) => page.waitForFunction((text) => document.querySelector("#code button").textContent === text, text, { timeout: 5000 });
+    await page.evaluate(() => { navigator.clipboard.writeText = () => Promise.reject(new DOMException("no", "NotAllowedError")); });
+    await button.click();
+    await says("Selected");
+    assert.equal(await page.evaluate(() => String(getSelection())), await page.locator("#code code").first().textContent());
+    await page.evaluate(() => { navigator.clipboard.writeText = () => Promise.resolve(); });
+    await button.click();
+    await says("Copied");
+    await button.click();
+    await page.waitForTimeout(2500);
+    assert.equal(await button.textContent(), "Copy");
+  }));
+
 test("a text that brings a picture along goes into the field, and the picture stays", () =>
   visit(async (page) => {
     await ready(page);
@@ -249,19 +306,21 @@ for (const colorScheme of ["light", "dark"]) {
       await ready(page);
       await run(page);
       await answered(page);
-      const [width, contrast] = await page.evaluate(() => {
+      const [width, contrast, smallest] = await page.evaluate(() => {
         const luminance = (color) => {
           const [r, g, b] = color.match(/[\d.]+/g).map((value) => Number(value) / 255).map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
           return 0.2126 * r + 0.7152 * g + 0.0722 * b;
         };
         const style = getComputedStyle(document.body);
+        const sizes = matchMedia("(pointer: coarse)").matches ? [...document.querySelectorAll("input, select")].map((field) => parseFloat(getComputedStyle(field).fontSize)) : [];
         const [a, b] = [style.color, style.backgroundColor].map(luminance);
-        return [document.documentElement.scrollWidth, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+        return [document.documentElement.scrollWidth, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), Math.min(...sizes)];
       });
       assert.ok(width <= 360, `the page is ${width} px wide`);
       // WCAG AAA for body text.
       assert.ok(contrast >= 7, `contrast ${contrast}`);
-    }, { viewport: { width: 360, height: 740 }, colorScheme }));
+      assert.ok(smallest >= 16, `iPhones zoom to fields of ${smallest} px`);
+    }, { viewport: { width: 360, height: 740 }, hasTouch: true, colorScheme }));
 }
 
 test("the names on boxes are readable on every colour", () =>
@@ -312,6 +371,20 @@ test("the bench page prints stages and counters as JSON", { timeout: 300_000 }, 
       assert.ok(Math.abs(shares.reduce((sum, share) => sum + share) - 100) < 1, `${title}: ${shares} are no shares of a whole`);
     }
     assert.match(await page.textContent(".timelines"), /12 × [\d.]+ ms, each \d+ dispatches/);
+  }));
+
+test("the bench page takes no time by a clock that stands", { timeout: 120_000 }, () =>
+  visit(async (page, server) => {
+    const stopped = "performance.now = () => 1;";
+    await page.addInitScript(stopped);
+    await page.route("**/worker.js", async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: stopped + (await response.text()) });
+    });
+    await page.goto(`${server.url}bench.html?device=cpu&runs=1`);
+    await page.waitForFunction(() => document.querySelector("#result").textContent || !document.querySelector("#error").hidden, undefined, { timeout: 100_000 });
+    assert.equal(await page.locator(".timeline").count(), 3);
+    assert.doesNotMatch(await page.textContent("#timelines"), /NaN/);
   }));
 
 test("the bench page measures the ways to answer", { timeout: 120_000 }, () =>

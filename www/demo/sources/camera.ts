@@ -2,7 +2,23 @@ import { OfaError } from "ofa-web";
 import { make } from "../dom";
 import type { Source } from "./source";
 
+const NONE = "No camera was found";
+const BUSY = "The camera does not start; another program may be using it";
+/** What the browser's refusals mean. */
+const REFUSALS: Record<string, string> = {
+  NotFoundError: NONE,
+  OverconstrainedError: NONE,
+  NotAllowedError: "The camera was not allowed",
+  NotReadableError: BUSY,
+  AbortError: BUSY,
+};
+
 let switchOff = () => {};
+
+function refused(error: DOMException): never {
+  const message = REFUSALS[error.name];
+  throw message ? new OfaError("unsupported", message, { cause: error }) : error;
+}
 
 /** A picture of what is in front of the camera, which is on only while its tab is open. */
 export const camera: Source = {
@@ -22,7 +38,7 @@ export const camera: Source = {
       if (!stream) {
         if (!navigator.mediaDevices) throw new OfaError("unsupported", "The camera can be used only on https pages and localhost");
         const before = left;
-        const allowed = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+        const allowed = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).catch(refused);
         if (left !== before) return allowed.getTracks().forEach((track) => track.stop());
         stream = allowed;
         video.srcObject = stream;

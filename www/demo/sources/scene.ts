@@ -152,7 +152,8 @@ class Maker {
     this.list.querySelectorAll("button")[focused]?.focus();
     this.showControls();
     const full = scene.things.length >= this.world.maxObjects;
-    for (const button of this.adding) button.disabled = full;
+    // Whoever pressed one of them keeps the focus.
+    for (const button of this.adding) button.ariaDisabled = String(full);
     this.full.textContent = full ? `The model has never seen more than ${this.world.maxObjects} things together.` : "";
   }
 
