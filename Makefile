@@ -82,8 +82,8 @@ RELAXED_SIMD := -C target-feature=+relaxed-simd
 # own code is small rather than fast.
 define wasm
 	@$(say) 'Building the $(1) wasm ($(WASM_PROFILE))'
-	$(if $(filter cpu,$(1)),RUSTFLAGS="$(SIMD)") cargo rustc --locked --lib --target wasm32-unknown-unknown --profile $(WASM_PROFILE) \
-	  --no-default-features --features $(1)$(WASM_FEATURES) \
+	$(if $(filter cpu,$(1)),RUSTFLAGS="$(SIMD)") cargo rustc --locked --lib --crate-type cdylib --target wasm32-unknown-unknown \
+	  --profile $(WASM_PROFILE) --no-default-features --features $(1)$(WASM_FEATURES) \
 	  $(if $(filter gpu,$(1)),--config 'profile.$(WASM_PROFILE).package.ofa.opt-level="s"') --target-dir $(CARGO_TARGET_DIR)-wasm-$(1) \
 	  $(if $(filter cpu,$(1)),-- $(RELAXED_SIMD))
 	$(BINDGEN) $(CARGO_TARGET_DIR)-wasm-$(1)/wasm32-unknown-unknown/$(WASM_PROFILE)/ofa.wasm www/wasm/$(1) ofa
