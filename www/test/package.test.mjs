@@ -107,7 +107,7 @@ test("what the scripts name by address is found beside them and by the package's
     const code = readFileSync(join(dist, name), "utf8");
     return [...code.matchAll(/new URL\("([^"]+)",import\.meta\.url\)/g)].map(([, name]) => name);
   });
-  assert.equal(names.length, 5, `found ${names}`);
+  assert.equal(names.length, 6, `found ${names}`);
   for (const name of names) assert.equal(resolve(name), fileURLToPath(new URL(name, pathToFileURL(`${dist}/`))));
 });
 
