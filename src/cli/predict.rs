@@ -144,7 +144,8 @@ pub fn run(args: Args) -> Result<()> {
         if live {
             eprint!("\r\x1b[K");
         }
-        if let (Some(out), Some(codes), Answer::Codes { codes: sequences, .. }) = (&args.out, &codes, &answered.answer) {
+        if let (Some(out), Some(codes), Answer::Codes { codes: sequences, .. }) = (&args.out, &codes, &answered.answer)
+        {
             draw(out, &predictor, codes, sequences, args.text.as_deref()).await?;
         }
         if !args.json {

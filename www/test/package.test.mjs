@@ -111,6 +111,13 @@ test("what the scripts name by address is found beside them and by the package's
   for (const name of names) assert.equal(resolve(name), fileURLToPath(new URL(name, pathToFileURL(`${dist}/`))));
 });
 
+test("where there is no relaxed SIMD, one file of the CPU path does without", () => {
+  const valid = (file) => WebAssembly.validate(readFileSync(join(directory, "node_modules/ofa-web/dist/ofa-web/wasm/cpu", file)));
+  // Node 20 has none.
+  const relaxed = !process.versions.node.startsWith("20.");
+  assert.deepEqual([valid("ofa_bg.wasm"), valid("ofa_relaxed_bg.wasm")], [true, relaxed]);
+});
+
 test("a Vite app builds with it and captions", { timeout: 180_000 }, async () => {
   const app = join(directory, "vite-app");
   mkdirSync(app);

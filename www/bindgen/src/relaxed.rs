@@ -1,7 +1,9 @@
 //! Relaxed SIMD, which not every browser has.
 
 use anyhow::{Result, bail};
-use walrus::ir::{BinaryOp, Binop, Instr, InstrSeq, LocalGet, LocalSet, TernOp, TernaryOp, Unop, VisitorMut, dfs_pre_order_mut};
+use walrus::ir::{
+    BinaryOp, Binop, Instr, InstrSeq, LocalGet, LocalSet, TernOp, TernaryOp, Unop, VisitorMut, dfs_pre_order_mut,
+};
 use walrus::{LocalId, Module, ValType};
 
 /// Puts what every browser has in its place: `f32x4.mul` and `f32x4.add` for `relaxed_madd`, and for `relaxed_min` and
@@ -18,7 +20,9 @@ pub fn replace(module: &mut Module) -> Result<bool> {
         let entry = function.entry_block();
         dfs_pre_order_mut(&mut visitor, function, entry);
         if let Some(op) = visitor.unknown {
-            bail!("expected no other operations of relaxed SIMD than relaxed_madd, relaxed_min and relaxed_max, found {op}");
+            bail!(
+                "expected no other operations of relaxed SIMD than relaxed_madd, relaxed_min and relaxed_max, found {op}"
+            );
         }
         found |= visitor.found;
     }
