@@ -75,8 +75,8 @@ WASM_PROFILE := web
 WASM_FEATURES := ,parity
 BINDGEN := $(CARGO_TARGET_DIR)/debug/ofa-bindgen
 SIMD := -C target-feature=+simd128
-# For this crate alone, whose CPU path is built for speed: ofa-bindgen makes a second file for browsers without relaxed SIMD,
-# and what kernels need inlined says so itself; the rest is a tenth smaller for it.
+# Given to the last step alone, as the backend does not compile with it. ofa-bindgen makes a second file for browsers without
+# relaxed SIMD. What kernels need inlined says so itself; the rest, at link time all of it, is a tenth smaller for the threshold.
 CPU_PATH := -C target-feature=+relaxed-simd -C llvm-args=-inline-threshold=80
 
 # $(call wasm,gpu or cpu): one wasm file and its bindings in www/wasm. Where the GPU does the arithmetic, this crate's
@@ -98,7 +98,7 @@ binary: tools ## The native binary, as tests use it
 bindgen: wasm-target
 	cargo build --locked -p ofa-bindgen
 
-wasm: bindgen ## Both wasm files
+wasm: bindgen ## The wasm files: one for WebGPU, two for the CPU
 	$(call wasm,cpu)
 	$(call wasm,gpu)
 
@@ -145,7 +145,7 @@ export OFA_BPE ?= $(wildcard $(CURDIR)/../shared/bpe)
 parity: binary seeded-weights ## Goldens of the original: make parity GOLDENS=DIR [DEVICE=cpu|gpu]
 	$(OFA) parity $(GOLDENS) --device $(or $(DEVICE),cpu) $$(test -s $(OFA_TINY_WEIGHTS) && echo --tiny-weights $(OFA_TINY_WEIGHTS)) $(if $(OFA_BPE),--bpe $(OFA_BPE))
 
-parity-web: web chromium ## The same in Chromium, on WebGPU and on the CPU path
+parity-web: web chromium ## The same in Chromium, with each of the wasm files
 	cd www && npm run --silent parity -- $(abspath $(GOLDENS))
 
 # ---- the model that ships -------------------------------------------------------------------------

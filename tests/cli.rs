@@ -339,10 +339,18 @@ fn errors_name_what_is_wrong() {
         1,
     );
     assert!(message.contains("Cargo.toml") && message.contains("not a JPEG, PNG or WebP"), "{message}");
-    let message = fail(&["predict", "caption", "--model", bundle], 1);
-    assert!(message.contains("needs an image"), "{message}");
-    let message = fail(&["predict", "vqa", "--model", bundle, "--image", image], 1);
-    assert!(message.contains("needs `text`"), "{message}");
+    // Before the model is looked for.
+    let early = |args: &[&str], status, expected: &str| {
+        let message = fail(&[&["predict"], args, &["--model", "nowhere"]].concat(), status);
+        assert!(message.contains(expected), "{message}");
+    };
+    early(&["caption"], 1, "needs an image");
+    early(&["vqa", "--image", image], 1, "needs `text`");
+    early(&["classify", "--image", image], 1, "needs `answers`");
+    early(&["caption", "--image", image, "--out", "caption.png"], 2, "a task that draws");
+    early(&["image_gen", "--text", "a car", "--out", "no/such/folder/car.png"], 1, "its folder does not exist");
+    early(&["image_gen", "--text", "a car", "--out", "."], 1, "found a folder");
+    early(&["image_gen", "--text", "a car", "--attention", "--json"], 2, "a task on an image");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--num-beams", "0"], 2);
     assert!(message.contains("`--num-beams`") && message.contains("found 0"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--image-size", "9999"], 2);

@@ -84,10 +84,8 @@ pub fn run(args: Args) -> Result<()> {
     if args.out.is_some() && task.answer != AnswerKind::Codes {
         return Err(Error::option("out", "a task that draws", task.name));
     }
-    if let Some(out) = &args.out
-        && !out.with_file_name(".").is_dir()
-    {
-        return Err(Error::file(out.display(), "its folder does not exist"));
+    if let Some(out) = &args.out {
+        can_be_written(out)?;
     }
     if args.attention && task.image.is_none() {
         return Err(Error::option("attention", "a task on an image", task.name));
@@ -106,6 +104,7 @@ pub fn run(args: Args) -> Result<()> {
         prompt_type: args.prompt_type,
     };
     task.check(&inputs)?;
+    task.check_answers(&inputs)?;
     let options = AnswerOptions {
         num_beams: args.num_beams,
         max_len: args.max_len,
@@ -161,6 +160,16 @@ pub fn run(args: Args) -> Result<()> {
         say!("{json}");
         Ok(())
     })
+}
+
+/// Whether a path may become a file, before there is something to lose.
+fn can_be_written(path: &Path) -> Result<()> {
+    let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    match folder {
+        _ if path.is_dir() => Err(Error::file(path.display(), "expected a file to write, found a folder")),
+        Some(folder) if folder.is_dir() => Ok(()),
+        _ => Err(Error::file(path.display(), "its folder does not exist")),
+    }
 }
 
 /// Writes the drawing that fits the caption best; the likeliest where there is no caption.

@@ -16,7 +16,7 @@ use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, Trie, beam_search
 use crate::image::Pixels;
 use crate::kernels::{floats, indices, tensor};
 use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
-use crate::task::{self, Answer, AnswerContext, AnswerKind, Constraint, Hypothesis, ImageRule, Inputs, Prompt, Task};
+use crate::task::{self, Answer, AnswerContext, Constraint, Hypothesis, ImageRule, Inputs, Prompt, Task};
 use crate::vocab::Vocab;
 use burn::tensor::Tensor;
 use serde::Serialize;
@@ -162,10 +162,8 @@ impl Predictor {
         options: &AnswerOptions,
         mut report: impl AsyncFnMut(Event) -> Result<()>,
     ) -> Result<Answered> {
+        task.check_answers(inputs)?;
         let prompt = self.prompt(task, image, inputs, options)?;
-        if task.answer == AnswerKind::Label && prompt.candidates.is_none() {
-            return Err(Error::task(task.name, "needs `answers`: the names to choose from"));
-        }
         let decoding = self.decoding(task, &prompt, options)?;
         let source = self.source(task, image, &prompt.source)?;
         let started = Instant::now();

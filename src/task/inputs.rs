@@ -1,6 +1,6 @@
 //! What a caller gives to a task, and how it is cleaned before it goes into an instruction.
 
-use super::{PromptType, Task};
+use super::{AnswerKind, Constraint, PromptType, Task};
 use crate::error::{Error, Result};
 use crate::vocab::clean;
 use serde::{Deserialize, Serialize};
@@ -159,6 +159,18 @@ impl Task {
         }
     }
 
+    /// Whether there are names to choose from if the answer is one of them. In training the target alone is enough.
+    ///
+    /// # Errors
+    /// [`Error::Task`].
+    pub fn check_answers(&self, inputs: &Inputs) -> Result<()> {
+        let open = matches!(self.constraint, Constraint::Answers) && inputs.answers.is_none();
+        if self.answer == AnswerKind::Label && open {
+            return Err(Error::task(self.name, "needs `answers`: the names to choose from"));
+        }
+        Ok(())
+    }
+
     /// Whether the caller gave what the task needs, and nothing that it would ignore, the image aside.
     ///
     /// # Errors
@@ -173,6 +185,9 @@ impl Task {
             if field.is_given(inputs) && self.inputs.iter().all(|input| input.field != field) {
                 return Err(Error::task(self.name, format!("has no use for `{}`", field.name())));
             }
+        }
+        if inputs.answers.is_some() && !matches!(self.constraint, Constraint::Answers) {
+            return Err(Error::task(self.name, "has no use for `answers`"));
         }
         if let Some(region) = inputs.region
             && !(region.iter().all(|side| (0.0..=1.0).contains(side)) && region[0] < region[2] && region[1] < region[3])

@@ -312,7 +312,7 @@ for (const colorScheme of ["light", "dark"]) {
           return 0.2126 * r + 0.7152 * g + 0.0722 * b;
         };
         const style = getComputedStyle(document.body);
-        const sizes = matchMedia("(pointer: coarse)").matches ? [...document.querySelectorAll("input, select")].map((field) => parseFloat(getComputedStyle(field).fontSize)) : [];
+        const sizes = [...document.querySelectorAll("input, select")].map((field) => parseFloat(getComputedStyle(field).fontSize));
         const [a, b] = [style.color, style.backgroundColor].map(luminance);
         return [document.documentElement.scrollWidth, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), Math.min(...sizes)];
       });

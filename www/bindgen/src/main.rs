@@ -6,7 +6,6 @@ mod relaxed;
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::process::ExitCode;
-use walrus::ModuleConfig;
 use wasm_bindgen_cli_support::Bindgen;
 
 fn main() -> ExitCode {
@@ -25,7 +24,12 @@ fn main() -> ExitCode {
 }
 
 fn bind(input: &Path, out_dir: &Path, name: &str) -> Result<()> {
-    Bindgen::new()
+    let [plain, relaxed] = ["bg", "relaxed_bg"].map(|kind| out_dir.join(format!("{name}_{kind}.wasm")));
+    // What an earlier build left does not belong to these bindings.
+    for old in [&plain, &relaxed].into_iter().filter(|path| path.exists()) {
+        std::fs::remove_file(old).with_context(|| old.display().to_string())?;
+    }
+    let mut output = Bindgen::new()
         .input_path(input)
         .out_name(name)
         // Names of functions are a fifth of the file and serve nobody.
@@ -33,14 +37,14 @@ fn bind(input: &Path, out_dir: &Path, name: &str) -> Result<()> {
         .remove_producers_section(true)
         .web(true)?
         .typescript(true)
-        .generate(out_dir)?;
-    let [plain, relaxed] = ["bg", "relaxed_bg"].map(|kind| out_dir.join(format!("{name}_{kind}.wasm")));
-    let mut config = ModuleConfig::new();
-    config.generate_name_section(false).generate_producers_section(false);
-    let mut module = config.parse_file(&plain)?;
-    if relaxed::replace(&mut module)? {
-        std::fs::rename(&plain, &relaxed).with_context(|| relaxed.display().to_string())?;
-        module.emit_wasm_file(&plain)?;
+        .generate_output()?;
+    let module = output.wasm_mut();
+    relaxed::restore_extremes(module)?;
+    let whole = module.emit_wasm();
+    let apart = relaxed::take_apart(module);
+    output.emit(out_dir)?;
+    if apart {
+        std::fs::write(&relaxed, whole).with_context(|| relaxed.display().to_string())?;
     }
     Ok(())
 }

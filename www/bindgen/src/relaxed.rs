@@ -4,80 +4,85 @@ use anyhow::{Result, bail};
 use walrus::ir::{
     BinaryOp, Binop, Instr, InstrSeq, LocalGet, LocalSet, TernOp, TernaryOp, Unop, VisitorMut, dfs_pre_order_mut,
 };
-use walrus::{LocalId, Module, ValType};
+use walrus::{Module, ValType};
 
-/// Puts what every browser has in its place: `f32x4.mul` and `f32x4.add` for `relaxed_madd`, and for `relaxed_min` and
-/// `relaxed_max`, which LLVM makes of `pmin` and `pmax`, these again. Says whether there was any.
+/// Puts `pmin` and `pmax` back, of which LLVM makes `relaxed_min` and `relaxed_max` though these treat what is no number as
+/// they like.
 ///
 /// # Errors
-/// Another operation of relaxed SIMD.
-pub fn replace(module: &mut Module) -> Result<bool> {
+/// Another operation of relaxed SIMD than these and `f32x4.relaxed_madd`.
+pub fn restore_extremes(module: &mut Module) -> Result<()> {
+    replace(module, |op| match op {
+        Instr::Binop(Binop { op: BinaryOp::F32x4RelaxedMin }) => Some(vec![binary(BinaryOp::F32x4PMin)]),
+        Instr::Binop(Binop { op: BinaryOp::F32x4RelaxedMax }) => Some(vec![binary(BinaryOp::F32x4PMax)]),
+        Instr::Binop(Binop { op: BinaryOp::F64x2RelaxedMin }) => Some(vec![binary(BinaryOp::F64x2PMin)]),
+        Instr::Binop(Binop { op: BinaryOp::F64x2RelaxedMax }) => Some(vec![binary(BinaryOp::F64x2PMax)]),
+        _ => None,
+    });
+    let mut others = Vec::new();
+    replace(module, |op| {
+        let name = match op {
+            Instr::TernOp(TernOp { op: TernaryOp::F32x4RelaxedMadd }) => return None,
+            Instr::TernOp(TernOp { op }) => format!("{op:?}"),
+            Instr::Binop(Binop { op }) => format!("{op:?}"),
+            Instr::Unop(Unop { op }) => format!("{op:?}"),
+            _ => return None,
+        };
+        if name.contains("Relaxed") {
+            others.push(name);
+        }
+        None
+    });
+    match others.first() {
+        Some(other) => bail!("expected no relaxed SIMD but f32x4.relaxed_madd, found {other}"),
+        None => Ok(()),
+    }
+}
+
+/// Takes each `f32x4.relaxed_madd` apart into `f32x4.mul` and `f32x4.add`. Says whether there was any.
+pub fn take_apart(module: &mut Module) -> bool {
+    // Holds what is added while the factors are multiplied.
+    let addend = module.locals.add(ValType::V128);
     let mut found = false;
-    let functions: Vec<_> = module.funcs.iter_local().map(|(id, _)| id).collect();
-    for id in functions {
-        let mut visitor = Replace { addend: module.locals.add(ValType::V128), found: false, unknown: None };
-        let function = module.funcs.get_mut(id).kind.unwrap_local_mut();
+    replace(module, |op| match op {
+        Instr::TernOp(TernOp { op: TernaryOp::F32x4RelaxedMadd }) => {
+            found = true;
+            Some(vec![
+                Instr::LocalSet(LocalSet { local: addend }),
+                binary(BinaryOp::F32x4Mul),
+                Instr::LocalGet(LocalGet { local: addend }),
+                binary(BinaryOp::F32x4Add),
+            ])
+        }
+        _ => None,
+    });
+    found
+}
+
+fn binary(op: BinaryOp) -> Instr {
+    Instr::Binop(Binop { op })
+}
+
+/// Replaces the instructions for which `by` has others.
+fn replace(module: &mut Module, by: impl FnMut(&Instr) -> Option<Vec<Instr>>) {
+    let mut visitor = Replace(by);
+    for (_, function) in module.funcs.iter_local_mut() {
         let entry = function.entry_block();
         dfs_pre_order_mut(&mut visitor, function, entry);
-        if let Some(op) = visitor.unknown {
-            bail!(
-                "expected no other operations of relaxed SIMD than relaxed_madd, relaxed_min and relaxed_max, found {op}"
-            );
-        }
-        found |= visitor.found;
     }
-    Ok(found)
 }
 
-struct Replace {
-    /// Holds what is added while the factors are multiplied.
-    addend: LocalId,
-    found: bool,
-    unknown: Option<String>,
-}
+struct Replace<F>(F);
 
-impl VisitorMut for Replace {
+impl<F: FnMut(&Instr) -> Option<Vec<Instr>>> VisitorMut for Replace<F> {
     fn start_instr_seq_mut(&mut self, sequence: &mut InstrSeq) {
         let mut instructions = Vec::with_capacity(sequence.instrs.len());
         for (instruction, place) in sequence.instrs.drain(..) {
-            match self.replacement(&instruction) {
+            match (self.0)(&instruction) {
                 Some(others) => instructions.extend(others.into_iter().map(|other| (other, place))),
                 None => instructions.push((instruction, place)),
             }
         }
         sequence.instrs = instructions;
-    }
-}
-
-impl Replace {
-    fn replacement(&mut self, instruction: &Instr) -> Option<Vec<Instr>> {
-        let binary = |op| Instr::Binop(Binop { op });
-        let others = match instruction {
-            Instr::TernOp(TernOp { op: TernaryOp::F32x4RelaxedMadd }) => vec![
-                Instr::LocalSet(LocalSet { local: self.addend }),
-                binary(BinaryOp::F32x4Mul),
-                Instr::LocalGet(LocalGet { local: self.addend }),
-                binary(BinaryOp::F32x4Add),
-            ],
-            Instr::Binop(Binop { op: BinaryOp::F32x4RelaxedMin }) => vec![binary(BinaryOp::F32x4PMin)],
-            Instr::Binop(Binop { op: BinaryOp::F32x4RelaxedMax }) => vec![binary(BinaryOp::F32x4PMax)],
-            Instr::Binop(Binop { op: BinaryOp::F64x2RelaxedMin }) => vec![binary(BinaryOp::F64x2PMin)],
-            Instr::Binop(Binop { op: BinaryOp::F64x2RelaxedMax }) => vec![binary(BinaryOp::F64x2PMax)],
-            Instr::TernOp(TernOp { op }) => return self.note(op),
-            Instr::Binop(Binop { op }) => return self.note(op),
-            Instr::Unop(Unop { op }) => return self.note(op),
-            _ => return None,
-        };
-        self.found = true;
-        Some(others)
-    }
-
-    /// Leaves an operation as it is, unless it is one that not every browser has.
-    fn note(&mut self, op: &impl std::fmt::Debug) -> Option<Vec<Instr>> {
-        let name = format!("{op:?}");
-        if name.contains("Relaxed") {
-            self.unknown = Some(name);
-        }
-        None
     }
 }
