@@ -81,10 +81,10 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let task = named(&args.task)?;
     task.check_image(args.image.is_some())?;
-    if args.out.is_some() && task.answer != AnswerKind::Codes {
-        return Err(Error::option("out", "a task that draws", task.name));
-    }
     if let Some(out) = &args.out {
+        if task.answer != AnswerKind::Codes {
+            return Err(Error::option("out", "a task that draws", task.name));
+        }
         can_be_written(out)?;
     }
     if args.attention && task.image.is_none() {
@@ -164,12 +164,14 @@ pub fn run(args: Args) -> Result<()> {
 
 /// Whether a path may become a file, before there is something to lose.
 fn can_be_written(path: &Path) -> Result<()> {
-    let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
-    match folder {
-        _ if path.is_dir() => Err(Error::file(path.display(), "expected a file to write, found a folder")),
-        Some(folder) if folder.is_dir() => Ok(()),
-        _ => Err(Error::file(path.display(), "its folder does not exist")),
+    if path.is_dir() {
+        return Err(Error::file(path.display(), "expected a file to write, found a folder"));
     }
+    // A bare name has an empty one.
+    if !path.parent().is_some_and(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
+        return Err(Error::file(path.display(), "its folder does not exist"));
+    }
+    Ok(())
 }
 
 /// Writes the drawing that fits the caption best; the likeliest where there is no caption.

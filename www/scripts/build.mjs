@@ -3,16 +3,15 @@ import { build } from "esbuild";
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { WASM } from "./wasm.mjs";
 
 const www = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(www);
-/** The files of each build. On the CPU there is one for browsers with relaxed SIMD. */
-const WASM = { cpu: ["ofa_bg.wasm", "ofa_relaxed_bg.wasm"], gpu: ["ofa_bg.wasm"] };
 
 function checkWasm() {
-  const missing = Object.keys(WASM).filter((kind) => WASM[kind].some((file) => !existsSync(`wasm/${kind}/${file}`)));
+  const missing = Object.values(WASM).filter((file) => !existsSync(`wasm/${file}`));
   if (missing.length === 0) return;
-  console.error(`No wasm for ${missing.join(" and ")} in www/wasm: run \`make wasm\` in the repository first.`);
+  console.error(`No ${missing.join(" and ")} in www/wasm: run \`make wasm\` in the repository first.`);
   process.exit(1);
 }
 
@@ -25,12 +24,12 @@ async function buildPackage() {
   await build({ ...common, entryPoints, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
   // The wasm bindings stay files of their own: only the one that is needed is fetched.
   keepImportsOfTheBrowser();
-  for (const [kind, files] of Object.entries(WASM)) {
+  for (const kind of ["cpu", "gpu"]) {
     mkdirSync(`dist/ofa-web/wasm/${kind}`, { recursive: true });
     const glue = readFileSync(`wasm/${kind}/ofa.js`, "utf8");
     await build({ ...common, bundle: false, stdin: { contents: glue, loader: "js" }, outfile: `dist/ofa-web/wasm/${kind}/ofa.js` });
-    for (const file of files) cpSync(`wasm/${kind}/${file}`, `dist/ofa-web/wasm/${kind}/${file}`);
   }
+  for (const file of Object.values(WASM)) cpSync(`wasm/${file}`, `dist/ofa-web/wasm/${file}`);
   execFileSync("node_modules/.bin/tsc", ["-p", "tsconfig.types.json"], { stdio: "inherit" });
   cpSync("../LICENSE", "LICENSE");
 }

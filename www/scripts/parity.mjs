@@ -6,17 +6,14 @@ import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { launch } from "./browser.mjs";
 import { serve } from "./serve.mjs";
+import { WASM } from "./wasm.mjs";
 
 const www = fileURLToPath(new URL("..", import.meta.url));
 
-/** By what browsers have, the file that they load. */
-export const BUILDS = {
-  cpu: { folder: "cpu", file: "ofa_bg.wasm", label: "CPU" },
-  relaxed: { folder: "cpu", file: "ofa_relaxed_bg.wasm", label: "CPU with relaxed SIMD" },
-  gpu: { folder: "gpu", file: "ofa_bg.wasm", label: "WebGPU (software adapter)" },
-};
+/** What the wasm files are called. */
+export const LABELS = { cpu: "CPU", relaxed: "CPU with relaxed SIMD", gpu: "WebGPU (software adapter)" };
 
-/** Runs every micro case of `directory` with one of `BUILDS`; calls `report(name, outcome)` for each. */
+/** Runs every micro case of `directory` with one of the wasm files; calls `report(name, outcome)` for each. */
 export async function parity(directory, build, report) {
   const micro = [join(directory, "micro"), directory].find((path) => existsSync(join(path, "shared_inputs.safetensors")));
   if (!micro) throw new Error(`${directory} holds no goldens: micro/shared_inputs.safetensors was not found`);
@@ -26,9 +23,9 @@ export async function parity(directory, build, report) {
     const page = await browser.newPage();
     await page.exposeFunction("report", report);
     await page.goto(`${server.url}blank.html`);
-    await page.evaluate(async ({ folder, file }) => {
-      const ofa = await import(`/wasm/${folder}/ofa.js`);
-      await ofa.default({ module_or_path: `/wasm/${folder}/${file}` });
+    await page.evaluate(async (file) => {
+      const ofa = await import(`/wasm/${file.split("/")[0]}/ofa.js`);
+      await ofa.default({ module_or_path: `/wasm/${file}` });
       const get = async (name) => {
         const response = await fetch(`/golden/${name}`);
         if (!response.ok) throw new Error(`${name}: ${response.status}`);
@@ -45,7 +42,7 @@ export async function parity(directory, build, report) {
           .then(JSON.parse, (error) => ({ outcome: "failed", reason: String(error?.message ?? error) }));
         await window.report(name, outcome);
       }
-    }, BUILDS[build]);
+    }, WASM[build]);
   } finally {
     await browser.close();
     await server.close();
@@ -55,8 +52,8 @@ export async function parity(directory, build, report) {
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const [directory, ...builds] = process.argv.slice(2);
   const tally = { passed: 0, failed: 0, skipped: 0 };
-  for (const build of builds.length ? builds : Object.keys(BUILDS)) {
-    const { label } = BUILDS[build];
+  for (const build of builds.length ? builds : Object.keys(WASM)) {
+    const label = LABELS[build];
     await parity(resolve(directory ?? "../tests/golden"), build, (name, { outcome, difference, reason }) => {
       tally[outcome]++;
       const detail = outcome === "passed" ? difference.toExponential(1) : reason;

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
+import { WASM } from "./wasm.mjs";
 
 const dist = fileURLToPath(new URL("../dist/", import.meta.url));
 
@@ -17,7 +18,7 @@ console.log(`${"file".padEnd(28)} ${"raw".padStart(10)} ${"brotli 11".padStart(1
 const scripts = [...readdirSync(dist), "ofa-web/worker.js"].filter((name) => name.endsWith(".js"));
 const shared = scripts.map(weigh).reduce((a, b) => a + b, 0);
 const glue = ["ofa-web/wasm/gpu/ofa.js", "ofa-web/wasm/cpu/ofa.js"].map(weigh);
-const gpu = weigh("ofa-web/wasm/gpu/ofa_bg.wasm");
-const cpu = ["ofa-web/wasm/cpu/ofa_bg.wasm", "ofa-web/wasm/cpu/ofa_relaxed_bg.wasm"].map(weigh);
+const gpu = weigh(`ofa-web/wasm/${WASM.gpu}`);
+const cpu = [WASM.cpu, WASM.relaxed].map((file) => weigh(`ofa-web/wasm/${file}`));
 // A visitor fetches one of each, and the bindings of one build; the larger counts.
 console.log(`gpu_wasm_br=${gpu} cpu_wasm_br=${Math.max(...cpu)} js_br=${shared + Math.max(...glue)}`);

@@ -1,10 +1,10 @@
 // Goldens of the original in the browser, with every build.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BUILDS, parity } from "../scripts/parity.mjs";
+import { LABELS, parity } from "../scripts/parity.mjs";
 import { goldens } from "./harness.mjs";
 
-for (const [build, { label }] of Object.entries(BUILDS)) {
+for (const [build, label] of Object.entries(LABELS)) {
   test(`the build for ${label} equals the original`, { timeout: 900_000 }, async () => {
     const outcomes = new Map();
     await parity(goldens, build, (name, outcome) => { outcomes.set(name, outcome); });

@@ -12,16 +12,13 @@ use walrus::{Module, ValType};
 /// # Errors
 /// Another operation of relaxed SIMD than these and `f32x4.relaxed_madd`.
 pub fn restore_extremes(module: &mut Module) -> Result<()> {
-    replace(module, |op| match op {
-        Instr::Binop(Binop { op: BinaryOp::F32x4RelaxedMin }) => Some(vec![binary(BinaryOp::F32x4PMin)]),
-        Instr::Binop(Binop { op: BinaryOp::F32x4RelaxedMax }) => Some(vec![binary(BinaryOp::F32x4PMax)]),
-        Instr::Binop(Binop { op: BinaryOp::F64x2RelaxedMin }) => Some(vec![binary(BinaryOp::F64x2PMin)]),
-        Instr::Binop(Binop { op: BinaryOp::F64x2RelaxedMax }) => Some(vec![binary(BinaryOp::F64x2PMax)]),
-        _ => None,
-    });
-    let mut others = Vec::new();
-    replace(module, |op| {
-        let name = match op {
+    let mut other = None;
+    replace(module, |instruction| {
+        let name = match instruction {
+            Instr::Binop(Binop { op: BinaryOp::F32x4RelaxedMin }) => return Some(vec![binary(BinaryOp::F32x4PMin)]),
+            Instr::Binop(Binop { op: BinaryOp::F32x4RelaxedMax }) => return Some(vec![binary(BinaryOp::F32x4PMax)]),
+            Instr::Binop(Binop { op: BinaryOp::F64x2RelaxedMin }) => return Some(vec![binary(BinaryOp::F64x2PMin)]),
+            Instr::Binop(Binop { op: BinaryOp::F64x2RelaxedMax }) => return Some(vec![binary(BinaryOp::F64x2PMax)]),
             Instr::TernOp(TernOp { op: TernaryOp::F32x4RelaxedMadd }) => return None,
             Instr::TernOp(TernOp { op }) => format!("{op:?}"),
             Instr::Binop(Binop { op }) => format!("{op:?}"),
@@ -29,11 +26,11 @@ pub fn restore_extremes(module: &mut Module) -> Result<()> {
             _ => return None,
         };
         if name.contains("Relaxed") {
-            others.push(name);
+            other = Some(name);
         }
         None
     });
-    match others.first() {
+    match other {
         Some(other) => bail!("expected no relaxed SIMD but f32x4.relaxed_madd, found {other}"),
         None => Ok(()),
     }
