@@ -105,7 +105,7 @@ fn answer(task: &Task, prompt: &Prompt, wanted: &[u32], options: &AnswerOptions)
     let hypotheses: Vec<Hypothesis> = pollster::block_on(async {
         if let (Some(candidates), None) = (&prompt.candidates, options.num_beams) {
             let whole = [&[ids.bos], prompt.prefix.as_slice()].concat();
-            let scores = score_candidates(&mut step, &whole, candidates, ids.eos).await.unwrap();
+            let scores = score_candidates(&mut step, &whole, candidates, ids.eos, &mut report).await.unwrap();
             let mut all: Vec<Hypothesis> = candidates
                 .iter()
                 .zip(scores)

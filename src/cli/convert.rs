@@ -53,7 +53,9 @@ pub(super) fn parse_dtype(text: &str) -> std::result::Result<Precision, String> 
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let vocabulary = VocabFiles::find(args.tokenizer.as_deref(), &args.src)?;
+    // Of what is no checkpoint, that is said before what is missing beside it.
+    let vocabulary = VocabFiles::find(args.tokenizer.as_deref(), &args.src)
+        .or_else(|missing| read_checkpoint(&args.src, args.ema).and(Err(missing)))?;
     let Checkpoint { layout, tensors, skipped, mut settings, mut config, notes } =
         read_checkpoint(&args.src, args.ema)?;
     say!("{}: {layout:?} names, {} tensors", args.src.display(), tensors.len() + skipped.len());

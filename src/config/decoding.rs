@@ -117,6 +117,9 @@ pub struct AnswerOptions {
     pub prompt_type: Option<PromptType>,
 }
 
+/// The least temperature: there the likeliest token takes all, and logits divided by it are numbers still.
+const COLDEST: f64 = 1e-3;
+
 /// Beams beyond this only waste memory; the original never uses more than 24.
 const MAX_BEAMS: usize = 64;
 
@@ -165,8 +168,8 @@ impl Decoding {
                 self.min_len,
             ));
         }
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return Err(Error::option("temperature", "a positive number", self.temperature));
+        if !(self.temperature >= COLDEST && self.temperature.is_finite()) {
+            return Err(Error::option("temperature", format!("{COLDEST} or more"), self.temperature));
         }
         if !self.length_penalty.is_finite() {
             return Err(Error::option("lengthPenalty", "a finite number", self.length_penalty));

@@ -18,6 +18,8 @@ pub const CODE_STRIDE: usize = 8;
 const WIDE: usize = 512;
 /// Largest side of any model dimension that a hostile config may ask for.
 const MAX_DIM: usize = 1 << 20;
+/// Positions that the logarithmic buckets of texts are made for, whatever the configured maximum (reference §1.6).
+pub const MAX_POSITIONS: usize = 1024;
 
 /// How quantised tensors are stored (MLX convention, see `weights::quantize`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -410,14 +412,16 @@ impl OfaConfig {
             ("decoder_attention_heads", self.decoder_attention_heads),
             ("encoder_ffn_dim", self.encoder_ffn_dim),
             ("decoder_ffn_dim", self.decoder_ffn_dim),
-            ("max_position_embeddings", self.max_position_embeddings),
             ("resnet_base_channels", self.resnet_base_channels),
-            ("code_image_size", self.code_image_size),
-            ("orig_patch_image_size", self.orig_patch_image_size),
         ];
-        for (key, value) in sizes {
-            if !(1..=MAX_DIM).contains(&value) {
-                return Err(Error::config(key, format!("1 to {MAX_DIM}"), value));
+        let bounded = [
+            ("max_position_embeddings", self.max_position_embeddings, 1..=MAX_POSITIONS),
+            ("code_image_size", self.code_image_size, CODE_STRIDE..=MAX_DIM),
+            ("orig_patch_image_size", self.orig_patch_image_size, STEM_STRIDE..=MAX_DIM),
+        ];
+        for (key, value, range) in sizes.into_iter().map(|(key, value)| (key, value, 1..=MAX_DIM)).chain(bounded) {
+            if !range.contains(&value) {
+                return Err(Error::config(key, format!("{} to {}", range.start(), range.end()), value));
             }
         }
         for (key, heads) in [

@@ -1,20 +1,22 @@
 //! Scoring a closed set of answers exactly (reference §9.4): one walk down their trie, all nodes of a depth at once,
 //! so that thousands of answers cost as many steps as the longest has tokens.
 
-use super::Step;
+use super::{Progress, Step};
 use crate::error::Result;
 use std::collections::BTreeMap;
 
 /// The log-probability of each of `answers` after `prompt` (BOS first), every step normalised over the tokens that
-/// some answer allows there. An answer is its tokens without EOS, which is added.
+/// some answer allows there. An answer is its tokens without EOS, which is added. `report` is called after each step, with no
+/// tokens, since all answers are looked at together; its error ends the walk.
 ///
 /// # Errors
-/// Those of the model's steps.
+/// Those of the model's steps and of `report`.
 pub async fn score_candidates<S: Step>(
     step: &mut S,
     prompt: &[u32],
     answers: &[Vec<u32>],
     eos: u32,
+    report: &mut impl AsyncFnMut(Progress<'_>) -> Result<()>,
 ) -> Result<Vec<f32>> {
     let answers: Vec<Vec<u32>> = answers.iter().map(|answer| answer.iter().copied().chain([eos]).collect()).collect();
     let mut scores = vec![0.0f32; answers.len()];
@@ -29,6 +31,7 @@ pub async fn score_candidates<S: Step>(
             break;
         }
         let chosen = step.choose(&tokens, &rows, &allowed).await?;
+        report(Progress { step: depth + 1, tokens: &[] }).await?;
         let mut next = Vec::new();
         (tokens, rows) = (Vec::new(), Vec::new());
         for (row, (children, chosen)) in children.into_iter().zip(chosen).enumerate() {

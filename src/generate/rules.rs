@@ -24,6 +24,8 @@ pub(super) struct Rules<'a> {
 pub(super) struct RowRule {
     /// The only possible tokens.
     pub only: Option<Vec<u32>>,
+    /// There is one, of the prefix, whatever constraints say of it.
+    forced: bool,
     /// Scores are normalised over the possible tokens.
     normalized: bool,
     banned: Vec<u32>,
@@ -38,9 +40,11 @@ impl Rules<'_> {
         // The trie speaks of what follows the prefix.
         let trie = self.trie.filter(|_| t >= prefix_len);
         let trie = trie.map(|trie| trie.next(tokens.get(1 + prefix_len..).unwrap_or_default()));
-        let prefix = prefix.get(t).copied().filter(|token| in_prefix && *token != pad);
+        if let Some(token) = prefix.get(t).filter(|token| in_prefix && **token != pad) {
+            return RowRule { only: Some(vec![*token]), forced: true, normalized: false, banned: Vec::new() };
+        }
         let normalized = trie.is_some() && !self.options.zero_shot;
-        let only = trie.or_else(|| prefix.map(|token| vec![token])).or_else(|| (t == self.max_len).then(|| vec![eos]));
+        let only = trie.or_else(|| (t == self.max_len).then(|| vec![eos]));
         let mut banned = vec![pad];
         if !in_prefix && t < self.options.min_len && t < self.max_len {
             banned.push(eos);
@@ -52,7 +56,7 @@ impl Rules<'_> {
         if t == self.max_len {
             banned.extend(only.iter().flatten().copied().filter(|token| *token != eos));
         }
-        RowRule { only, normalized, banned }
+        RowRule { only, forced: false, normalized, banned }
     }
 
     /// Asks for enough to leave `wanted` candidates a row, whatever is banned. `rows` and `samples` as in
@@ -84,7 +88,9 @@ impl Rules<'_> {
             Some(only) => {
                 let sum = if rule.normalized { log_sum_exp(&scores.probes) } else { 0.0 };
                 let pairs = only.iter().zip(&scores.probes);
-                pairs.map(|(token, score)| Candidate { token: *token, score: score - sum }).collect()
+                // What the model's constraint masks has no score of its own.
+                let score = |score: f32| if rule.forced && score < IMPOSSIBLE { 0.0 } else { score - sum };
+                pairs.map(|(token, probe)| Candidate { token: *token, score: score(*probe) }).collect()
             }
             None => scores.candidates.clone(),
         };

@@ -74,7 +74,9 @@ pub async fn sample<S: Step>(
         let mut survivors = Vec::with_capacity(samples);
         for (sample, mut sentence) in sentences.into_iter().enumerate() {
             let width = sentence.rows.len();
-            let origins = sentence.advance(t, options, ids.eos, &kept[row..row + width], pick)?;
+            // A prompt that is the whole instruction ends in an EOS of its own, which is not the answer's.
+            let eos = Some(ids.eos).filter(|eos| prefixes[sentence.index].get(t) != Some(eos));
+            let origins = sentence.advance(t, options, eos, &kept[row..row + width], pick)?;
             if t == max_len || sentence.rows.iter().all(|row| row.ended) {
                 sentence.done.sort_by(|a, b| b.score.total_cmp(&a.score));
                 finished[sentence.index] = sentence.done;
@@ -122,12 +124,12 @@ impl Sentence {
         Self { index, rows: vec![Row { beam: Beam::new(bos), ended: false }], done: Vec::new() }
     }
 
-    /// Draws a token for each sequence. Returns the rows that they continue.
+    /// Draws a token for each sequence, which ends with `eos`. Returns the rows that they continue.
     fn advance(
         &mut self,
         t: usize,
         options: &Decoding,
-        eos: u32,
+        eos: Option<u32>,
         kept: &[Vec<Candidate>],
         pick: &mut impl FnMut(Draw<'_>) -> Result<usize>,
     ) -> Result<Vec<usize>> {
@@ -144,7 +146,7 @@ impl Sentence {
                     .get(index)
                     .ok_or_else(|| Error::option("draw", format!("below {}", choices.len()), index))?;
                 row.beam = row.beam.continued(drawn.token, row.beam.score() + drawn.score);
-                if drawn.token == eos {
+                if Some(drawn.token) == eos {
                     self.done.push(row.beam.finished(options));
                     row.ended = true;
                 }

@@ -30,7 +30,7 @@ pub use attention::{
     Bias, Columns, Heads, KeysValues, MASKED, attention, attention_weights, products, scores, split_heads,
 };
 pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
-pub use embedding::{Choice, Table};
+pub use embedding::{Choice, MAX_BINDING_BYTES, Table};
 #[cfg(all(feature = "gpu", target_family = "wasm"))]
 pub use gpu::set_line as set_gpu_line;
 #[cfg(feature = "gpu")]

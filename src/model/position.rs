@@ -2,14 +2,14 @@
 //! computed once, and a relative one looked up by bucket, a table a layer (reference §1.5, §1.6).
 
 use super::parameters::Path;
-use crate::config::OfaConfig;
+use crate::config::{MAX_POSITIONS, OfaConfig};
 use crate::error::Result;
 use crate::kernels::{LayerNorm, Linear, Table, indices, scores, tensor};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 
-/// The logarithmic token buckets are made for this many positions, whatever the configured maximum.
-pub const MAX_BUCKET_POSITION: usize = 1024;
+/// The original's position id of what stands behind a raster.
+const CODE_PADDING: usize = 1024;
 
 /// Position embeddings of one side and their norms.
 #[derive(Module, Debug)]
@@ -154,7 +154,7 @@ pub fn token_bucket(i: usize, j: usize, bucket_size: usize) -> usize {
     let bucket = if distance <= middle {
         relative
     } else {
-        let span = ((MAX_BUCKET_POSITION - 1) as f64 / middle as f64).ln();
+        let span = ((MAX_POSITIONS - 1) as f64 / middle as f64).ln();
         let steps = ((distance as f64 / middle as f64).ln() / span * (middle - 1) as f64).ceil() as i64;
         relative.signum() * (steps + middle)
     };
@@ -182,9 +182,14 @@ pub fn image_position_ids(rows: usize, columns: usize, bucket_size: usize) -> Ve
     (0..rows).flat_map(|row| (0..columns).map(move |column| row * bucket_size + column + 1)).collect()
 }
 
-/// Position ids of the input tokens of a code raster: BOS, then the grid.
+/// Position ids of the input tokens of a code raster: BOS, then the grid. Behind it, where longer texts of its batch go on, it is
+/// padding (reference §1.10).
 pub fn code_position_ids(len: usize, grid: usize, bucket_size: usize) -> Vec<usize> {
-    let place = |index: usize| (index / grid) * bucket_size + index % grid + 1;
+    let padding = CODE_PADDING.min(bucket_size * bucket_size);
+    let place = |index: usize| match index / grid {
+        row if row < grid => row * bucket_size + index % grid + 1,
+        _ => padding,
+    };
     (0..len).map(|position| if position == 0 { 0 } else { place(position - 1) }).collect()
 }
 

@@ -87,7 +87,7 @@ pub async fn candidates(model: &OfaModel, config: &OfaConfig, case: &Case<'_>) -
         let longest = answers.iter().map(Vec::len).max().unwrap_or(0);
         let options = Decoding::default();
         let mut step = ModelStep::new(model, config, &encoded.sample(sample), &options, prompt.len() + longest);
-        let scores = score_candidates(&mut step, prompt, &answers, config.eos_token_id).await?;
+        let scores = score_candidates(&mut step, prompt, &answers, config.eos_token_id, &mut async |_| Ok(())).await?;
         let wanted = &expected[sample * answers.len()..(sample + 1) * answers.len()];
         differences.compare("out.scores", [&scores, wanted], 1, SCORE_TOLERANCE, |_| true)?;
         let best = (0..scores.len()).rev().max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap_or(0);

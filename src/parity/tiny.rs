@@ -188,7 +188,7 @@ impl TinyGoldens<'_> {
         let image = self.image(model, pattern, 1)?;
         let encoded = model.encode(&Source::text(tokens).with_image(image));
         let mut step = ModelStep::new(model, config, &encoded, &Default::default(), prompt.len() + 16);
-        let scores = score_candidates(&mut step, &prompt, &answers, config.eos_token_id).await?;
+        let scores = score_candidates(&mut step, &prompt, &answers, config.eos_token_id, &mut async |_| Ok(())).await?;
         let mut differences = Differences::default();
         differences.compare("out.scores", [&scores, &case.floats("out.scores")?], 1, SCORE_TOLERANCE, |_| true)?;
         Ok(differences.largest)

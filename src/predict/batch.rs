@@ -5,9 +5,10 @@ use crate::config::{AnswerOptions, Decoding};
 use crate::error::{Error, Result};
 use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, beam_search, sample};
 use crate::image::Pixels;
+use crate::kernels::MAX_BINDING_BYTES;
 use crate::model::{EncoderOutput, ImageFeatures, Source, TokenBatch};
 use crate::predict::ModelStep;
-use crate::task::{Answer, Hypothesis, Inputs, Task, find};
+use crate::task::{Answer, Hypothesis, Inputs, Prompt, Task, find};
 use burn::tensor::Tensor;
 use web_time::Instant;
 
@@ -42,9 +43,13 @@ impl Predictor {
         mut report: impl AsyncFnMut(Event) -> Result<()>,
     ) -> Result<Vec<Answered>> {
         let mut answers = Vec::with_capacity(questions.len());
-        for batch in questions.chunks(TOGETHER) {
-            let prompts = batch.iter().map(|(image, inputs)| self.prompt(task, *image, inputs, options));
-            let prompts = prompts.collect::<Result<Vec<_>>>()?;
+        let mut left = questions;
+        while !left.is_empty() {
+            let prompts = left.iter().take(TOGETHER).map(|(image, inputs)| self.prompt(task, *image, inputs, options));
+            let mut prompts = prompts.collect::<Result<Vec<_>>>()?;
+            prompts.truncate(self.together(left, &prompts));
+            let (batch, others) = left.split_at(prompts.len());
+            left = others;
             let closed = prompts.iter().any(|prompt| prompt.candidates.is_some() || !prompt.prefix.is_empty());
             if closed || batch.len() == 1 {
                 for (image, inputs) in batch {
@@ -71,6 +76,16 @@ impl Predictor {
             }
         }
         Ok(answers)
+    }
+
+    /// How many of the first questions, whose prompts these are, are answered together: the encoder's position biases of
+    /// all, `[B, H, L, L]`, fit one binding.
+    fn together(&self, questions: &[(Option<&EncodedImage>, &Inputs)], prompts: &[Prompt]) -> usize {
+        let patches = questions.iter().filter_map(|(image, _)| *image).map(|image| image.features.grid);
+        let patches = patches.map(|[rows, columns]| rows * columns).max().unwrap_or(0);
+        let length = patches + prompts.iter().map(|prompt| prompt.source.len()).max().unwrap_or(0);
+        let bytes = size_of::<f32>() * self.config.encoder_attention_heads * length * length;
+        (MAX_BINDING_BYTES / bytes.max(1)).clamp(1, prompts.len().max(1))
     }
 
     /// The hypotheses of each sample, and the steps taken.

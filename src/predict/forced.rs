@@ -1,5 +1,6 @@
 //! What a model would write, were it held to another answer so far.
 
+use super::step::LOGIT_ROWS;
 use super::{EncodedImage, Predictor};
 use crate::config::AnswerOptions;
 use crate::error::{Error, Result};
@@ -26,14 +27,15 @@ impl Predictor {
         let (read, mut cache, prefix) = self.reread(task, image, inputs, options, tokens)?;
         let hidden = self.model.decode(&read, &mut cache);
         let [_, places, width] = hidden.dims();
-        if prefix >= places {
-            return Ok(Vec::new());
-        }
-        let logits = self.model.logits(hidden.slice([0..1, prefix..places, 0..width]));
-        let [_, places, vocabulary] = logits.dims();
         let scoring = TokenScoring { temperature: 1.0, constraint: None, constrain_after: false };
-        let (best, _) = scoring.best(logits.reshape([places, vocabulary]), 1, &[]).await?;
-        Ok(best.into_iter().filter_map(|row| row.first().map(|(token, _)| *token)).collect())
+        let mut preferred = Vec::with_capacity(places.saturating_sub(prefix));
+        for start in (prefix..places).step_by(LOGIT_ROWS) {
+            let end = (start + LOGIT_ROWS).min(places);
+            let logits = self.model.logits(hidden.clone().slice([0..1, start..end, 0..width])).squeeze_dim(0);
+            let (best, _) = scoring.best(logits, 1, &[]).await?;
+            preferred.extend(best.into_iter().filter_map(|row| row.first().map(|(token, _)| *token)));
+        }
+        Ok(preferred)
     }
 
     /// What the decoder reads to write `tokens`, the cache it begins with, and how many of them are its prompt.

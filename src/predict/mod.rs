@@ -173,6 +173,11 @@ impl Predictor {
 
         let started = Instant::now();
         let max_len = decoding.max_len(source.tokens.len) + prompt.prefix.len();
+        let prefix_len = prompt.prefix.len();
+        let mut each = async |progress: Progress<'_>| {
+            let tokens = progress.tokens.get(prefix_len..).unwrap_or_default();
+            report(self.event(task, progress.step, tokens)).await
+        };
         let (hypotheses, steps): (Vec<Hypothesis>, usize) = match &prompt.candidates {
             Some(candidates) if options.num_beams.is_none() && decoding.sampling.is_none() => {
                 let longest = candidates.iter().map(Vec::len).max().unwrap_or(0);
@@ -181,18 +186,13 @@ impl Predictor {
                 let whole: Vec<u32> =
                     [self.config.bos_token_id].into_iter().chain(prompt.prefix.iter().copied()).collect();
                 let eos = self.config.eos_token_id;
-                let scores = score_candidates(&mut step, &whole, candidates, eos).await?;
+                let scores = score_candidates(&mut step, &whole, candidates, eos, &mut each).await?;
                 (ranked(&prompt.prefix, candidates, &scores, eos), step.steps())
             }
             candidates => {
                 let trie = candidates.as_ref().map(|answers| Trie::new(answers, self.config.eos_token_id));
                 let mut step = ModelStep::new(&self.model, &self.config, &encoded, &decoding, max_len);
                 let ids = SpecialIds::new(&self.config);
-                let prefix_len = prompt.prefix.len();
-                let mut each = async |progress: Progress<'_>| {
-                    let tokens = progress.tokens.get(prefix_len..).unwrap_or_default();
-                    report(self.event(task, progress.step, tokens)).await
-                };
                 let prefixes = [prompt.prefix.clone()];
                 let start = Start { prefixes: &prefixes, trie: trie.as_ref() };
                 let found = match decoding.sampling {
@@ -241,7 +241,10 @@ impl Predictor {
         inputs: &Inputs,
         options: &AnswerOptions,
     ) -> Result<Prompt> {
-        let prompt_type = inputs.prompt_type.or(self.generation.complete(task.name, options).prompt_type);
+        let usual = || self.generation.complete(task.name, options).prompt_type;
+        // A raster of codes has no place for a prompt, whatever the bundle says of all tasks.
+        let usual = Some(usual).filter(|_| task.constraint != Constraint::Codes);
+        let prompt_type = inputs.prompt_type.or_else(|| usual.and_then(|usual| usual()));
         let inputs = Inputs { prompt_type, ..inputs.clone() };
         match image {
             Some(image) => task.seen_at(image.rule.side).prompt(&inputs, &self.vocab),
@@ -284,7 +287,9 @@ impl Predictor {
 
     /// The search's options for an answer that must fit into the decoder with its prompt.
     fn decoding(&self, task: &Task, prompt: &Prompt, options: &AnswerOptions) -> Result<Decoding> {
-        let wishes = self.generation.complete(task.name, options);
+        // How a bundle writes free answers says nothing about closed ones.
+        let closed = prompt.candidates.is_some();
+        let wishes = if closed { options.clone() } else { self.generation.complete(task.name, options) };
         let positions = self.config.max_position_embeddings;
         let mut decoding = task.decoding_with(&wishes, &self.config);
         let longest = positions.saturating_sub(1 + prompt.prefix.len());
@@ -293,11 +298,11 @@ impl Predictor {
             let reason = format!("an answer of {needed} tokens does not fit behind the decoder's prompt, {longest} do");
             return Err(Error::task(task.name, reason));
         }
-        if wishes.max_len.is_none() && !decoding.gen_code {
-            // The table's lengths are the original's, whose models are not the smallest.
+        if options.max_len.is_none() && !decoding.gen_code {
+            // The table's lengths are the original's, whose models are not the smallest; nor do bundles know the prompt.
             decoding.max_len_b = decoding.max_len_b.min(longest);
         }
-        if prompt.candidates.is_some() {
+        if closed {
             decoding.max_len_b = decoding.max_len_b.max(needed);
         }
         decoding.validate(positions)?;
@@ -305,8 +310,8 @@ impl Predictor {
             let expected = format!("at most {longest} behind the decoder's prompt");
             return Err(Error::option("maxLen", expected, decoding.max_len_b));
         }
-        if decoding.gen_box {
-            // No EOS before the last bin, wherever the first one stands.
+        if decoding.gen_box || wishes.min_len.is_some() {
+            // No EOS before the last bin, or as many tokens as were asked for, wherever the first one stands.
             decoding.min_len += prompt.prefix.len();
         }
         Ok(decoding)

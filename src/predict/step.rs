@@ -52,8 +52,8 @@ impl<'a> ModelStep<'a> {
     }
 }
 
-/// Rows whose logits exist at one time while candidates are scored: 64 rows of OFA's vocabulary are 15 MB.
-const LOGIT_ROWS: usize = 64;
+/// Rows whose logits exist at one time where many are scored: 64 rows of OFA's vocabulary are 15 MB.
+pub(super) const LOGIT_ROWS: usize = 64;
 
 impl Step for ModelStep<'_> {
     async fn step(&mut self, request: StepRequest) -> Result<Vec<RowScores>> {

@@ -98,10 +98,21 @@ impl Reader<'_> {
         Answer::Text { text, raw: self.best(hypotheses), score, alternatives }
     }
 
-    /// Scores of closed answers are log-probabilities among these answers (reference §9.4).
+    /// Scores of closed answers are log-probabilities among these answers (reference §9.4): where all are scored the
+    /// hypothesis's, where they are searched for those of its tokens behind the prefix.
     fn labels(&self, hypotheses: &[Hypothesis]) -> Answer {
-        let read = |one: &Hypothesis| Likely { label: self.written(one), probability: one.score.exp() };
-        let alternatives: Vec<Likely> = hypotheses.iter().map(read).collect();
+        let score = |one: &Hypothesis| match one.token_scores.get(self.context.prefix_len..) {
+            Some(scores) if !scores.is_empty() => scores.iter().sum(),
+            _ => one.score,
+        };
+        let mut alternatives: Vec<Likely> = Vec::with_capacity(hypotheses.len());
+        for one in hypotheses {
+            let label = self.written(one);
+            // Draws may come to the same one again.
+            if alternatives.iter().all(|other| other.label != label) {
+                alternatives.push(Likely { label, probability: score(one).exp() });
+            }
+        }
         let (label, probability) =
             alternatives.first().map_or((String::new(), 0.0), |best| (best.label.clone(), best.probability));
         Answer::Labels { label, probability, alternatives }

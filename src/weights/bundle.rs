@@ -96,10 +96,11 @@ pub(super) fn write_directory(
     limit: usize,
     beside: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<Manifest> {
-    // What a link leads to is replaced, not the link.
-    let target = out.is_symlink().then(|| out.canonicalize()).and_then(std::io::Result::ok);
+    // What a link leads to is replaced, not the link; and the directory at hand has a name and a parent.
+    let target = out.canonicalize().ok();
     let out = target.as_deref().unwrap_or(out);
-    check_target(out)?;
+    let with_model = small.iter().any(|(name, _)| *name == TOKENIZER);
+    check_target(out, with_model)?;
     let failed = |error: std::io::Error| Error::file(out.display(), error);
     let parent = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -126,11 +127,16 @@ pub(super) fn write_directory(
     beside(&directory)?;
 
     // Somebody may have put something there meanwhile.
-    check_target(out)?;
+    check_target(out, with_model)?;
+    if let Some(name) = [VQGAN, RECIPE].iter().find(|name| out.join(name).exists() && !directory.join(name).exists()) {
+        let reason = format!("holds {name}, which the new bundle does not bring; choose another directory");
+        return Err(Error::file(out.display(), reason));
+    }
     let old = workplace.path().join("old");
     let replaced = out.exists();
-    if replaced {
-        fs::rename(out, &old).map_err(failed)?;
+    if replaced && let Err(error) = fs::rename(out, &old) {
+        // What a file system is mounted on stays where it is, and can be filled.
+        return if is_empty(out) { fill(out, &directory).map_err(failed).map(|()| manifest) } else { Err(failed(error)) };
     }
     if let Err(error) = fs::rename(&directory, out) {
         if replaced {
@@ -142,8 +148,30 @@ pub(super) fn write_directory(
     Ok(manifest)
 }
 
-/// Nothing that is not a bundle's is ever removed.
-fn check_target(out: &Path) -> Result<()> {
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Copies the files of a bundle into an empty directory, the manifest last: without it there is no bundle yet.
+fn fill(out: &Path, from: &Path) -> std::io::Result<()> {
+    let mut entries = fs::read_dir(from)?.collect::<std::io::Result<Vec<_>>>()?;
+    entries.sort_by_key(|entry| entry.file_name() == MANIFEST);
+    for entry in entries {
+        let target = out.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            fs::create_dir(&target)?;
+            fill(&target, &entry.path())?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+            fs::File::open(&target)?.sync_all()?;
+        }
+    }
+    sync_directory(out);
+    Ok(())
+}
+
+/// Nothing that is not a bundle's is ever removed, and no model in place of image codes, or the other way round.
+fn check_target(out: &Path, with_model: bool) -> Result<()> {
     if !out.exists() {
         return Ok(());
     }
@@ -154,11 +182,16 @@ fn check_target(out: &Path) -> Result<()> {
     }
     let refused = |why: String| Error::file(out.display(), format!("exists and {why}; choose another directory"));
     let manifest = read_manifest(out).map_err(|_| refused(format!("is not a bundle (it has no {MANIFEST} of one)")))?;
+    match manifest.files.iter().any(|file| file.name == TOKENIZER) {
+        true if !with_model => return Err(refused(format!("is a bundle, whose image codes belong into {VQGAN} in it"))),
+        false if with_model => return Err(refused("holds image codes alone".to_owned())),
+        _ => {}
+    }
     for entry in found {
         let name = entry.file_name();
         let own = |own: &str| name == own;
         if own(VQGAN) {
-            check_target(&entry.path())?;
+            check_target(&entry.path(), false)?;
         } else if !own(MANIFEST) && !own(RECIPE) && !manifest.files.iter().any(|file| own(&file.name)) {
             return Err(refused(format!("holds {}, which is not of the bundle there", name.to_string_lossy())));
         }

@@ -89,8 +89,14 @@ fn only_what_is_a_bundles_own_is_replaced() {
     {
         let link = directory.path().join("latest");
         std::os::unix::fs::symlink(&out, &link).unwrap();
+        let error = write_to(&link).unwrap_err().to_string();
+        assert!(error.contains("recipe.toml") && out.join("recipe.toml").exists(), "{error}");
+        std::fs::remove_file(out.join("recipe.toml")).unwrap();
+        let before = std::fs::read(out.join("manifest.json")).unwrap();
+        std::fs::write(out.join("manifest.json"), [before.as_slice(), b"\n"].concat()).unwrap();
         write_to(&link).unwrap();
-        assert!(link.is_symlink() && !out.join("recipe.toml").exists(), "what the link leads to is replaced");
+        let after = std::fs::read(out.join("manifest.json")).unwrap();
+        assert!(link.is_symlink() && after == before, "what the link leads to is replaced");
     }
     let failed = write_bundle_and(&out, &files(), Precision::F32, tensors.clone().into_iter().map(Ok), |_| {
         Err(ofa::error::Error::file("vqgan", "no space left"))

@@ -136,6 +136,8 @@ impl Work for Counting<'_> {
                     let scale = greatest / f32::from(i16::MAX);
                     // What is no number, of infinite values, loses.
                     let scale = if least > scale { least } else { scale };
+                    // The greatest of values may pass over what is no number among them, their length does not.
+                    let scale = if length.is_nan() { length } else { scale };
                     // Of zeros, and of what is too small to divide by.
                     let inverse = if scale > f32::MIN_POSITIVE { scale.recip() } else { 0.0 };
                     let mut sum = 0;

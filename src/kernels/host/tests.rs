@@ -255,6 +255,19 @@ fn packed_weights_of_odd_shapes() {
 }
 
 #[test]
+fn what_is_no_number_stays_none() {
+    for bits in [8, 4] {
+        let (weight, _) = packed([9, 64], bits);
+        for at in [0, 5, 63] {
+            let x = random([1, 64]).slice_assign([0..1, at..at + 1], Tensor::full([1, 1], f32::NAN, &Device::flex()));
+            let found = linear(&x, &Matrix::of(&weight).expect("weights that the kernels read"), Ending::default());
+            let found = found.expect("a kernel").to_data().try_to_vec::<f32>().expect("f32");
+            assert!(found.iter().all(|value| value.is_nan()), "{bits} bits, {at}: {found:?}");
+        }
+    }
+}
+
+#[test]
 fn tokens_chosen_among_some() {
     let (count, depth) = (400, 64);
     let values = random([count, depth]);
