@@ -361,6 +361,13 @@ fn errors_name_what_is_wrong() {
     assert!(message.contains("--top-p") && message.contains("1.5"), "{message}");
     let message = fail(&["predict", "caption", "--model", bundle, "--image", image, "--device", "tpu"], 2);
     assert!(message.contains("auto, gpu, cpu, cuda, torch or torch-cpu"), "{message}");
+    let message = fail(&["convert", image, "--out", "nowhere"], 1);
+    assert!(message.contains("not a zip archive"), "before it is asked for a vocabulary: {message}");
+    let export = |more: &[&str]| fail(&[&["export", bundle, "--out", "nowhere"], more].concat(), 2);
+    let message = export(&["--dtype", "q8", "--device", "tpu"]);
+    assert!(message.contains("auto, gpu, cpu") && !Path::new("nowhere").exists(), "{message}");
+    let message = export(&["--dtype", "f16", "--group-size", "32"]);
+    assert!(message.contains("--group-size"), "{message}");
     fail(&["predict"], 2);
     fail(&["frobnicate"], 2);
 }

@@ -1,11 +1,12 @@
 //! `ofa convert`: a checkpoint as its authors wrote it → a bundle.
 
-use crate::config::{AnswerOptions, GenerationConfig, Size};
+use crate::config::{AnswerOptions, GenerationConfig, PromptType, Size};
 use crate::error::{Error, Result};
+use crate::task::TASKS;
 use crate::vocab::Vocab;
 use crate::weights::VocabFiles;
 use crate::weights::{
-    BundleFiles, Checkpoint, Dtype, MANIFEST, Precision, RawTensor, Row, Shapes, adopt_config, check_size,
+    BundleFiles, Checkpoint, Dtype, MANIFEST, Precision, RawTensor, Row, Settings, Shapes, adopt_config, check_size,
     compare_keys, dropped_row, infer_config, merge_config, read_checkpoint, refuse, to_bundle_names, write_bundle,
 };
 use std::collections::HashMap;
@@ -26,13 +27,13 @@ pub struct Args {
     /// Insist on a published scale: tiny, medium, base, large or huge
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     arch: Option<Size>,
-    /// How weights are stored: f32 or f16 [default: as in SRC]
+    /// How weights are stored: f32 or f16 [default: f16 where all of SRC are, else f32]
     #[arg(long, value_parser = parse_dtype)]
     dtype: Option<Precision>,
     /// Take the moving average (extra_state.ema) instead of the weights last trained
     #[arg(long)]
     ema: bool,
-    /// The side in pixels that images are resized to [default: what the scale was pre-trained at]
+    /// The side in pixels that images are resized to [default: as SRC was trained, or the scale pre-trained]
     #[arg(long, value_name = "PIXELS")]
     image_size: Option<u32>,
     /// Print every tensor instead of a summary
@@ -100,15 +101,24 @@ pub fn run(args: Args) -> Result<()> {
     refuse(args.src.display(), &compare_keys(&expected, &found))?;
 
     let precision = args.dtype.unwrap_or_else(|| {
-        let halves = |(_, tensor): &(String, RawTensor<'_>)| matches!(tensor.dtype, Dtype::F16 | Dtype::BF16);
+        // Not of BF16, which has small and large values that F16 has not.
+        let halves = |(_, tensor): &(String, RawTensor<'_>)| tensor.dtype == Dtype::F16;
         if tensors.iter().all(halves) { Precision::F16 } else { Precision::F32 }
     });
     let largest = config.largest_image_side();
     if let Some(side) = args.image_size.filter(|side| !(1..=largest).contains(side)) {
         return Err(Error::option("--image-size", format!("1 to {largest} for this model"), side));
     }
-    let image_size = Some(args.image_size.unwrap_or_else(|| config.pretraining_image_size()));
-    let generation = GenerationConfig::for_all(AnswerOptions { image_size, ..AnswerOptions::default() });
+    let trained = settings.get("patch_image_size").and_then(serde_json::Value::as_u64).and_then(|side| side.try_into().ok());
+    let trained = trained.filter(|side| (1..=largest).contains(side));
+    let image_size = args.image_size.or(trained).unwrap_or_else(|| config.pretraining_image_size());
+    let all = AnswerOptions { image_size: Some(image_size), ..AnswerOptions::default() };
+    let mut generation = GenerationConfig::for_all(all);
+    if let Some((task, prompt_type)) = prompt_type(&settings)? {
+        say!("{task}: the decoder is prompted as in its training");
+        generation =
+            generation.with_task(task, AnswerOptions { prompt_type: Some(prompt_type), ..AnswerOptions::default() });
+    }
     let files = BundleFiles { config, tokenizer_json, generation_config: generation.to_json()? };
     let mut tensors: HashMap<_, _> = tensors.into_iter().collect();
     let stored = expected.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(|(name, tensor)| {
@@ -126,9 +136,28 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// The task that a checkpoint was fine-tuned for, with how it prompts the decoder, where that is not as usual.
+fn prompt_type(settings: &Settings) -> Result<Option<(&'static str, PromptType)>> {
+    let text = |key: &str| settings.get(key).and_then(serde_json::Value::as_str);
+    let (Some(name), Some(found)) = (text("task"), settings.get("prompt_type")) else { return Ok(None) };
+    // The original's names of tasks, of which two are others here.
+    let name = match name {
+        "vqa_gen" => "vqa",
+        "snli_ve" => "entailment",
+        name => name,
+    };
+    let Some(task) = TASKS.iter().find(|task| task.name == name) else { return Ok(None) };
+    let found = serde_json::from_value(found.clone())
+        .map_err(|_| Error::config("prompt_type", "none, src or prev_output", found))?;
+    Ok(Some((task.name, found)).filter(|(_, found)| *found != task.prompt_type))
+}
+
 /// A float tensor in the bundle's floating type.
 pub(super) fn store(name: &str, tensor: &RawTensor<'_>, precision: Precision) -> Result<RawTensor<'static>> {
     let values = tensor.to_f32(name)?;
+    if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+        return Err(Error::tensor(name, "finite values", value));
+    }
     match precision {
         Precision::F16 => RawTensor::from_f32_as_f16(name, tensor.shape.clone(), &values),
         _ => RawTensor::from_f32(name, tensor.shape.clone(), &values),

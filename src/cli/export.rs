@@ -77,6 +77,10 @@ pub fn run(args: Args) -> Result<()> {
         let expected = format!("another directory than {}, which is not to be replaced", args.dir.display());
         return Err(Error::option("--out", expected, args.out.display()));
     }
+    DeviceChoice::from_name(&args.device)?;
+    if args.group_size.is_some() && args.dtype.bits().is_none() {
+        return Err(Error::option("--group-size", "--dtype q8 or q4, whose weights share scales", args.dtype));
+    }
     if !args.finer.is_empty() && args.dtype != Precision::Q4 {
         return Err(Error::option("--finer", "--dtype q4, of which parts can have 8 bits", args.dtype));
     }

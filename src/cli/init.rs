@@ -1,6 +1,6 @@
 //! `ofa init`: a bundle with fresh weights, for demonstrations and tests.
 
-use crate::config::OfaConfig;
+use crate::config::{GenerationConfig, OfaConfig};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::model::{Parameters, Random, Stored, parameter_shapes};
@@ -34,11 +34,15 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<()> {
     let text = |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| Error::file(path.display(), error));
+    if !args.gain.is_finite() {
+        return Err(Error::option("--gain", "a finite number", args.gain));
+    }
     let config = OfaConfig::from_json(&text(&args.config)?)?;
     let (device, _) = pollster::block_on(DeviceChoice::Cpu.open())?;
     device.seed(args.seed);
     let mut random = Random { device: device.clone(), pad_token_id: config.pad_token_id, gain: args.gain };
     let generation_config = args.generation.as_ref().map(text).transpose()?.unwrap_or_else(|| "{}\n".into());
+    GenerationConfig::from_json(&generation_config)?;
     let tensors = parameter_shapes(&config, &device)?.into_iter().map(|(name, shape)| {
         let Stored::Flat(values) = random.take(&name, &shape)? else {
             return Err(Error::tensor(&name, "values", "none"));

@@ -1,6 +1,6 @@
 //! `ofa verify`: is this bundle whole, and does the model find in it what it asks for?
 
-use crate::config::{OfaConfig, VqganConfig};
+use crate::config::{GenerationConfig, OfaConfig, VqganConfig};
 use crate::device::DeviceChoice;
 use crate::error::Result;
 use crate::model::{parameter_shapes, vqgan_parameter_shapes};
@@ -24,6 +24,7 @@ pub fn run(args: Args) -> Result<()> {
     if let Err(error) = Vocab::from_tokenizer_json(&files.tokenizer_json, &files.config) {
         report.problems.push(format!("tokenizer.json: {error}"));
     }
+    report.problems.extend(GenerationConfig::from_json(&files.generation_config).err().map(|error| error.to_string()));
     let codes = args.dir.join(VQGAN);
     if codes.is_dir() {
         let mut serves = Ok(());

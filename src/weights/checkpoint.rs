@@ -52,18 +52,16 @@ impl Checkpoint {
 /// [`Error::File`] or [`Error::Tensor`] for everything that is missing, malformed or of another architecture.
 pub fn read_checkpoint(path: &Path, ema: bool) -> Result<Checkpoint> {
     let mut checkpoint = Checkpoint::empty();
-    let files = if path.is_dir() {
-        let config = path.join("config.json");
-        if config.is_file() {
-            let text = std::fs::read_to_string(&config).map_err(|error| Error::file(config.display(), error))?;
-            checkpoint.config =
-                Some(serde_json::from_str(&text).map_err(|error| Error::file(config.display(), error))?);
-        }
-        weight_files(path)?
-    } else {
-        vec![path.to_owned()]
-    };
+    let files = if path.is_dir() { weight_files(path)? } else { vec![path.to_owned()] };
+    let is = |wanted: &str| path.extension().is_some_and(|extension| extension == wanted);
+    // Settings stand inside of a .pt, and beside the weights of the HF port.
+    let home = if is("safetensors") || is("bin") { path.parent() } else { Some(path).filter(|path| path.is_dir()) };
+    if let Some(config) = home.map(|home| home.join("config.json")).filter(|config| config.is_file()) {
+        let text = std::fs::read_to_string(&config).map_err(|error| Error::file(config.display(), error))?;
+        checkpoint.config = Some(serde_json::from_str(&text).map_err(|error| Error::file(config.display(), error))?);
+    }
     for file in &files {
+        check_start(file)?;
         if file.extension().is_some_and(|extension| extension == "safetensors") {
             read_safetensors(file, &mut checkpoint)?;
         } else {
@@ -79,6 +77,27 @@ pub fn read_checkpoint(path: &Path, ema: bool) -> Result<Checkpoint> {
         Error::file(path.display(), reason)
     })?;
     Ok(checkpoint)
+}
+
+/// What stands at the beginning of a file in place of one that is kept elsewhere.
+const POINTER: &[u8] = b"version https://git-lfs";
+
+/// Whether this is a file of weights at all.
+///
+/// # Errors
+/// [`Error::File`] for an empty one, and for one that only names another.
+pub(super) fn check_start(path: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| Error::file(path.display(), error);
+    let mut start = Vec::new();
+    File::open(path).and_then(|file| file.take(POINTER.len() as u64).read_to_end(&mut start)).map_err(failed)?;
+    match start.as_slice() {
+        [] => Err(Error::file(path.display(), "is empty: expected the weights of a model")),
+        POINTER => {
+            let reason = "is a pointer of Git LFS: expected the weights that it names, which `git lfs pull` fetches";
+            Err(Error::file(path.display(), reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The files that hold a directory's weights, in order.
@@ -225,5 +244,10 @@ fn read_settings(pickle: &Pickle, settings: &mut Settings) {
                 settings.entry(key.to_owned()).or_insert(scalar);
             }
         }
+    }
+    // The older `args` call it so; in `cfg` each section has a name of its own.
+    let task = config.and_then(|config| pickle.get(config, "task")).and_then(|task| pickle.get(task, "_name"));
+    if let Some(name) = task.and_then(|name| pickle.scalar(name)) {
+        settings.entry("task".to_owned()).or_insert(name);
     }
 }

@@ -121,14 +121,20 @@ pub struct Row {
     pub rule: String,
 }
 
-/// The bundle's names for a checkpoint's tensors, in their order, and one [`Row`] for each.
+/// The bundle's names for a checkpoint's tensors, in their order, and one [`Row`] for each. Whoever stores tied tables once may
+/// have left any of their names.
 ///
 /// # Errors
 /// [`Error::Tensor`] when a copy of the embedding differs from it or two tensors end up with one name.
 pub fn to_bundle_names(layout: Layout, tensors: Tensors<'static>) -> Result<(Tensors<'static>, Vec<Row>)> {
     let mut rows = Vec::with_capacity(tensors.len());
-    let (copies, tensors): (Vec<_>, Vec<_>) =
+    let (mut copies, mut tensors): (Vec<_>, Vec<_>) =
         tensors.into_iter().partition(|(name, _)| dropped(name).is_some_and(|row| row.tied));
+    let only = tensors.iter().all(|(name, _)| name != EMBEDDING).then(|| copies.pop()).flatten();
+    if let Some((from, tensor)) = only {
+        rows.push(Row { rule: format!("{from} → {EMBEDDING}"), from, to: Some(EMBEDDING.to_owned()) });
+        tensors.insert(0, (EMBEDDING.to_owned(), tensor));
+    }
     let embedding = tensors.iter().find(|(name, _)| name == EMBEDDING).map(|(_, tensor)| tensor);
     for (name, copy) in &copies {
         if embedding != Some(copy) {
@@ -151,7 +157,9 @@ pub fn to_bundle_names(layout: Layout, tensors: Tensors<'static>) -> Result<(Ten
         if !names.insert(to.clone()) {
             return Err(Error::tensor(to, "one tensor of this name", format!("another, from `{from}`")));
         }
-        rows.push(Row { rule: rule(&from, &to), from, to: Some(to.clone()) });
+        if rows.iter().all(|row| row.to.as_ref() != Some(&to)) {
+            rows.push(Row { rule: rule(&from, &to), from, to: Some(to.clone()) });
+        }
         kept.push((to, tensor));
     }
     Ok((kept, rows))

@@ -101,6 +101,17 @@ impl<'a> RawTensor<'a> {
         })
     }
 
+    /// Whether all values are finite; words are no values.
+    pub fn is_finite(&self) -> bool {
+        match self.dtype {
+            Dtype::F32 => words(&self.data).map(f32::from_le_bytes).all(f32::is_finite),
+            Dtype::F16 => words(&self.data).map(f16::from_le_bytes).all(f16::is_finite),
+            Dtype::BF16 => words(&self.data).map(bf16::from_le_bytes).all(bf16::is_finite),
+            Dtype::F64 => words(&self.data).map(f64::from_le_bytes).all(f64::is_finite),
+            _ => true,
+        }
+    }
+
     /// The scales or biases of a quantised tensor.
     ///
     /// # Errors

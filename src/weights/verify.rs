@@ -82,6 +82,8 @@ fn check(
         }
         match assembler.push(&entry.name, &bytes) {
             Ok(tensors) => {
+                let broken = tensors.iter().filter(|(_, tensor)| !tensor.is_finite());
+                problems.extend(broken.map(|(name, _)| format!("`{name}` has values that are not finite")));
                 stored.extend(tensors.into_iter().map(|(name, tensor)| (name, tensor.shape, tensor.dtype)));
             }
             Err(error) => {
@@ -105,8 +107,10 @@ fn check(
     // Without all shards, every tensor of the missing one would be reported again.
     if readable {
         problems.extend(check_types(&stored, manifest.precision));
-        let expected = stored_shapes(parameters()?, packing);
         let found: Vec<_> = stored.into_iter().map(|(name, shape, _)| (name, shape)).collect();
+        // What could be packed may also be there as it is.
+        let (plain, packed): (Vec<_>, Vec<_>) = parameters()?.into_iter().partition(|each| found.contains(each));
+        let expected = [plain, stored_shapes(packed, packing)].concat();
         problems.extend(compare_keys(&expected, &found));
     }
     let Manifest { total_bytes: bytes, parameters, precision, files, .. } = manifest;

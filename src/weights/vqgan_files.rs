@@ -1,5 +1,6 @@
 //! The model of image codes on disk: the original's checkpoints, and the folder of a bundle.
 
+use super::checkpoint::check_start;
 use super::bundle::{SHARD_LIMIT, read_manifest, read_tensors, read_text, write_directory};
 use super::manifest::{CONFIG, Manifest, Precision, TOKENIZER};
 use super::raw::{RawTensor, Tensors};
@@ -25,6 +26,7 @@ pub const VQGAN: &str = "vqgan";
 /// # Errors
 /// [`Error::File`] or [`Error::Tensor`] for what is missing or malformed.
 pub fn read_vqgan_checkpoint(path: &Path) -> Result<Tensors<'static>> {
+    check_start(path)?;
     let name = path.display().to_string();
     let failed = |error: std::io::Error| Error::file(&name, error);
     if path.extension().is_some_and(|extension| extension == "safetensors") {

@@ -145,6 +145,39 @@ fn verify_finds_what_is_wrong() {
 }
 
 #[test]
+fn values_that_are_none_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("bundle");
+    let (config, mut tensors) = micro_bundle();
+    let shapes = shapes_of(&tensors);
+    tensors[3].1.data.to_mut()[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let name = tensors[3].0.clone();
+    let files = BundleFiles { config, ..files() };
+    write_bundle(&out, &files, Precision::F32, tensors.into_iter().map(Ok)).unwrap();
+    assert_eq!(verify(&out, |_| Ok(shapes)).unwrap().problems, [format!("`{name}` has values that are not finite")]);
+}
+
+#[test]
+fn image_codes_and_models_do_not_replace_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (model, codes) = (directory.path().join("model"), directory.path().join("codes"));
+    let (_, tensors) = micro_bundle();
+    let write_model = |out: &Path| write_bundle(out, &files(), Precision::F32, tensors.clone().into_iter().map(Ok));
+    let (config, values) = super::codes::golden_codes();
+    let write_codes = |out: &Path| write_vqgan(out, &config, Precision::F32, values.clone().into_iter().map(Ok));
+    write_model(&model).unwrap();
+    write_codes(&codes).unwrap();
+    let error = write_codes(&model).unwrap_err().to_string();
+    assert!(error.contains("vqgan") && read_bundle(&model).is_ok(), "{error}");
+    let error = write_model(&codes).unwrap_err().to_string();
+    assert!(error.contains("image codes") && read_vqgan(&codes).is_ok(), "{error}");
+    // Nor do codes go with a model that comes without.
+    write_codes(&model.join(VQGAN)).unwrap();
+    let error = write_model(&model).unwrap_err().to_string();
+    assert!(error.contains("vqgan") && read_vqgan(&model).is_ok(), "{error}");
+}
+
+#[test]
 fn a_long_list_of_problems_is_cut() {
     let problems: Vec<String> = (0..25).map(|k| format!("p{k}")).collect();
     let text = refuse("x", &problems).unwrap_err().to_string();
@@ -167,6 +200,18 @@ fn a_quantised_bundle_verifies() {
     let manifest = write_bundle(&out, &files, Precision::Q4, stored.map(Ok)).unwrap();
     let report = verify(&out, |_| Ok(shapes.clone())).unwrap();
     assert_eq!(report.problems, [""; 0]);
+    // What could be packed may be there as it is.
+    let plain = |name: &str| name.contains("embed_positions");
+    let mixed = tensors.iter().flat_map(|(name, tensor)| match plain(name) {
+        true => {
+            let values = tensor.to_f32(name).unwrap();
+            let half = RawTensor::from_f32_as_f16(name, tensor.shape.clone(), &values).unwrap();
+            vec![(name.clone(), half)]
+        }
+        false => quantize_tensor(name, tensor, quantization, None).unwrap(),
+    });
+    write_bundle(&out, &files, Precision::Q4, mixed.map(Ok)).unwrap();
+    assert_eq!(verify(&out, |_| Ok(shapes.clone())).unwrap().problems, [""; 0]);
     let parameters: usize = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
     assert_eq!(manifest.parameters, parameters as u64);
 }

@@ -58,6 +58,27 @@ fn an_hf_directory_is_read_and_its_copies_compared() {
 }
 
 #[test]
+fn a_table_stored_once_may_have_any_of_its_names() {
+    let Checkpoint { layout, tensors, .. } = read_checkpoint(&golden("micro"), false).unwrap();
+    let (whole, _) = to_bundle_names(layout, tensors.clone()).unwrap();
+    for kept in ["decoder.embed_tokens.weight", "decoder.output_projection.weight"] {
+        let tied = |name: &str| name == EMBEDDING || dropped(name).is_some_and(|row| row.tied);
+        let once = tensors.iter().filter(|(name, _)| !tied(name) || name == kept).cloned().collect();
+        let (found, rows) = to_bundle_names(layout, once).unwrap();
+        let by_name = |tensors: Tensors<'static>| tensors.into_iter().collect::<BTreeMap<_, _>>();
+        assert!(by_name(found) == by_name(whole.clone()), "{kept}");
+        assert!(rows.iter().any(|row| row.from == kept && row.to.as_deref() == Some(EMBEDDING)));
+    }
+}
+
+#[test]
+fn settings_beside_a_file_of_weights_are_read() {
+    let directory = read_checkpoint(&golden("micro"), false).unwrap();
+    let file = read_checkpoint(&golden("micro/model.safetensors"), false).unwrap();
+    assert!(file.config.is_some() && file.config == directory.config);
+}
+
+#[test]
 fn the_configuration_follows_from_the_tensors() {
     let golden = golden_config();
     for (file, layout) in [("checkpoint_slim.pt", Layout::Fairseq), ("pytorch_model.bin", Layout::Hf)] {
@@ -153,6 +174,11 @@ fn old_files_are_refused_with_advice() {
     std::fs::write(&path, b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.").unwrap();
     let error = read_checkpoint(&path, false).unwrap_err().to_string();
     assert!(error.contains("torch.save("), "{error}");
+    for (content, expected) in [("version https://git-lfs.github.com/spec/v1\n", "git lfs pull"), ("", "is empty")] {
+        std::fs::write(&path, content).unwrap();
+        let error = read_checkpoint(&path, false).unwrap_err().to_string();
+        assert!(error.contains("old.pt") && error.contains(expected), "{error}");
+    }
     let ema = read_checkpoint(&golden("micro-fairseq/checkpoint_slim.pt"), true).unwrap_err().to_string();
     assert!(ema.contains("--ema"), "{ema}");
 }

@@ -9,7 +9,7 @@ use ofa::model::vqgan_parameter_shapes;
 /// Reference §10: parameters of the public model of 8192 codes.
 const F8_PARAMETERS: usize = 68_995_971;
 
-fn golden_codes() -> (VqganConfig, Vec<(String, RawTensor<'static>)>) {
+pub fn golden_codes() -> (VqganConfig, Vec<(String, RawTensor<'static>)>) {
     let config = VqganConfig::from_json(&std::fs::read_to_string(golden("vqgan/config.json")).unwrap()).unwrap();
     (config, read_vqgan_checkpoint(&golden("vqgan/model.safetensors")).unwrap())
 }

@@ -38,7 +38,7 @@ struct ConvertArgs {
     /// The folder to write: BUNDLE/vqgan adds image codes to a bundle
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// How weights are stored: f32 or f16 [default: as in SRC]
+    /// How weights are stored: f32 or f16 [default: f16 where all of SRC are, else f32]
     #[arg(long, value_parser = parse_dtype)]
     dtype: Option<Precision>,
 }
@@ -97,7 +97,7 @@ fn convert(args: ConvertArgs) -> Result<()> {
     let expected = codes_parameters(&config)?;
     refuse(args.src.display(), &compare_keys(&expected, &found))?;
 
-    let halves = tensors.iter().all(|(_, tensor)| matches!(tensor.dtype, Dtype::F16 | Dtype::BF16));
+    let halves = tensors.iter().all(|(_, tensor)| tensor.dtype == Dtype::F16);
     let precision = args.dtype.unwrap_or(if halves { Precision::F16 } else { Precision::F32 });
     let mut tensors: HashMap<_, _> = tensors.into_iter().collect();
     let stored = expected.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(|(name, tensor)| {
