@@ -109,7 +109,8 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(side) = args.image_size.filter(|side| !(1..=largest).contains(side)) {
         return Err(Error::option("--image-size", format!("1 to {largest} for this model"), side));
     }
-    let trained = settings.get("patch_image_size").and_then(serde_json::Value::as_u64).and_then(|side| side.try_into().ok());
+    let trained =
+        settings.get("patch_image_size").and_then(serde_json::Value::as_u64).and_then(|side| side.try_into().ok());
     let trained = trained.filter(|side| (1..=largest).contains(side));
     let image_size = args.image_size.or(trained).unwrap_or_else(|| config.pretraining_image_size());
     let all = AnswerOptions { image_size: Some(image_size), ..AnswerOptions::default() };
@@ -184,4 +185,21 @@ fn print_rows(rows: &[Row], verbose: bool) {
         }
     }
     rules.iter().for_each(|(rule, count)| say!("  {count:5} {rule}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fine_tunings_keep_their_prompts() {
+        let of = |task: &str, found: &str| {
+            prompt_type(&Settings::from([("task".into(), task.into()), ("prompt_type".into(), found.into())]))
+        };
+        assert_eq!(of("vqa_gen", "prev_output").unwrap(), Some(("vqa", PromptType::PrevOutput)));
+        assert_eq!(of("snli_ve", "prev_output").unwrap(), None, "as usual");
+        assert_eq!(of("sst2", "none").unwrap(), Some(("sst2", PromptType::None)));
+        assert_eq!(of("unify_task", "none").unwrap(), None);
+        assert!(of("vqa_gen", "both").unwrap_err().to_string().contains("prev_output"));
+    }
 }

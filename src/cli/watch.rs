@@ -71,7 +71,8 @@ impl Watch {
         let reward = reward.map(|reward| format!("CIDEr-D {reward:.3}  ")).unwrap_or_default();
         let line = format!("loss {loss:.4}  {reward}|g| {gradient_norm:.2}  lr {lr:.2e}  {rate:.0} samples/s");
         if !stepped {
-            self.say(&format!("update {update}: skipped, its gradient is not finite"));
+            let why = if *samples == 0 { "nothing of it can be read" } else { "its gradient is not finite" };
+            self.say(&format!("update {update}: skipped, {why}"));
         }
         match &self.bar {
             Some(bar) => {

@@ -26,7 +26,7 @@ const UNFINISHED: &str = ".tmp";
 pub struct Progress {
     /// Draws used so far, over all epochs and ranks.
     pub draws: u64,
-    /// Draws among them that could not be read.
+    /// Draws among them of which something could not be read.
     pub skipped: u64,
     /// The best value of the metric that checkpoints are kept by, and the update it belongs to.
     pub best: Option<(f64, u64)>,
@@ -85,23 +85,40 @@ impl Checkpoints {
     /// # Errors
     /// [`Error::File`] when the directory cannot be read.
     pub fn latest(&self) -> Result<Option<PathBuf>> {
-        let named = self.pointed(LATEST);
-        if named.as_ref().is_some_and(|path| path.join(STATE).is_file()) {
-            return Ok(named);
+        match self.pointed(LATEST) {
+            Some(named) => Ok(Some(named)),
+            // The name is written after the directory: a run killed in between has one that is newer than it says.
+            None => Ok(self.all()?.pop()),
         }
-        // The name is written after the directory: a run killed in between has one that is newer than it says.
-        Ok(self.all()?.pop())
     }
 
-    /// The checkpoint that did best, if any has been judged.
+    /// The checkpoint that did best, if any has been judged and is there.
     pub fn best(&self) -> Option<PathBuf> {
         self.pointed(BEST)
     }
 
+    /// Brings the name of the best checkpoint and what a run that goes on knows of it together again, where one of them
+    /// outlived the other: a best that is gone is forgotten, so that the next to be judged is kept. Only the rank that
+    /// `leads` writes the name.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the name cannot be written.
+    pub fn recall_best(&self, progress: &mut Progress, leads: bool) -> Result<()> {
+        let Some((_, update)) = progress.best else { return Ok(()) };
+        let name = name_of(update);
+        if !self.directory.join(&name).join(STATE).is_file() {
+            progress.best = None;
+        } else if leads {
+            self.point(BEST, &name)?;
+        }
+        Ok(())
+    }
+
+    /// The complete checkpoint that a name points to.
     fn pointed(&self, pointer: &str) -> Option<PathBuf> {
         let name = fs::read_to_string(self.directory.join(pointer)).ok()?;
-        let name = name.trim();
-        name.starts_with(PREFIX).then(|| self.directory.join(name))
+        let path = self.directory.join(name.trim());
+        (name.starts_with(PREFIX) && path.join(STATE).is_file()).then_some(path)
     }
 
     /// Complete checkpoints, the oldest first.
@@ -125,7 +142,7 @@ impl Checkpoints {
     /// # Errors
     /// [`Error::File`] when writing fails, on a full disk for instance: earlier checkpoints are as they were.
     pub fn save(&self, trainer: &Trainer, progress: &Progress) -> Result<PathBuf> {
-        let name = format!("{PREFIX}{:010}", trainer.updates());
+        let name = name_of(trainer.updates());
         let path = self.directory.join(&name);
         let unfinished = self.directory.join(format!("{name}{UNFINISHED}"));
         let written = write(&unfinished, trainer, progress).and_then(|()| {
@@ -134,11 +151,12 @@ impl Checkpoints {
             }
             fs::rename(&unfinished, &path).map_err(|error| Error::file(path.display(), error))?;
             sync_directory(&self.directory);
-            self.point(LATEST, &name)?;
+            // First: a run killed in between goes on from an older checkpoint and finds the best anew. The other way
+            // round it would go on from one that takes the best to be noted.
             if progress.best.is_some_and(|(_, update)| update == trainer.updates()) {
                 self.point(BEST, &name)?;
             }
-            Ok(())
+            self.point(LATEST, &name)
         });
         if let Err(error) = written {
             // What is left of it only takes room; that it may stay is no worse than the error itself.
@@ -162,6 +180,11 @@ impl Checkpoints {
         }
         Ok(())
     }
+}
+
+/// What the checkpoint after so many updates is called.
+fn name_of(updates: u64) -> String {
+    format!("{PREFIX}{updates:010}")
 }
 
 /// The files of a checkpoint and what is in them.

@@ -2,10 +2,11 @@
 
 use super::corpus::ScenesOptions;
 use super::data::{KINDS, Kind};
+use super::objectives::CAPTION_WORDS;
 use super::recipe::DataChoice;
 use crate::config::PromptType;
 use crate::error::{Error, Result};
-use crate::task::{Metric, TASKS, Task};
+use crate::task::{Constraint, Metric, TASKS, Task};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -104,7 +105,7 @@ impl Default for FineTuningOptions {
             answers: None,
             objects: false,
             caption: false,
-            caption_words: super::objectives::CAPTION_WORDS,
+            caption_words: CAPTION_WORDS,
             noise: 0.0,
             num_beams: None,
             self_critical: false,
@@ -115,13 +116,17 @@ impl Default for FineTuningOptions {
 
 impl DataOptions {
     /// # Errors
-    /// [`Error::Option`] for a kind or a value that there is not, [`Error::File`] naming an unknown key.
+    /// [`Error::Option`] for a kind or a value that there is not and for a value that nothing would read,
+    /// [`Error::File`] naming an unknown key.
     pub fn read(DataChoice { kind, options, .. }: &DataChoice) -> Result<Self> {
         fn table<T: DeserializeOwned>(options: &toml::Table) -> Result<T> {
             options.clone().try_into().map_err(|error| Error::file("recipe [data]", error))
         }
         match kind.as_str() {
-            SCENES => Ok(Self::Scenes(table(options)?)),
+            SCENES => match options.get("side") {
+                Some(side) => Err(Error::option("data.side", "nothing: model.image_size is the side of scenes", side)),
+                None => Ok(Self::Scenes(table(options)?)),
+            },
             "pretrain" => Ok(Self::Pretraining(table(options)?)),
             name => {
                 let tasks = || TASKS.iter().filter(|task| KINDS.iter().any(|kind| kind.name == task.name));
@@ -133,6 +138,7 @@ impl DataOptions {
                 if options.self_critical && task.metric != Metric::Cider {
                     return Err(Error::option("data.self_critical", "false: only captions have rewards", true));
                 }
+                options.check_read(task)?;
                 Ok(Self::FineTuning(task, options))
             }
         }
@@ -154,6 +160,27 @@ impl DataOptions {
 }
 
 impl FineTuningOptions {
+    /// Refuses what a task never reads: whoever sets it expects something of it.
+    fn check_read(&self, task: &Task) -> Result<()> {
+        let closed = task.constraint == Constraint::Answers;
+        // What is given, whether it is read, and by what.
+        let given = [
+            ("answers", self.answers.is_some(), closed, "a task whose answers are a closed set"),
+            ("objects", self.objects, task.name == "vqa", "vqa"),
+            ("caption", self.caption, task.name == "entailment", "entailment"),
+            ("caption_words", self.caption_words != CAPTION_WORDS, task.name == "caption", "caption"),
+            ("frequencies", self.frequencies.is_some(), self.self_critical, "self-critical training"),
+            ("noise", self.noise != 0.0, !self.self_critical, "training that is not self-critical"),
+        ];
+        match given.into_iter().find(|(_, is_given, is_read, _)| *is_given && !is_read) {
+            Some((option, .., reader)) => {
+                let expected = format!("nothing, since only {reader} has a use for it");
+                Err(Error::option(format!("data.{option}"), expected, format!("a value for {}", task.name)))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The columns of a task's files, for training or for evaluation.
     ///
     /// # Errors

@@ -15,13 +15,15 @@ const ALWAYS_ALLOWED: u32 = 4;
 const SMOOTHING_EPSILON: f64 = 1e-6;
 /// The encouraging bonus looks at `1 - p` no closer to 0 than this.
 const LEAST_DOUBT: f64 = 1e-5;
+/// R-Drop doubles a batch: tokens and samples count once for each pass.
+const PASSES: f64 = 2.0;
 
 /// Names and defaults of the original.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossOptions {
     pub label_smoothing: f64,
-    /// Divide by sentences instead of tokens.
+    /// Divide by sentences instead of tokens; R-Drop reads each twice.
     pub sentence_avg: bool,
     /// 0 weighs every token of a batch alike, as the original does; 1 every answer, however long. Between them an
     /// answer of n tokens weighs n to the power of one minus this.
@@ -57,14 +59,13 @@ impl LossOptions {
     /// What divides the summed losses of these tokens, before any of them are dropped.
     pub fn size(&self, tokens: &[TargetToken], samples: usize, eos: u32) -> f64 {
         let of: Vec<usize> = tokens.iter().filter(|token| self.judges(token, eos)).map(|token| token.sample).collect();
-        let weight: f64 = self.weights(&of).iter().sum();
-        if self.reg_alpha > 0.0 {
-            2.0 * weight
-        } else if self.sentence_avg {
-            samples as f64
-        } else {
-            weight
-        }
+        let size = self.size_of_pass(self.weights(&of).iter().sum(), samples);
+        if self.reg_alpha > 0.0 { PASSES * size } else { size }
+    }
+
+    /// What divides the summed losses of one pass over so many samples, whose tokens weigh so much.
+    fn size_of_pass(&self, weight: f64, samples: usize) -> f64 {
+        if self.sentence_avg { samples as f64 } else { weight }
     }
 
     fn drops_worst(&self, update: usize) -> bool {
@@ -138,11 +139,8 @@ pub async fn cross_entropy(judged: Judged<'_>, options: &LossOptions) -> Result<
     let tokens = if options.drops_worst(update) { tokens.without_worst(options).await? } else { tokens };
     let (losses, nlls) = tokens.losses(options.label_smoothing);
     let (losses, weight) = tokens.weighed(losses, options);
-    let mut loss = losses.sum();
-    if let Some(log_end) = options.log_end {
-        loss = loss + tokens.encouragement(options.label_smoothing, log_end);
-    }
-    let sample_size = if options.sentence_avg { samples as f64 } else { weight };
+    let loss = tokens.encouraged(losses.sum(), options);
+    let sample_size = options.size_of_pass(weight, samples);
     Ok(Loss { loss, nll: nlls.clone().sum(), sample_size, token_nll: nlls, samples: tokens.samples })
 }
 
@@ -151,13 +149,13 @@ pub async fn cross_entropy(judged: Judged<'_>, options: &LossOptions) -> Result<
 /// # Errors
 /// As [`cross_entropy`].
 pub async fn cross_entropy_twice(judged: Judged<'_>, again: Tensor<2>, options: &LossOptions) -> Result<Loss> {
-    let update = judged.update;
+    let (update, samples) = (judged.update, judged.samples);
     let second = Tokens::new(Judged { logits: again, ..judged.clone() }, options);
     let first = Tokens::new(judged, options);
-    regularised_dropout([first, second], options, options.drops_worst(update)).await
+    regularised_dropout([first, second], samples, options, options.drops_worst(update)).await
 }
 
-/// R-Drop: two passes over the same `target`, and what divides them.
+/// R-Drop: two passes over the same `target`, each token a sample of its own, and what divides them.
 ///
 /// # Shapes
 /// log-probabilities `[n, V]` each, n targets
@@ -167,10 +165,15 @@ pub async fn cross_entropy_twice(judged: Judged<'_>, again: Tensor<2>, options: 
 pub async fn r_drop(passes: [Tensor<2>; 2], target: &[u32], options: &LossOptions) -> Result<Loss> {
     let samples: Vec<usize> = (0..target.len()).collect();
     let passes = passes.map(|lprobs| Tokens { lprobs, ids: target.to_vec(), samples: samples.clone(), allowed: None });
-    regularised_dropout(passes, options, options.drop_worst_ratio > 0.0).await
+    regularised_dropout(passes, target.len(), options, options.drop_worst_ratio > 0.0).await
 }
 
-async fn regularised_dropout(mut passes: [Tokens; 2], options: &LossOptions, drop_worst: bool) -> Result<Loss> {
+async fn regularised_dropout(
+    mut passes: [Tokens; 2],
+    samples: usize,
+    options: &LossOptions,
+    drop_worst: bool,
+) -> Result<Loss> {
     if drop_worst {
         // The first pass decides for both.
         let kept = passes[0].best(options).await?;
@@ -183,10 +186,11 @@ async fn regularised_dropout(mut passes: [Tokens; 2], options: &LossOptions, dro
     // KL(p ‖ q) + KL(q ‖ p) = Σ (p - q)(ln p - ln q).
     let divergence = ((first.lprobs.clone().exp() - second.lprobs.clone().exp()) * difference).sum() * 0.5;
     let (losses, weight) = first.weighed(losses_a + losses_b, options);
+    let loss = first.encouraged(second.encouraged(losses.sum(), options), options);
     Ok(Loss {
-        loss: losses.sum() + divergence * options.reg_alpha,
+        loss: loss + divergence * options.reg_alpha,
         nll: nlls_a.clone().sum() + nlls_b.clone().sum(),
-        sample_size: 2.0 * weight,
+        sample_size: PASSES * options.size_of_pass(weight, samples),
         token_nll: (nlls_a + nlls_b) * 0.5,
         samples: first.samples,
     })
@@ -315,6 +319,14 @@ impl Tokens {
         (losses * weights, sum)
     }
 
+    /// A summed loss of these tokens with the bonus of the encouraging loss, where that is asked for.
+    fn encouraged(&self, loss: Tensor<1>, options: &LossOptions) -> Tensor<1> {
+        match options.log_end {
+            Some(log_end) => loss + self.encouragement(options.label_smoothing, log_end),
+            None => loss,
+        }
+    }
+
     /// The bonus of the encouraging loss, summed (reference §8.3).
     fn encouragement(&self, smoothing: f64, log_end: f64) -> Tensor<1> {
         let [_, vocabulary] = self.lprobs.dims();
@@ -417,6 +429,25 @@ mod tests {
         assert!((loss - expected).abs() < ROUNDING, "{loss} where {expected} was expected");
         assert!((plain - nll(0) - nll(1) - nll(2)).abs() < ROUNDING && size == 2.0);
         assert_eq!(even.size(&tokens, 2, 2), size);
+    }
+
+    #[test]
+    fn a_second_pass_counts_as_much_as_the_first() {
+        let tokens = tokens(4);
+        let plain = LossOptions { label_smoothing: 0.1, ..LossOptions::default() };
+        for (sentence_avg, log_end) in [(false, None), (true, Some(0.75)), (true, Some(1.0))] {
+            let options = LossOptions { sentence_avg, log_end, ..plain };
+            let (loss, nll, size) = futures(values(judged(&tokens, None), &options));
+            let twice = LossOptions { reg_alpha: 0.7, ..options };
+            let first = judged(&tokens, None);
+            // Passes that agree have no divergence.
+            let again = first.logits.clone();
+            let both = futures(cross_entropy_twice(first, again, &twice)).expect("a loss");
+            let (both_loss, both_nll): (f32, f32) = (both.loss.into_scalar(), both.nll.into_scalar());
+            assert!((both_loss - 2.0 * loss).abs() < 2.0 * ROUNDING, "{both_loss}, and {loss} for one");
+            assert!((both_nll - 2.0 * nll).abs() < 2.0 * ROUNDING, "{both_nll}, and {nll} for one");
+            assert_eq!((both.sample_size, twice.size(&tokens, 2, 2)), (2.0 * size, 2.0 * size));
+        }
     }
 
     #[test]

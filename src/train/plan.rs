@@ -8,7 +8,7 @@ use super::ranks::Ranks;
 use super::recipe::Recipe;
 use super::self_critical::answered;
 use super::session::prepare;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use burn::tensor::Device;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -72,13 +72,14 @@ pub fn plan(recipe: &Recipe, device: &Device, ranks: &dyn Ranks, measured: usize
         rank: (ranks.rank(), ranks.size()),
     };
     let (mut seconds, mut passes, mut data_seconds) = (0.0, [0.0; 2], 0.0);
-    let (mut samples, mut tokens) = (0, 0);
+    let (mut samples, mut tokens, mut unreadable) = (0, 0, None);
     let share = 1.0 / measured as f64;
     let mut objectives: BTreeMap<&'static str, f64> = BTreeMap::new();
     for update in 0..=measured {
         let started = Instant::now();
         let loaded = loader.load(update as u64 * options.draws)?;
         let made = started.elapsed().as_secs_f64();
+        unreadable = unreadable.or_else(|| loaded.skipped.first().map(|(_, error)| error.clone()));
         let started = Instant::now();
         let (groups, _) = pollster::block_on(answered(loaded, &trainer, draws, options))?;
         for objective in groups.iter().flatten().flat_map(|batch| &batch.objectives) {
@@ -93,6 +94,10 @@ pub fn plan(recipe: &Recipe, device: &Device, ranks: &dyn Ranks, measured: usize
             passes[0] += updated.forward * share;
             passes[1] += updated.backward * share;
         }
+    }
+    if samples == 0 {
+        let nothing = || Error::option("data", "samples for an update", "none that can be read");
+        return Err(unreadable.unwrap_or_else(nothing));
     }
     let own: f64 = objectives.values().sum();
     objectives.values_mut().for_each(|share| *share /= own);

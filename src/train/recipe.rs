@@ -1,5 +1,6 @@
 //! Recipes: everything that decides a run, as a TOML file. Any value can be set from the command line.
 
+use super::choice::SCENES;
 use super::loader::BatchOptions;
 use super::trainer::UpdateOptions;
 use crate::config::{OfaConfig, Size};
@@ -7,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::weights::{PackingChoice, RECIPE};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -15,7 +16,7 @@ use toml::{Table, Value};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// Of the weights, the order of the data, augmentation and dropout.
+    /// Of the weights, the order of the data or the scenes, augmentation and dropout.
     #[serde(default)]
     pub seed: u64,
     pub model: ModelChoice,
@@ -109,6 +110,10 @@ impl Recipe {
             recipe.data.epochs = None;
         }
         recipe.check()?;
+        if recipe.data.kind == SCENES {
+            // Written down, so that a run which goes on keeps to its scenes whatever is set by then.
+            recipe.data.options.entry("seed").or_insert(Value::Integer(recipe.seed as i64));
+        }
         Ok(recipe)
     }
 
@@ -168,9 +173,14 @@ impl Recipe {
             ("batch.max_skipped", self.batch.max_skipped),
             ("update.loss.even_answers", loss.even_answers),
             ("update.loss.label_smoothing", loss.label_smoothing),
-            ("update.loss.drop_worst_ratio", loss.drop_worst_ratio),
         ] {
             within(option, value, 0.0..=1.0, "0 to 1")?;
+        }
+        // With all of them left out nothing would be learnt.
+        within("update.loss.drop_worst_ratio", loss.drop_worst_ratio, 0.0..1.0, "0 to below 1")?;
+        if let Some(log_end) = loss.log_end {
+            let above_0 = (Bound::Excluded(0.0), Bound::Included(1.0));
+            within("update.loss.log_end", log_end, above_0, "above 0, at most 1")?;
         }
         if let Some(decay) = self.update.ema_decay {
             within("update.ema_decay", decay, 0.0..1.0, "0 to below 1")?;
@@ -313,14 +323,14 @@ fn apply(table: &mut Table, set: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    const SMALL: &str = "model = { tokenizer = 't', image_size = 64 }\ndata = { kind = 'scenes', side = 64 }\n";
+    const SMALL: &str = "model = { tokenizer = 't', image_size = 64 }\ndata = { kind = 'scenes', nouns = 5 }\n";
 
     #[test]
     fn what_is_set_wins_and_the_rest_are_defaults() {
-        let sets = ["update.schedule.lr=3e-4", "data.side=96", "model.config.d_model=384", "model.size=base"];
+        let sets = ["update.schedule.lr=3e-4", "data.nouns=9", "model.config.d_model=384", "model.size=base"];
         let recipe = Recipe::parse("r", SMALL, &sets.map(String::from)).expect("a recipe");
         assert_eq!(recipe.update.schedule.lr, 3e-4);
-        assert_eq!(recipe.data.options["side"].as_integer(), Some(96));
+        assert_eq!(recipe.data.options["nouns"].as_integer(), Some(9));
         assert_eq!(recipe.batch, BatchOptions::default());
         let config = recipe.model.config(None).expect("a config");
         assert_eq!((config.d_model, config.encoder_layers), (384, 6));
@@ -333,6 +343,21 @@ mod tests {
     }
 
     #[test]
+    fn scenes_are_those_of_the_seed_that_a_run_began_with() {
+        let seed = |text: &str, sets: &[&str]| {
+            let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
+            let recipe = Recipe::parse("r", text, &sets).expect("a recipe");
+            (recipe.data.options["seed"].as_integer(), recipe.to_toml().expect("a text"))
+        };
+        let (own, saved) = seed(SMALL, &["seed=9"]);
+        assert_eq!(own, Some(9));
+        assert_eq!(seed(&saved, &["seed=4"]).0, Some(9), "a resumed run");
+        assert_eq!(seed(SMALL, &["seed=9", "data.seed=1"]).0, Some(1));
+        let files = SMALL.replace("scenes", "caption");
+        assert_eq!(Recipe::parse("r", &files, &[]).expect("a recipe").data.options.get("seed"), None);
+    }
+
+    #[test]
     fn epochs_decide_the_updates() {
         let sets = ["data.epochs=2.5", "batch.draws=4"].map(String::from);
         let recipe = Recipe::parse("r", SMALL, &sets).expect("a recipe");
@@ -340,7 +365,7 @@ mod tests {
         assert!(recipe.with_epochs_of(None).expect_err("an error").to_string().contains("never end"));
 
         // What is set wins over what the recipe says, and two that contradict each other are refused.
-        let twice = SMALL.replace("side = 64 }\n", "side = 64, epochs = 2 }\n");
+        let twice = SMALL.replace("nouns = 5 }\n", "nouns = 5, epochs = 2 }\n");
         let recipe = Recipe::parse("r", &twice, &["update.updates=3".to_owned()]).expect("a recipe");
         assert_eq!(recipe.with_epochs_of(Some(900)).expect("a recipe").update.updates, 3);
         let sets = ["data.epochs=2", "update.updates=3"].map(String::from);
@@ -359,6 +384,10 @@ mod tests {
             assert!(message(&[&format!("update.quantization={wrong}")]).contains("update.quantization"));
         }
         assert!(message(&["batch.sample_patches=0"]).contains("batch.sample_patches"));
+        for (option, wrong) in [("drop_worst_ratio", 1.0), ("log_end", 0.0), ("log_end", 1.5)] {
+            let told = message(&[&format!("update.loss.{option}={wrong:?}")]);
+            assert!(told.contains(&format!("update.loss.{option}")), "{told}");
+        }
         let unknown = Recipe::parse("r.toml", SMALL, &["update.rate=1".to_owned()]).expect_err("an error");
         assert!(matches!(unknown, Error::Option { .. }), "as bad as any other option: {unknown}");
         assert!(message(&["seed"]).contains("--set"));

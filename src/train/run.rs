@@ -106,7 +106,8 @@ impl Run<'_> {
     /// Trains until all updates are made, or until it is interrupted. The last thing it does is a checkpoint.
     ///
     /// # Errors
-    /// Those of data, updates, evaluation and checkpoints. Checkpoints made before stay as they are.
+    /// Those of data, updates, evaluation and checkpoints, and [`Error::Option`] for data that taught nothing in all
+    /// updates. Checkpoints made before stay as they are.
     pub fn go(
         &self,
         trainer: &mut Trainer,
@@ -173,6 +174,11 @@ impl Run<'_> {
                     return Ok(Ended::Interrupted);
                 }
             }
+            // A run may be over before so many rows were drawn that their share counts.
+            if trainer.state.adam.steps == 0 {
+                let found = "none in all updates; the run's journal says why";
+                return Err(Error::option("data", "samples to learn from", found));
+            }
             Ok(Ended::Done)
         })
     }
@@ -214,7 +220,9 @@ impl Run<'_> {
         for (draw, reason) in &loaded.skipped {
             watch(Event::Skipped { draw: *draw, reason });
         }
-        let [skipped, _] = self.ranks.sum_pair([loaded.skipped.len() as f64, 0.0])?;
+        // A draw counts once, however many of its samples are missing.
+        let own = loaded.skipped.chunk_by(|(draw, _), (next, _)| draw == next).count();
+        let [skipped, _] = self.ranks.sum_pair([own as f64, 0.0])?;
         progress.skipped += skipped as u64;
         check_skipped(progress.skipped, progress.draws + self.recipe.batch.draws, &self.recipe.batch)
     }

@@ -276,6 +276,8 @@ pub struct Draw {
     pub extra: Vec<Sample>,
     /// Samples that the model answers itself.
     pub rewarded: Vec<Rewarded>,
+    /// Why extra samples are not there: they are reported, and the others of the draw are learnt all the same.
+    pub missing: Vec<Error>,
 }
 
 /// Where samples come from: a pure function of the position, so that a run resumes anywhere and sees the same whatever

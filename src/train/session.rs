@@ -65,10 +65,11 @@ impl Session {
             same_rounding(&begun, &recipe)?;
         }
         let (files, mut trainer) = prepare(&recipe, device)?;
-        let progress = match &latest {
+        let mut progress = match &latest {
             Some(checkpoint) => restore(checkpoint, &mut trainer)?,
             None => Progress::default(),
         };
+        checkpoints.recall_best(&mut progress, leads)?;
         if leads {
             // The other ranks may be reading it.
             replace_file(&directory.join(RECIPE), recipe.to_toml()?.as_bytes())?;

@@ -100,7 +100,7 @@ pub struct Trainer {
 /// All that an update changes, beside the model.
 #[derive(Debug, Clone)]
 pub struct TrainerState {
-    /// Updates made, bad ones counted.
+    /// Updates made, bad ones and those that were passed over counted.
     pub updates: u64,
     /// Bad updates since the last good one.
     pub bad_updates: u32,
@@ -127,7 +127,7 @@ pub struct Updated {
     pub loss: f64,
     /// The gradient's length before clipping.
     pub gradient_norm: f32,
-    /// False if the gradient was no number, and the weights stay as they were.
+    /// False if there was no gradient, or one that is no number, and the weights stay as they were.
     pub stepped: bool,
     /// On all ranks.
     pub samples: usize,
@@ -271,10 +271,11 @@ impl Trainer {
     }
 
     /// One update. Each group of batches is a mini-batch of its own: its loss is a mean over its tokens, on all ranks,
-    /// and the groups' losses are added (reference §7.2).
+    /// and the groups' losses are added (reference §7.2). Where no rank has anything to judge, it is passed over.
     ///
     /// # Errors
-    /// The device's, and [`Error::Device`] when too many gradients in a row were no numbers.
+    /// The device's, [`Error::Device`] when too many gradients in a row were no numbers, and [`Error::Option`] for
+    /// patches to be trained alone that nobody knows the names of.
     pub async fn update(&mut self, groups: &[Vec<Batch>], ranks: &dyn Ranks) -> Result<Updated> {
         let update = self.state.updates + 1;
         let lr = self.options.schedule.lr(update, self.options.updates);
@@ -305,7 +306,15 @@ impl Trainer {
             });
         }
         totals.share(ranks)?;
-        let Gradient { values, reached } = gradient.ok_or_else(|| self.nothing_judged())?;
+        let Some(Gradient { values, reached }) = gradient else {
+            self.check_names(groups, ranks)?;
+            // Passes without a judged token may have observed something, on some of the ranks.
+            self.model = self.map.load(self.model.clone(), Section::Statistics, &statistics);
+            // There is no direction to step in, so weights, moments and averages stay. The update counts as bad ones do:
+            // what follows has the learning rate and the draws that it would have had.
+            self.state.updates = update;
+            return Ok(Totals { loss: f64::NAN, ..totals }.updated(update, lr, f32::NAN, false));
+        };
         let gradient = Gradient { values: ranks.sum(values).await?, reached: ranks.any(reached)? };
         let norm = gradient.norm().await?;
         ranks.agree("gradient", u64::from(norm.to_bits()))?;
@@ -390,12 +399,15 @@ impl Trainer {
         Ok(sum)
     }
 
-    fn nothing_judged(&self) -> Error {
-        if self.patches_alone() {
-            let expected = "data that know names of patches, as scenes do; 0 for others";
-            return Error::option("update.patches.alone_until", expected, self.options.patches.alone_until);
+    /// Refuses samples of which nothing was judged because nobody knows the names of their patches.
+    fn check_names(&self, groups: &[Vec<Batch>], ranks: &dyn Ranks) -> Result<()> {
+        let own: usize = groups.iter().flatten().map(Batch::len).sum();
+        let [samples, _] = ranks.sum_pair([own as f64, 0.0])?;
+        if samples == 0.0 || !self.patches_alone() {
+            return Ok(());
         }
-        Error::option("data", "samples for an update", "none that can be read")
+        let expected = "data that know names of patches, as scenes do; 0 for others";
+        Err(Error::option("update.patches.alone_until", expected, self.options.patches.alone_until))
     }
 
     fn patches_alone(&self) -> bool {

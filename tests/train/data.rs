@@ -86,6 +86,33 @@ fn corrupt_rows_name_file_line_and_reason() {
 }
 
 #[test]
+fn lines_of_white_space_are_no_rows_and_the_others_keep_their_numbers() {
+    let folder = TempDir::new().unwrap();
+    let path = write(&folder, "gaps.tsv", "\u{feff}\n1\tone\n \t\r\n\n2\ttwo\n3\n\n");
+    let file = open_kind(&path, "text");
+    assert_eq!(file.len(), 3);
+    let [one, two] = [0, 1].map(|row| file.record(row).unwrap());
+    assert_eq!((one.text("text").unwrap(), two.text("text").unwrap()), ("one".into(), "two".into()));
+    assert!(one.place.ends_with("gaps.tsv:2") && two.place.ends_with("gaps.tsv:5"), "{} {}", one.place, two.place);
+    says(file.record(2), &["gaps.tsv:6", "`text` is column 1"]);
+    says(file.record(3), &["the file has 7 lines"]);
+    says(open_kind(&write(&folder, "gaps.jsonl", "\n{\n"), "text").record(0), &["gaps.jsonl:2", "JSON"]);
+    let kind = Kind::find("text").unwrap();
+    says(EpochFiles::open(&[write(&folder, "none.tsv", " \n\n")], kind, kind.columns), &["none.tsv", "no row"]);
+}
+
+#[test]
+fn boxes_without_an_inside_are_left_out_of_many() {
+    let folder = TempDir::new().unwrap();
+    let text = "1\t\t0,0,5,4,3,cat&&7,1,7,3,4,dog&&6,9,8,2,5,owl\n2\t\t7,1,7,3,4,dog\n3\t\t0,0,5,x,3,cat\n";
+    let file = open_kind(&write(&folder, "boxes.tsv", text), "detection");
+    let objects = |row: u64| file.record(row).unwrap().objects("boxes");
+    assert_eq!(objects(0).unwrap(), [([0.0, 0.0, 5.0, 4.0], "cat".into())]);
+    says(objects(1), &["boxes.tsv:2", "has no box"]);
+    says(objects(2), &["boxes.tsv:3", "`x`"]);
+}
+
+#[test]
 fn json_rows_may_be_structured() {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("a.png"), png(9, 3)).unwrap();

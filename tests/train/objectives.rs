@@ -4,11 +4,12 @@ use super::data::{open_kind, png, shard, write};
 use crate::vocab::{SMALL, SMALL_JSON, small_config};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
+use ofa::config::OfaConfig;
 use ofa::task::PromptType;
 use ofa::train::augment::ImageSizes;
 use ofa::train::data::EpochFiles;
 use ofa::train::objectives::*;
-use ofa::train::{Arrangement, Batch, Draw, Draws, Reference, Target};
+use ofa::train::{Arrangement, Batch, BatchOptions, Draw, Draws, Loader, Reference, Target};
 use ofa::vocab::Vocab;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -100,6 +101,42 @@ fn draws_are_pure_and_every_objective_appears() {
     }
     let count = |name: &str| seen.iter().filter(|(objective, _)| *objective == name).count();
     assert_eq!((seen.len(), count("match"), count("vqa_match")), (11, 2, 2), "{seen:?}");
+}
+
+#[test]
+fn a_broken_row_of_the_others_costs_its_own_sample_alone() {
+    let folder = TempDir::new().unwrap();
+    let image = URL_SAFE.encode(png(50, 40));
+    let main = format!("1\t{image}\tA red cat.\t\t\tcat\tcoco\tcaption\n");
+    let texts = format!("1\t{}\n2\t \n", "one two three ".repeat(100));
+    let boxes = format!("1\t{image}\t0,0,50,40,3,cat&&9,9,9,20,4,dog\n");
+    let data = PretrainingData {
+        main: files(&folder, "main.tsv", "vision_language", &main),
+        texts: Some(files(&folder, "text.tsv", "text", &texts)),
+        images: Some(files(&folder, "image.tsv", "image", &format!("1\t{image}\t7 7\n"))),
+        detection: Some(files(&folder, "box.tsv", "detection", &boxes)),
+        negatives: Negatives::default(),
+    };
+    let source = Pretraining::new(data, small(), SIZES, 7);
+    let draw = source.draw(0, 0).unwrap();
+    assert!(!draw.main.is_empty());
+    assert_eq!(draw.extra.iter().map(|one| one.objective).collect::<Vec<_>>(), ["infill_text", "detect"]);
+    let found = SMALL.decode(&draw.extra[1].target);
+    assert!(found.contains("cat") && !found.contains("dog"), "{found}");
+    let missing: Vec<String> = draw.missing.iter().map(ToString::to_string).collect();
+    assert!(missing.len() == 2 && missing[0].contains("text.tsv:2"), "{missing:?}");
+    assert!(missing[1].contains("image.tsv:1") && missing[1].contains("4 x 4"), "{missing:?}");
+
+    // Neither does one that is too long for the model.
+    let options = BatchOptions { draws: 1, ..BatchOptions::default() };
+    let config = OfaConfig { max_position_embeddings: 128, ..small_config() };
+    let arrangement = Arrangement::default();
+    let loader = Loader { draws: &source, options: &options, config: &config, seed: 1, arrangement, rank: (0, 1) };
+    let loaded = loader.load(0).unwrap();
+    assert_eq!(loaded.groups[0][0].len(), draw.main.len());
+    assert_eq!(loaded.groups[1][0].objectives, ["detect"]);
+    assert_eq!(loaded.skipped.iter().map(|(draw, _)| *draw).collect::<Vec<_>>(), [0, 0, 0]);
+    assert!(loaded.skipped[2].1.to_string().contains("at most 128 fit"), "{}", loaded.skipped[2].1);
 }
 
 #[test]
@@ -265,4 +302,11 @@ fn captions_are_learnt_in_part_and_compared_with_as_a_whole() {
     assert_eq!(rows.question(&record).unwrap().reference, Reference::Texts(vec![caption.join(" ")]));
     let example = rows.example(&record, &mut fastrand::Rng::with_seed(1)).unwrap();
     assert!(matches!(example.target, Target::Text(text) if text == caption[..CAPTION_WORDS].join(" ")));
+
+    let summary: Vec<String> = (0..70).map(|at| format!("word{at}")).collect();
+    let text = format!("an article\t{}\n", summary.join(" "));
+    let record = open_kind(&write(&folder, "summary.tsv", &text), "summary").record(0).unwrap();
+    let rows = Rows::new("summary", RowOptions::default()).unwrap();
+    let example = rows.example(&record, &mut fastrand::Rng::with_seed(1)).unwrap();
+    assert!(matches!(example.target, Target::Text(text) if text == summary[..64].join(" ")));
 }

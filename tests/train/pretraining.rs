@@ -138,6 +138,34 @@ fn a_run_on_files_learns_all_objectives_and_resumes_to_the_last_bit() {
 }
 
 #[test]
+fn a_draw_counts_as_skipped_once_however_much_of_it_is_missing() {
+    let _drawing = only_drawer();
+    let folder = tempfile::tempdir().unwrap();
+    files(folder.path());
+    std::fs::write(folder.path().join("text.tsv"), "1\t\n").unwrap();
+    let recipe = pretraining(folder.path(), &["data.epochs=1", "run.evaluate_every=0"]).unwrap();
+    let (_parent, run) = directory();
+    let told = go(&mut session(&recipe, &run, false).unwrap(), None);
+    assert_eq!(told.ended, Some(Ended::Done));
+    // Two texts of a draw, and the row about an image that says nothing.
+    let texts = told.skipped.iter().filter(|reason| reason.contains("text.tsv:1")).count();
+    assert_eq!(told.skipped.len(), texts + 1);
+    assert!(texts >= 4 && texts.is_multiple_of(2), "{:?}", told.skipped);
+    assert_eq!(session(&recipe, &run, true).unwrap().progress.skipped, texts as u64 / 2 + 1);
+}
+
+#[test]
+fn a_plan_of_rows_that_cannot_be_read_says_why() {
+    let _drawing = only_drawer();
+    let folder = tempfile::tempdir().unwrap();
+    files(folder.path());
+    std::fs::write(folder.path().join("main.tsv"), "1\n2\n").unwrap();
+    let recipe = pretraining(folder.path(), &[]).unwrap();
+    let error = plan(&recipe, &burn::tensor::Device::flex(), &Alone, 1).err().expect("an error").to_string();
+    assert!(error.contains("main.tsv") && error.contains("column"), "{error}");
+}
+
+#[test]
 fn a_plan_counts_what_a_run_would_learn() {
     let _drawing = only_drawer();
     let folder = tempfile::tempdir().unwrap();

@@ -28,12 +28,15 @@ const PLAIN: [&str; 8] = [
     "update.schedule.lr=0.02",
 ];
 
+fn toy() -> Toy {
+    Toy { rows: Some(10), ..Toy::default() }
+}
+
 /// A rank's part of a run, which the rank `interrupts` ends after an update.
-fn go(session: &mut Session, ranks: &dyn Ranks, interrupts: Option<(usize, u64)>) -> Result<Ended> {
+fn go(session: &mut Session, ranks: &dyn Ranks, draws: &Toy, interrupts: Option<(usize, u64)>) -> Result<Ended> {
     let interrupted = AtomicBool::new(false);
     let Session { recipe, trainer, checkpoints, progress, .. } = session;
-    let draws = Toy { rows: Some(10), ..Toy::default() };
-    let run = Run { recipe, draws: &draws, ranks, checkpoints, interrupted: &interrupted };
+    let run = Run { recipe, draws, ranks, checkpoints, interrupted: &interrupted };
     let mut watch = |event: Event<'_>| {
         if let Event::Updated { updated, .. } = event {
             interrupted.store(interrupts == Some((ranks.rank(), updated.update)), Ordering::Relaxed);
@@ -52,7 +55,7 @@ fn sessions(recipes: &[&Recipe], run: &Path) -> Vec<Session> {
 
 /// Trains with as many ranks as there are sessions.
 fn train(sessions: &mut [Session], interrupts: Option<(usize, u64)>) -> Vec<Result<Ended>> {
-    together(sessions, |session, ranks| go(session, ranks, interrupts))
+    together(sessions, |session, ranks| go(session, ranks, &toy(), interrupts))
 }
 
 fn floats(session: &Session) -> Vec<f32> {
@@ -66,10 +69,10 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// The model that one rank makes of a recipe.
-fn alone(recipe: &Recipe) -> Vec<f32> {
+fn alone(recipe: &Recipe, draws: &Toy) -> Vec<f32> {
     let (_parent, run) = directory();
     let mut sessions = sessions(&[recipe], &run);
-    assert_eq!(go(&mut sessions[0], &Alone, None).unwrap(), Ended::Done);
+    assert_eq!(go(&mut sessions[0], &Alone, draws, None).unwrap(), Ended::Done);
     floats(&sessions[0])
 }
 
@@ -90,7 +93,7 @@ fn ranks_stay_equal_to_the_last_bit() {
 fn the_number_of_ranks_changes_only_the_order_of_sums() {
     let _drawing = only_drawer();
     let recipe = recipe(&PLAIN);
-    let expected = alone(&recipe);
+    let expected = alone(&recipe, &toy());
     // Three ranks do not share four draws evenly.
     for ranks in [2, 3] {
         let (_parent, run) = directory();
@@ -105,7 +108,7 @@ fn the_number_of_ranks_changes_only_the_order_of_sums() {
 fn one_rank_goes_on_where_two_were_stopped_with_the_samples_that_follow() {
     let _drawing = only_drawer();
     let recipe = recipe(&PLAIN);
-    let expected = alone(&recipe);
+    let expected = alone(&recipe, &toy());
     let (_parent, run) = directory();
     let mut two = sessions(&[&recipe, &recipe], &run);
     // Only the second rank hears that it is to stop.
@@ -114,7 +117,7 @@ fn one_rank_goes_on_where_two_were_stopped_with_the_samples_that_follow() {
     drop(two);
     let mut one = sessions(&[&recipe], &run);
     assert_eq!(one[0].progress.draws, 12, "draws are counted over all ranks");
-    go(&mut one[0], &Alone, None).unwrap();
+    go(&mut one[0], &Alone, &toy(), None).unwrap();
     let goes_on = distance(&floats(&one[0]), &expected);
     assert!(goes_on < TOLERANCE, "{goes_on}");
 
@@ -122,9 +125,23 @@ fn one_rank_goes_on_where_two_were_stopped_with_the_samples_that_follow() {
     let (_parent, run) = directory();
     let mut other = sessions(&[&recipe], &run);
     other[0].progress = Progress { draws: 1, ..Progress::default() };
-    go(&mut other[0], &Alone, None).unwrap();
+    go(&mut other[0], &Alone, &toy(), None).unwrap();
     let apart = distance(&floats(&other[0]), &expected);
     assert!(apart > APART, "{apart}");
+}
+
+#[test]
+fn ranks_pass_over_an_update_together() {
+    let _drawing = only_drawer();
+    // The second rank never has a draw, and every third update the first one's cannot be read.
+    let (recipe, gaps) = (recipe(&[&PLAIN[..], &["batch.draws=1"]].concat()), Toy { corrupt: Some(3), ..toy() });
+    let expected = alone(&recipe, &gaps);
+    let (_parent, run) = directory();
+    let mut sessions = sessions(&[&recipe, &recipe], &run);
+    let ended = together(&mut sessions, |session, ranks| go(session, ranks, &gaps, None));
+    assert!(ended.into_iter().all(|ended| ended.unwrap() == Ended::Done));
+    let distances = [0, 1].map(|rank| distance(&floats(&sessions[rank]), &expected));
+    assert!(distances.iter().all(|distance| *distance < TOLERANCE), "{distances:?}");
 }
 
 #[test]

@@ -51,18 +51,61 @@ fn every_recipe_of_fine_tuning_comes_with_the_binary_and_says_its_task() {
 }
 
 #[test]
-fn recipes_that_go_on_draw_the_scenes_of_the_one_before() {
+fn recipes_that_go_on_draw_scenes_of_the_world_of_the_one_before() {
     let read = |name: &str, sets: &[String]| {
         let recipe = Recipe::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes").join(name), sets).unwrap();
-        // The side, what is asked how often, the first's easy beginning and the last's codes are their own.
+        // Seed and side, what is asked how often, the first's easy beginning and the last's codes are their own.
         let options = world_of(&recipe).unwrap().unwrap();
         let tasks = TaskWeights::default();
-        ScenesOptions { side: 0, tasks, extra_samples: 0.0, curriculum: 0, codes: None, ..options }
+        ScenesOptions { seed: 0, side: 0, tasks, extra_samples: 0.0, curriculum: 0, codes: None, ..options }
     };
     let first = read("scenes-cpu.toml", &[]);
     for further in ["scenes-cpu-further.toml", "scenes-cpu-draw.toml"] {
         let further = read(further, &["model.from='runs/scenes-cpu/model'".to_owned()]);
         assert_eq!(format!("{further:?}"), format!("{first:?}"));
+    }
+}
+
+#[test]
+fn a_recipes_seed_draws_its_scenes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/scenes-cpu.toml");
+    let seed = |sets: &[&str]| {
+        let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
+        world_of(&Recipe::read(&path, &sets).unwrap()).unwrap().unwrap().seed
+    };
+    assert_eq!((seed(&[]), seed(&["seed=9"]), seed(&["seed=9", "data.seed=1"])), (7, 9, 1));
+}
+
+#[test]
+fn what_nothing_would_read_is_refused() {
+    const CRITICAL: &str = "data.self_critical=true";
+    const UNREAD: [(&str, &[&str]); 8] = [
+        ("caption", &["data.answers=answers.txt"]),
+        ("sst2", &["data.answers=answers.txt"]),
+        ("caption", &["data.objects=true"]),
+        ("vqa", &["data.caption=true"]),
+        ("grounding", &["data.caption_words=9"]),
+        ("caption", &["data.frequencies=counts.json"]),
+        ("caption", &["data.noise=0.2", CRITICAL]),
+        ("scenes", &["data.side=96"]),
+    ];
+    const READ: [(&str, &[&str]); 4] = [
+        ("classify", &["data.answers=answers.txt"]),
+        ("vqa", &["data.answers=answers.txt", "data.objects=true", "data.caption=false"]),
+        ("entailment", &["data.caption=true", "data.noise=0.2"]),
+        ("caption", &["data.frequencies=counts.json", "data.caption_words=9", CRITICAL]),
+    ];
+    let read = |kind: &str, sets: &[&str]| {
+        let kind = format!("data.kind={kind}");
+        DataOptions::read(&recipe(&[&[kind.as_str()], sets].concat()).data)
+    };
+    for (kind, sets) in UNREAD {
+        let error = read(kind, sets).err().expect("an error").to_string();
+        let option = sets[0].split('=').next().unwrap();
+        assert!(error.contains(option) && error.contains("expected nothing"), "{error}");
+    }
+    for (kind, sets) in READ {
+        read(kind, sets).unwrap();
     }
 }
 

@@ -44,8 +44,11 @@ fn a_resumed_run_is_the_straight_run_to_the_last_bit() {
     let _drawing = only_drawer();
     // Epochs of 10 draws and updates of 4: the run stops in the middle of one.
     let rounded = "update.quantization={ bits = 4, group_size = 32 }";
-    for sets in [&[][..], &[rounded]] {
-        let (recipe, draws) = (recipe(sets), Toy { rows: Some(10), ..Toy::default() });
+    let whole = || Toy { rows: Some(10), ..Toy::default() };
+    // Every third update has no row that can be read, one of those that the run stops after among them.
+    let gaps = Toy { corrupt: Some(3), ..whole() };
+    for (sets, draws) in [(&[][..], whole()), (&[rounded][..], whole()), (&["batch.draws=1"][..], gaps)] {
+        let recipe = recipe(sets);
         let expected = straight(&recipe, &draws);
         let (_parent, run) = directory();
         for stop in [Some(3), Some(7), None] {
@@ -86,6 +89,52 @@ fn the_newest_complete_checkpoint_counts_whatever_the_pointer_says() {
     train(&mut session(&recipe, &run, false).unwrap(), &draws, None).unwrap();
     std::fs::remove_file(run.join("checkpoints/latest")).unwrap();
     assert_eq!(session(&recipe, &run, true).unwrap().trainer.updates(), 12);
+}
+
+#[test]
+fn the_best_checkpoint_is_named_first_and_found_again() {
+    let _drawing = only_drawer();
+    let (recipe, (_parent, run)) = (recipe(&["run.evaluate_every=4"]), directory());
+    train(&mut session(&recipe, &run, false).unwrap(), &Toy::default(), None).unwrap();
+    // As runs were left that were killed before they had named it.
+    std::fs::remove_file(run.join("checkpoints/best")).unwrap();
+    let resumed = session(&recipe, &run, true).unwrap();
+    let best = resumed.checkpoints.best().unwrap();
+    assert!(best.ends_with("step-0000000004"), "{}", best.display());
+    drop(resumed);
+    std::fs::remove_dir_all(best).unwrap();
+    let mut resumed = session(&recipe, &run, true).unwrap();
+    assert_eq!((resumed.checkpoints.best(), resumed.progress.best), (None, None), "what is gone is no best");
+
+    // Where the name of the latest should be nothing can be written: the save ends there, as if it were killed.
+    let latest = run.join("checkpoints/latest");
+    std::fs::remove_file(&latest).unwrap();
+    std::fs::create_dir(&latest).unwrap();
+    resumed.progress.best = Some((1.0, resumed.trainer.updates()));
+    resumed.checkpoints.save(&resumed.trainer, &resumed.progress).unwrap_err();
+    assert!(resumed.checkpoints.best().unwrap().ends_with("step-0000000012"));
+}
+
+#[test]
+fn the_best_value_is_read_back_to_the_last_bit() {
+    /// Another number to whoever reads its digits as a whole one and divides.
+    const BEST: Option<(f64, u64)> = Some((1.6242374183804897, 0));
+    let _drawing = only_drawer();
+    let (recipe, (_parent, run)) = (recipe(&[]), directory());
+    let mut first = session(&recipe, &run, false).unwrap();
+    first.progress.best = BEST;
+    first.checkpoints.save(&first.trainer, &first.progress).unwrap();
+    drop(first);
+    assert_eq!(session(&recipe, &run, true).unwrap().progress.best, BEST);
+}
+
+#[test]
+fn a_run_that_can_read_nothing_is_not_done() {
+    let _drawing = only_drawer();
+    let (_parent, run) = directory();
+    let mut session = session(&recipe(&[]), &run, false).unwrap();
+    let error = train(&mut session, &Toy { corrupt: Some(1), ..Toy::default() }, None).unwrap_err().to_string();
+    assert!(error.contains("samples to learn from") && error.contains("journal"), "{error}");
 }
 
 fn message(recipe: &Recipe, run: &Path, resume: bool) -> String {

@@ -25,6 +25,12 @@ fn values(session: &ofa::train::Session) -> Vec<f32> {
     session.trainer.values(Section::Parameters).into_data().try_into_vec().unwrap()
 }
 
+/// The same and what the norms have observed.
+fn numbers(session: &ofa::train::Session) -> [Vec<f32>; 2] {
+    [Section::Parameters, Section::Statistics]
+        .map(|section| session.trainer.values(section).into_data().try_into_vec().unwrap())
+}
+
 /// A run of the recipe with `sets` that has learnt one batch, and the weights that it began with.
 fn learnt_by_heart(sets: &[&str], run: &Path) -> (ofa::train::Session, Vec<f32>) {
     const UPDATES: usize = 150;
@@ -58,10 +64,6 @@ fn gradients_that_are_no_numbers_change_nothing_and_end_the_run_if_they_go_on() 
     let mut session = session(&recipe(&["update.max_bad_updates=3"]), &run, false).unwrap();
     let good = batch(&session, &Toy::default(), 0);
     let bad = batch(&session, &Toy { infinite_from: Some(0), ..Toy::default() }, 0);
-    let numbers = |session: &ofa::train::Session| {
-        [Section::Parameters, Section::Statistics]
-            .map(|section| -> Vec<f32> { session.trainer.values(section).into_data().try_into_vec().unwrap() })
-    };
     assert!(update(&mut session, &good).unwrap().stepped);
     let before = numbers(&session);
     assert!(!update(&mut session, &bad).unwrap().stepped);
@@ -69,6 +71,20 @@ fn gradients_that_are_no_numbers_change_nothing_and_end_the_run_if_they_go_on() 
     assert_eq!(numbers(&session), before);
     let error = update(&mut session, &bad).unwrap_err().to_string();
     assert!(error.contains("3 gradients in a row"), "{error}");
+}
+
+#[test]
+fn an_update_of_which_nothing_can_be_read_changes_nothing_and_counts() {
+    let _drawing = only_drawer();
+    let (_parent, run) = directory();
+    let mut session = session(&recipe(&[]), &run, false).unwrap();
+    let good = batch(&session, &Toy::default(), 0);
+    assert!(update(&mut session, &good).unwrap().stepped);
+    let before = numbers(&session);
+    let passed = update(&mut session, &[vec![], vec![]]).unwrap();
+    assert_eq!((passed.update, passed.stepped, passed.samples, passed.loss.is_nan()), (2, false, 0, true));
+    assert_eq!(numbers(&session), before);
+    assert!(update(&mut session, &good).unwrap().stepped);
 }
 
 #[test]
@@ -266,4 +282,5 @@ fn a_run_that_trains_patches_alone_needs_their_names() {
     let unnamed = batch(&session, &Toy::default(), 0);
     let error = update(&mut session, &unnamed).unwrap_err().to_string();
     assert!(error.contains("update.patches.alone_until") && error.contains("names"), "{error}");
+    assert!(!update(&mut session, &[vec![]]).unwrap().stepped, "rows that cannot be read are another matter");
 }

@@ -13,8 +13,9 @@ pub const MAX_OBJECTS: usize = 6;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScenesOptions {
+    /// Of the scenes that training draws; a run's is that of its recipe unless given.
     pub seed: u64,
-    /// Pixels of a picture's side.
+    /// Pixels of a picture's side; in a run those that the model sees.
     pub side: u32,
     /// The most objects of a picture, 1 to 6.
     pub max_objects: usize,

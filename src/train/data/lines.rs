@@ -1,4 +1,4 @@
-//! The lines of a text file by their number: an index of offsets, built once.
+//! The lines of a text file that say something, by their number: an index of offsets, built once.
 
 use crate::error::{Error, Result};
 use std::fs::File;
@@ -10,12 +10,15 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// The longest line that is read. Images are lines here; a binary file given by mistake is not.
 const MAX_LINE: u64 = 256 << 20;
 
-/// A text file whose lines are read by their number. Eight bytes a line stay in memory.
+/// A text file whose lines are read by their number, counted without those of white space alone. Eight bytes a line stay
+/// in memory.
 #[derive(Debug)]
 pub struct Lines {
     path: PathBuf,
-    /// Where each line ends, its line break included.
+    /// Where each line of the file ends, its line break included.
     ends: Vec<u64>,
+    /// For each line of white space alone how many others come before it.
+    blank: Vec<u64>,
 }
 
 impl Lines {
@@ -26,31 +29,52 @@ impl Lines {
     pub fn open(path: &Path) -> Result<Self> {
         let fail = |error| Error::file(path.display(), error);
         let mut reader = BufReader::with_capacity(1 << 20, File::open(path).map_err(fail)?);
-        let (mut ends, mut at) = (Vec::new(), 0);
+        let mut lines = Self { path: path.to_path_buf(), ends: Vec::new(), blank: Vec::new() };
+        let (mut at, mut is_blank) = (0, true);
         loop {
             let block = reader.fill_buf().map_err(fail)?;
             if block.is_empty() {
                 break;
             }
-            let breaks = block.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-            ends.extend(breaks.map(|(offset, _)| at + offset as u64 + 1));
+            // A line may go on in the next block.
+            for part in block.split_inclusive(|byte| *byte == b'\n') {
+                let text = if at == 0 { part.strip_prefix(BYTE_ORDER_MARK).unwrap_or(part) } else { part };
+                is_blank = is_blank && text.iter().all(u8::is_ascii_whitespace);
+                at += part.len() as u64;
+                if part.ends_with(b"\n") {
+                    lines.end(at, is_blank);
+                    is_blank = true;
+                }
+            }
             let read = block.len();
-            at += read as u64;
             reader.consume(read);
         }
-        if ends.last().copied().unwrap_or(0) < at {
-            ends.push(at);
+        if lines.ends.last().copied().unwrap_or(0) < at {
+            lines.end(at, is_blank);
         }
-        Ok(Self { path: path.to_path_buf(), ends })
+        Ok(lines)
     }
 
-    /// Lines.
+    fn end(&mut self, at: u64, is_blank: bool) {
+        if is_blank {
+            let before = self.len();
+            self.blank.push(before);
+        }
+        self.ends.push(at);
+    }
+
+    /// Lines that say something.
     pub fn len(&self) -> u64 {
-        self.ends.len() as u64
+        (self.ends.len() - self.blank.len()) as u64
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.len() == 0
+    }
+
+    /// The number that a line has in the file.
+    fn number(&self, line: u64) -> u64 {
+        line + self.blank.partition_point(|before| *before <= line) as u64
     }
 
     pub fn path(&self) -> &Path {
@@ -59,7 +83,7 @@ impl Lines {
 
     /// What errors call a line: people count from 1.
     pub fn place(&self, line: u64) -> String {
-        format!("{}:{}", self.path.display(), line + 1)
+        format!("{}:{}", self.path.display(), self.number(line) + 1)
     }
 
     /// A line without its break.
@@ -68,7 +92,7 @@ impl Lines {
     /// [`Error::File`] naming the line, if there is none, if it is no UTF-8, longer than 256 MiB, or gone.
     pub fn line(&self, line: u64) -> Result<String> {
         let fail = |reason: String| Error::file(self.place(line), reason);
-        let at = line as usize;
+        let at = self.number(line) as usize;
         let end = *self.ends.get(at).ok_or_else(|| fail(format!("the file has {} lines", self.ends.len())))?;
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
         if end - start > MAX_LINE {

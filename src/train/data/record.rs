@@ -138,11 +138,12 @@ impl Record {
     /// # Errors
     /// [`Error::File`] if it is anything else, or a box without an inside.
     pub fn corners(&self, name: &str) -> Result<[f32; 4]> {
-        match self.required(name)? {
-            Value::Array(items) => self.box_of(name, items),
-            Value::String(text) => self.box_in(name, &text.split(',').collect::<Vec<_>>()),
-            other => Err(self.fail(format!("`{name}`: expected x0,y0,x1,y1, found {}", shown(other)))),
-        }
+        let corners = match self.required(name)? {
+            Value::Array(items) => self.box_of(name, items)?,
+            Value::String(text) => self.box_in(name, &text.split(',').collect::<Vec<_>>())?,
+            other => return Err(self.fail(format!("`{name}`: expected x0,y0,x1,y1, found {}", shown(other)))),
+        };
+        if has_inside(corners) { Ok(corners) } else { Err(self.no_box(name, &corners)) }
     }
 
     /// [`Self::corners`] of something that lies in an image of `width` x `height`, at least in part.
@@ -159,12 +160,12 @@ impl Record {
     }
 
     /// Boxes and what is in them, in the order in which they stand: `x0,y0,x1,y1,number,label&&…`, or a JSON list of
-    /// `{"box": [x0, y0, x1, y1], "label": …}`.
+    /// `{"box": [x0, y0, x1, y1], "label": …}`. Boxes without an inside are left out, as the original does.
     ///
     /// # Errors
-    /// [`Error::File`] if there is none, or one is wrong.
+    /// [`Error::File`] if there is none, or one is no box.
     pub fn objects(&self, name: &str) -> Result<Vec<([f32; 4], String)>> {
-        let objects: Vec<_> = match self.required(name)? {
+        let mut objects: Vec<_> = match self.required(name)? {
             Value::String(text) => {
                 let read = |part: &str| {
                     let fields: Vec<&str> = part.splitn(6, ',').collect();
@@ -187,6 +188,7 @@ impl Record {
             }
             other => return Err(self.fail(format!("`{name}`: expected boxes, found {}", shown(other)))),
         };
+        objects.retain(|(corners, _)| has_inside(*corners));
         if objects.is_empty() { Err(self.fail(format!("`{name}` has no box"))) } else { Ok(objects) }
     }
 
@@ -233,11 +235,11 @@ impl Record {
     }
 
     fn box_from(&self, name: &str, numbers: Vec<f32>) -> Result<[f32; 4]> {
-        let found = format!("{numbers:?}");
-        let corners: Option<[f32; 4]> = numbers.try_into().ok();
-        corners
-            .filter(|[left, top, right, bottom]| left < right && top < bottom)
-            .ok_or_else(|| self.fail(format!("`{name}`: expected left, top, right, bottom, found {found}")))
+        numbers.try_into().map_err(|numbers: Vec<f32>| self.no_box(name, &numbers))
+    }
+
+    fn no_box(&self, name: &str, numbers: &[f32]) -> Error {
+        self.fail(format!("`{name}`: expected left, top, right, bottom, found {numbers:?}"))
     }
 
     fn number(&self, name: &str, text: &str) -> Result<f32> {
@@ -246,6 +248,10 @@ impl Record {
             .filter(|number| number.is_finite())
             .ok_or_else(|| self.fail(format!("`{name}`: expected a number, found `{text}`")))
     }
+}
+
+fn has_inside([left, top, right, bottom]: [f32; 4]) -> bool {
+    left < right && top < bottom
 }
 
 fn url_safe(c: char) -> char {

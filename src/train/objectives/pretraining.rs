@@ -1,7 +1,7 @@
 //! Rows of the pretraining files as draws: two samples a row, and every eighth time texts, an image, objects.
 
 use super::{Negatives, Writer};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::train::augment::{ImageSizes, Picture, patches};
 use crate::train::data::{EpochFiles, Record, item_random};
 use crate::train::noise::WordStarts;
@@ -118,24 +118,26 @@ impl Pretraining {
         file.record(random.u64(..file.len()))
     }
 
-    fn round(&self, epoch: u64, round: u64, random: &mut fastrand::Rng) -> Result<Vec<Sample>> {
+    /// A sample of each row of a round, or what is wrong with the row.
+    fn round(&self, epoch: u64, round: u64, random: &mut fastrand::Rng) -> Vec<Result<Sample>> {
         let mut samples = Vec::new();
         if let Some(texts) = &self.data.texts {
-            for text in 0..TEXTS {
-                let record = texts.drawn(self.seed, epoch, TEXTS * round + text)?;
-                let sample = self.writer().text_infilling(&record.text("text")?, &self.starts, random);
-                samples.push(sample.map_err(|error| record.explain(error))?);
+            for text in TEXTS * round..TEXTS * (round + 1) {
+                let record = texts.drawn(self.seed, epoch, text);
+                samples.push(of_row(record, |record| self.completed(record, random)));
             }
         }
         if let Some(images) = &self.data.images {
-            let record = images.drawn(self.seed, epoch, round)?;
-            samples.push(self.infilled(&record).map_err(|error| record.explain(error))?);
+            samples.push(of_row(images.drawn(self.seed, epoch, round), |record| self.infilled(record)));
         }
         if let Some(detection) = &self.data.detection {
-            let record = detection.drawn(self.seed, epoch, round)?;
-            samples.push(self.detected(&record, random).map_err(|error| record.explain(error))?);
+            samples.push(of_row(detection.drawn(self.seed, epoch, round), |record| self.detected(record, random)));
         }
-        Ok(samples)
+        samples
+    }
+
+    fn completed(&self, record: &Record, random: &mut fastrand::Rng) -> Result<Sample> {
+        self.writer().text_infilling(&record.text("text")?, &self.starts, random)
     }
 
     fn infilled(&self, record: &Record) -> Result<Sample> {
@@ -165,19 +167,29 @@ impl Draws for Pretraining {
 
     fn draw(&self, epoch: u64, index: u64) -> Result<Draw> {
         let mut random = item_random(self.seed, epoch, index);
-        let record = self.data.main.drawn(self.seed, epoch, index)?;
-        let main = self.about_image(&record, epoch, &mut random);
-        let main = main.map_err(|error: Error| record.explain(error))?;
-        let extra = match index % ROUND {
-            0 => self.round(epoch, index / ROUND, &mut random)?,
-            _ => Vec::new(),
-        };
-        Ok(Draw { main, extra, ..Draw::default() })
+        let record = self.data.main.drawn(self.seed, epoch, index);
+        let main = of_row(record, |record| self.about_image(record, epoch, &mut random))?;
+        let mut draw = Draw { main, ..Draw::default() };
+        if index.is_multiple_of(ROUND) {
+            for sample in self.round(epoch, index / ROUND, &mut random) {
+                match sample {
+                    Ok(sample) => draw.extra.push(sample),
+                    Err(error) => draw.missing.push(error),
+                }
+            }
+        }
+        Ok(draw)
     }
 
     fn place(&self, epoch: u64, index: u64) -> Option<String> {
         self.data.main.drawn(self.seed, epoch, index).ok().map(|record| record.place)
     }
+}
+
+/// What is made of a row. Errors name the row.
+fn of_row<T>(record: Result<Record>, make: impl FnOnce(&Record) -> Result<T>) -> Result<T> {
+    let record = record?;
+    make(&record).map_err(|error| record.explain(error))
 }
 
 /// The first of those that are trusted most.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// Words that the original's scripts keep of captions to be learnt.
 pub const CAPTION_WORDS: usize = 20;
-/// Words that are kept of a summary, and tokens of an answer.
-const SUMMARY_WORDS: usize = 30;
+/// Words that are kept of a summary (reference §7.3), and tokens of an answer.
+const SUMMARY_WORDS: usize = 64;
 const ANSWER_TOKENS: usize = 30;
 /// Ids below this are no text.
 const SPECIALS: u32 = 4;
