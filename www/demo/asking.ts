@@ -17,31 +17,47 @@ export class Asking {
 
   constructor(private readonly ofa: OFA, private readonly picture: Blob | undefined) {}
 
-  async ask({ task, inputs, options }: Question, sees: string | null, watch: Watch): Promise<Answer> {
-    const { signal, onPicture, onProgress } = watch;
+  ask(question: Question, sees: string | null, { signal, onText, onPicture, onProgress }: Watch): Promise<Answer> {
+    const { task, inputs, options } = question;
     const given = { ...options, signal };
-    try {
-      const image = sees === null ? undefined : await this.image(task, sees, options.imageSize, signal);
-      if (task === "image_gen") return await this.ofa.generateImage(inputs.text ?? "", { ...given, onPicture, onProgress });
-      if (task === "infill_image" && image) return await this.ofa.infillImage(image, { ...given, onPicture, onProgress });
-      return await this.ofa.run(task, image, inputs, { ...given, onToken: ({ text }) => watch.onText(text) });
-    } catch (error) {
-      // After a crash the model is loaded again, without these pictures.
-      if (["internal", "device"].includes(OfaError.from(error).code)) this.forget();
-      throw error;
-    }
+    return this.about(question, sees, signal, (image): Promise<Answer> => {
+      if (task === "image_gen") return this.ofa.generateImage(inputs.text ?? "", { ...given, onPicture, onProgress });
+      if (task === "infill_image" && image) return this.ofa.infillImage(image, { ...given, onPicture, onProgress });
+      return this.ofa.run(task, image, inputs, { ...given, onToken: ({ text }) => onText(text) });
+    });
   }
 
   /** Where the model looked as it wrote an answer. */
-  async attention({ task, inputs, options }: Question, sees: string, answer: Answer, signal: AbortSignal): Promise<Attention> {
-    const image = await this.image(task, sees, options.imageSize, signal);
-    return this.ofa.attention(task, image, inputs, answer, { ...options, signal });
+  attention(question: Question, sees: string, answer: Answer, signal: AbortSignal): Promise<Attention> {
+    const { task, inputs, options } = question;
+    return this.about(question, sees, signal, (image) =>
+      this.ofa.attention(task, image as EncodedImage, inputs, answer, { ...options, signal }));
   }
 
   /** Frees what was encoded. */
   forget(): void {
     for (const image of this.encoded.values()) image.free().catch(() => undefined);
     this.encoded.clear();
+  }
+
+  /** Works with the encoded picture, if the task sees one. What went with a model of before is encoded again. */
+  private async about<R>(
+    question: Question,
+    sees: string | null,
+    signal: AbortSignal,
+    work: (image: EncodedImage | undefined) => Promise<R>,
+  ): Promise<R> {
+    const { task, options } = question;
+    const known = this.encoded.size > 0;
+    try {
+      return await work(sees === null ? undefined : await this.image(task, sees, options.imageSize, signal));
+    } catch (error) {
+      const { code } = OfaError.from(error);
+      // After a crash the model is loaded again, without these pictures.
+      if (["internal", "device", "option"].includes(code)) this.forget();
+      if (code === "option" && known) return this.about(question, sees, signal, work);
+      throw error;
+    }
   }
 
   private async image(task: TaskName, sees: string, imageSize: number | undefined, signal: AbortSignal): Promise<EncodedImage> {

@@ -18,13 +18,14 @@ const TYPES = {
  * `faults` maps the end of a path to what goes wrong there: `{ cut: BYTES, times }` ends the connection early,
  * `{ most: BYTES }` after so many bytes of each answer, `{ flip: OFFSET }` changes a byte, `{ status: CODE, times }` answers
  * with an error, `{ page: true, times }` with a web page, `{ query }` with an error where the address has another query,
- * `{ noRange: true }` ignores ranges, `{ delay: MS }` waits before every piece. `times` is how often; without it, always.
+ * `{ noRange: true }` ignores ranges, `{ headers }` changes some, `{ delay: MS }` waits before every piece. `times` is how
+ * often; without it, always.
  */
 export async function serve(roots, { port = 0, faults = {} } = {}) {
   const requests = [];
   const server = createServer((request, response) => {
-    const { pathname, search } = new URL(request.url, "http://localhost");
-    const path = decodeURIComponent(pathname);
+    const { path, search } = read(request.url);
+    if (path === undefined) return end(response, 400, "not an address");
     requests.push({ path, range: request.headers.range });
     const file = locate(roots, path);
     if (!file) return end(response, 404, `no ${path} here`);
@@ -38,6 +39,15 @@ export async function serve(roots, { port = 0, faults = {} } = {}) {
   await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${server.address().port}/`;
   return { url, requests, close: () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); }) };
+}
+
+function read(address) {
+  try {
+    const { pathname, search } = new URL(address, "http://localhost");
+    return { path: decodeURIComponent(pathname), search };
+  } catch {
+    return {};
+  }
 }
 
 function locate(roots, path) {
@@ -65,7 +75,7 @@ function send(request, response, file, fault) {
   const headers = { "content-type": TYPES[extname(file)] ?? "application/octet-stream", "content-length": last - start + 1, "cache-control": "no-store" };
   if (!fault.noRange) headers["accept-ranges"] = "bytes";
   if (range) headers["content-range"] = `bytes ${start}-${last}/${size}`;
-  response.writeHead(range ? 206 : 200, headers);
+  response.writeHead(range ? 206 : 200, { ...headers, ...fault.headers });
   if (size === 0) return response.end();
   let position = start;
   const cut = Math.min(fault.cut ?? Infinity, start + (fault.most ?? Infinity));

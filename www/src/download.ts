@@ -1,5 +1,5 @@
 import { manifestKey, type ChunkCache } from "./cache.js";
-import { OfaError, throwIfAborted } from "./errors.js";
+import { OfaError, aborted, throwIfAborted } from "./errors.js";
 import { CHUNK, isShard, parseManifest, type FileEntry, type Manifest } from "./manifest.js";
 import { HttpError, NOT_FOUND, type Source } from "./source.js";
 import type { Phase, Progress } from "./types.js";
@@ -44,10 +44,11 @@ function manifestOf(source: Source, needed: readonly string[], cache: ChunkCache
       // Whether it changed is asked every time: all the rest is judged by it.
       return parse(await readAll(source, "manifest.json", signal, "no-cache"));
     } catch (error) {
+      throwIfAborted(signal);
       if (isFinal(error)) throw error;
       // Without a network the one of before does, if all that it lists is at hand.
       const kept = await cache.get(manifestKey(source.describe(""))).then((bytes) => bytes && parse(bytes));
-      if (kept && (await isCached(kept, cache))) return kept;
+      if (kept && (await isComplete(kept, cache))) return kept;
       throw error;
     }
   });
@@ -55,6 +56,8 @@ function manifestOf(source: Source, needed: readonly string[], cache: ChunkCache
 
 /** Fetches and verifies the small files that the model needs before its first shard. */
 export async function fetchSmallFiles(manifest: Manifest, options: DownloadOptions): Promise<SmallFiles> {
+  // What is put into the cache from here on is known, so that it can be cleared.
+  await options.cache.expect(options.source.describe(""), hashes(manifest));
   const text = async (name: string) => {
     const entry = manifest.files.find((file) => file.name === name);
     if (!entry) return undefined;
@@ -85,7 +88,6 @@ export async function fetchShards(
 ): Promise<void> {
   const shards = manifest.files.filter(isShard);
   const bundle = options.source.describe("");
-  await options.cache.expect(bundle, hashes(manifest));
   const total = manifest.totalBytes;
   // The small files came before.
   let loaded = shards.reduce((rest, file) => rest - file.size, total);
@@ -118,14 +120,24 @@ export async function fetchShards(
     }
   } catch (error) {
     inner.abort();
-    throw options.signal.aborted ? new OfaError("aborted", "aborted") : error;
+    throw options.signal.aborted ? aborted(options.signal) : error;
   }
   await options.cache.put(manifestKey(bundle), new TextEncoder().encode(manifest.text));
   await options.cache.keepOnly(bundle, hashes(manifest));
 }
 
-/** Whether all that loading reads is in the cache. */
-export async function isCached(manifest: Manifest, cache: ChunkCache): Promise<boolean> {
+/** Whether all that loading reads of a bundle is in the cache. */
+export async function isCached(source: Source, cache: ChunkCache, signal: AbortSignal): Promise<boolean> {
+  try {
+    return await isComplete(await fetchManifest(source, cache, signal), cache);
+  } catch (error) {
+    // Without an answer only a bundle that is all there counts.
+    if (error instanceof OfaError && error.code === "fetch" && !(error instanceof HttpError)) return false;
+    throw error;
+  }
+}
+
+async function isComplete(manifest: Manifest, cache: ChunkCache): Promise<boolean> {
   for (const hash of hashes(manifest)) if (!(await cache.has(hash))) return false;
   return true;
 }
@@ -154,9 +166,10 @@ async function fetchShard(
     }
   };
   await fromCache();
-  await withRetries(source, signal, async (mode) => {
+  await withRetries(source, signal, async (mode, last) => {
     if (verified === file.size) return;
-    const reader = (await source.open(file.name, verified, signal, mode)).getReader();
+    // A server may answer every range with other bytes.
+    const reader = (await source.open(file.name, verified, signal, mode, last)).getReader();
     let filled = verified;
     try {
       for (;;) {
@@ -205,14 +218,14 @@ function cutOff(source: Source, name: string, filled: number, size: number | und
 async function withRetries<T>(
   source: Source,
   signal: AbortSignal,
-  attempt: (cache: RequestCache) => Promise<T>,
+  attempt: (cache: RequestCache, last: boolean) => Promise<T>,
   progress = () => 0,
 ): Promise<T> {
   let cache: RequestCache = "default";
   let reached = progress();
   for (let tried = 0; ; tried++) {
     try {
-      return await attempt(cache);
+      return await attempt(cache, tried >= source.retries);
     } catch (error) {
       throwIfAborted(signal);
       if (error instanceof OfaError && error.code === "integrity") cache = "reload";
@@ -238,7 +251,7 @@ function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
     }
     function stop() {
       clearTimeout(timer);
-      reject(new OfaError("aborted", "aborted"));
+      reject(aborted(signal));
     }
     signal.addEventListener("abort", stop, { once: true });
   });
@@ -270,10 +283,13 @@ async function readAll(
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
+/** @throws OfaError `unsupported` where nothing can be verified. */
+export function requireHashing(): void {
+  if (globalThis.crypto?.subtle) return;
+  throw new OfaError("unsupported", "weights can be verified only on https pages or localhost (crypto.subtle is missing)");
+}
+
 async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  if (!globalThis.crypto?.subtle) {
-    throw new OfaError("unsupported", "weights can be verified only on https pages or localhost (crypto.subtle is missing)");
-  }
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

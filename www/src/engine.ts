@@ -1,8 +1,8 @@
 import { ChunkCache, type CacheMode } from "./cache.js";
 import { drawCodes, fetchCodes, preview, type Drawn } from "./codes.js";
 import { countGpuCalls } from "./counters.js";
-import { fetchManifest, fetchShards, fetchSmallFiles, type DownloadOptions } from "./download.js";
-import { Crash, OfaError, throwIfAborted } from "./errors.js";
+import { fetchManifest, fetchShards, fetchSmallFiles, requireHashing, type DownloadOptions } from "./download.js";
+import { Crash, OfaError, aborted, throwIfAborted, unlessAborted } from "./errors.js";
 import type { Rgba } from "./image.js";
 import { probe } from "./probe.js";
 import { openSession } from "./session.js";
@@ -58,6 +58,9 @@ export interface Engine {
   dispose(): Promise<void>;
 }
 
+/** As many questions as the model answers at once: see `answer_all` of the crate. */
+const TOGETHER = 8;
+
 /** The model in this thread. */
 export class LocalEngine implements Engine {
   private session: WasmSession | undefined;
@@ -71,6 +74,7 @@ export class LocalEngine implements Engine {
   private ended: OfaError | undefined;
 
   async load(request: LoadRequest, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<ModelInfo> {
+    requireHashing();
     const source = request.files ? new FileSource(request.files) : new UrlSource(request.url ?? "");
     const found = await probe(request.device);
     throwIfAborted(signal);
@@ -173,8 +177,15 @@ export class LocalEngine implements Engine {
     signal: AbortSignal,
   ): Promise<unknown[]> {
     return this.inTurn(signal, async (session) => {
-      const answers = await session.runAll(task, image, json(inputs), json(options), () => this.goesOn(signal));
-      return JSON.parse(answers) as unknown[];
+      const answers: unknown[] = [];
+      do {
+        // Closed questions have no steps between which to ask.
+        if (answers.length > 0 && !(await this.goesOn(signal))) throw aborted(signal);
+        const group = json(inputs.slice(answers.length, answers.length + TOGETHER));
+        const answered = await session.runAll(task, image, group, json(options), () => this.goesOn(signal));
+        answers.push(...(JSON.parse(answered) as unknown[]));
+      } while (answers.length < inputs.length);
+      return answers;
     });
   }
 
@@ -235,13 +246,17 @@ export class LocalEngine implements Engine {
 
   /** One call after the other: the model is one. */
   private inTurn<T>(signal: AbortSignal | undefined, work: (session: WasmSession) => Promise<T>): Promise<T> {
-    const turn = this.last.catch(() => undefined).then(() => {
-      throwIfAborted(signal);
+    const before = this.last;
+    const turn = unlessAborted(before, signal).then(() => {
       const session = this.session;
       if (!session) throw this.ended ?? new OfaError("internal", "no model is loaded");
       return this.guard(() => work(session));
+    }).catch((error: OfaError) => {
+      // The wasm does not know why it was to stop.
+      throw signal && error.code === "aborted" ? aborted(signal) : error;
     });
-    this.last = turn;
+    // Who gives up waiting does not end what goes on.
+    this.last = turn.then(() => before, () => before);
     return turn;
   }
 
@@ -277,7 +292,7 @@ export class LocalEngine implements Engine {
     this.openingCodes?.end();
     const parts = [this.codes, this.session];
     this.session = this.codes = undefined;
-    await this.last.catch(() => undefined);
+    await this.last;
     for (const part of parts) if (part) release(part);
   }
 }

@@ -1,6 +1,6 @@
 /** What went wrong, in one word that programs can rely on. */
 export type OfaErrorCode =
-  /** The caller's signal was aborted. */
+  /** The caller's signal was aborted; `cause` is its reason. */
   | "aborted"
   /** A file could not be fetched: wrong address, no network, a refusal of the server. */
   | "fetch"
@@ -47,18 +47,25 @@ export class OfaError extends Error {
 /** A failure that the model does not outlive: the next call loads it again. */
 export class Crash extends OfaError {}
 
+/** What a call fails with whose signal was aborted. */
+export function aborted({ reason }: AbortSignal): OfaError {
+  const late = (reason as { name?: unknown } | null | undefined)?.name === "TimeoutError";
+  return new OfaError("aborted", late ? "aborted: it took longer than its signal allows" : "aborted", { cause: reason });
+}
+
 /** @throws OfaError `aborted` once the signal is. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new OfaError("aborted", "aborted");
+  if (signal?.aborted) throw aborted(signal);
 }
 
 /** Waits no longer than until the signal is aborted. */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
   return new Promise((resolve, reject) => {
-    const stop = () => reject(new OfaError("aborted", "aborted"));
-    if (signal?.aborted) stop();
-    signal?.addEventListener("abort", stop, { once: true });
-    promise.then(resolve, reject).finally(() => signal?.removeEventListener("abort", stop));
+    const stop = () => reject(aborted(signal));
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
   });
 }
 

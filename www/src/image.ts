@@ -16,6 +16,8 @@ export interface Rgba {
   width: number;
   height: number;
   data: Uint8Array<ArrayBuffer>;
+  /** Width and height that an element shows it with, which is fewer pixels where its `srcset` names a density. */
+  natural?: readonly [number, number];
 }
 
 const MAX_PIXELS = 64 << 20;
@@ -28,7 +30,10 @@ const NOISE = 8;
 /** Whether canvases of this realm gave back what was drawn on them. */
 let faithful = false;
 
-/** Decodes an image, upright, its colours as the file has them, those of transparent pixels too. */
+/**
+ * Decodes an image, upright, its colours as the file has them, those of transparent pixels too. What can change or be closed
+ * is read before this returns.
+ */
 export async function toRgba(image: ImageInput, signal?: AbortSignal): Promise<Rgba> {
   throwIfAborted(signal);
   return unlessAborted(read(image, signal), signal);
@@ -49,7 +54,7 @@ async function read(image: ImageInput, signal?: AbortSignal): Promise<Rgba> {
       return readPixels(image as ImageBitmap | ImageData);
     case "HTMLVideoElement": {
       const video = image as HTMLVideoElement;
-      await firstFrame(video, signal);
+      if (video.readyState < video.HAVE_CURRENT_DATA) await firstFrame(video, signal);
       return draw(video, video.videoWidth, video.videoHeight);
     }
     case "VideoFrame": {
@@ -99,7 +104,9 @@ async function readFile(file: Blob): Promise<Rgba> {
   const svg = file.type.startsWith("image/svg");
   const pixels = svg ? element && drawElement(element) : await asStored(file);
   if (pixels) return pixels;
-  const why = svg && typeof Image === "undefined" ? "an SVG is drawn only where there is a document" : "not a picture this browser can read";
+  const why = !svg ? "not a picture this browser can read"
+    : typeof Image === "undefined" ? "an SVG is drawn only where there is a document"
+    : "not a picture this browser can draw, or the page's content security policy does not allow `img-src blob:`";
   throw new OfaError("image", `${why} (${file.type || "unknown type"}, ${file.size} bytes)`);
 }
 
@@ -128,8 +135,9 @@ async function readElement(element: HTMLImageElement): Promise<Rgba> {
   await element.decode().catch(() => {
     throw new OfaError("image", `the <img> element has no picture to show (${element.currentSrc || "no address"})`);
   });
-  checkSize(element.naturalWidth, element.naturalHeight);
-  return (await asStored(element)) ?? drawElement(element);
+  const { naturalWidth, naturalHeight } = element;
+  checkSize(naturalWidth, naturalHeight);
+  return { ...((await asStored(element)) ?? drawElement(element)), natural: [naturalWidth, naturalHeight] };
 }
 
 async function readPixels(source: ImageBitmap | ImageData): Promise<Rgba> {
@@ -144,7 +152,6 @@ async function readPixels(source: ImageBitmap | ImageData): Promise<Rgba> {
 
 /** Waits for what a video shows first. */
 async function firstFrame(video: HTMLVideoElement, signal: AbortSignal | undefined): Promise<void> {
-  if (video.readyState >= video.HAVE_CURRENT_DATA) return;
   // It may have been told to load no more than its size.
   video.preload = "auto";
   while (video.readyState < video.HAVE_CURRENT_DATA) {

@@ -4,16 +4,16 @@
  * @packageDocumentation
  */
 import { ChunkCache, type CacheMode } from "./cache.js";
-import { fetchManifest, isCached } from "./download.js";
+import { isCached } from "./download.js";
 import type { Engine, LoadRequest } from "./engine.js";
 import { OfaError, describe, kindOf, throwIfAborted } from "./errors.js";
-import { toRgba, type ImageInput } from "./image.js";
+import { toRgba, type ImageInput, type Rgba } from "./image.js";
 import { Loaded } from "./loaded.js";
 import { probe } from "./probe.js";
 import { CODES, UrlSource, type FileAt } from "./source.js";
 import type {
-  AnswerOptions, Attention, Corners, DeviceChoice, DeviceInfo, Drawing, DrawingsAnswer, ModelInfo, Progress, StepEvent, StreamEvent,
-  TaskAnswers, TaskInputs, TaskName, TextAnswer,
+  AnswerOptions, Attention, Corners, DeviceChoice, DeviceInfo, Drawing, DrawingsAnswer, ModelInfo, Place, Progress, StepEvent,
+  StreamEvent, TaskAnswers, TaskInputs, TaskName, TextAnswer,
 } from "./types.js";
 
 export { OfaError, type OfaErrorCode } from "./errors.js";
@@ -53,7 +53,12 @@ export interface DrawOptions extends Omit<CallOptions, "onToken"> {
 /** An image after the stem. Ask as many questions of it as you like, then free it. */
 export class EncodedImage {
   /** @internal */
-  constructor(readonly owner: object, readonly handle: number, private readonly release: () => Promise<void>) {}
+  constructor(
+    readonly owner: object,
+    readonly handle: number,
+    readonly natural: Rgba["natural"],
+    private readonly release: () => Promise<void>,
+  ) {}
 
   /** What went with its model, after a crash or `dispose`, is free already. */
   free(): Promise<void> {
@@ -183,9 +188,11 @@ export class OFA {
     inputs: TaskInputs[],
     options: Omit<CallOptions, "onToken"> = {},
   ): Promise<TaskAnswers[T][]> {
-    const questions = given(inputs, "a list of inputs");
-    return this.ask(task, image, options, async (engine, handle, answerOptions, signal) =>
-      (await engine.runAll(task, handle, questions, answerOptions, signal)) as TaskAnswers[T][]);
+    if (!Array.isArray(inputs)) throw new OfaError("option", `expected a list of inputs, found ${describe(inputs)}`);
+    return this.ask(task, image, options, async (engine, seen, answerOptions, signal) => {
+      const answers = (await engine.runAll(task, seen?.handle, inputs, answerOptions, signal)) as TaskAnswers[T][];
+      return answers.map((answer) => placed(answer, seen));
+    });
   }
 
   /**
@@ -200,9 +207,9 @@ export class OFA {
     options: Omit<CallOptions, "onToken"> = {},
   ): Promise<Attention> {
     const tokens = given(answer?.tokens, "the tokens of an answer");
-    return this.ask(task, image, options, (engine, handle, answerOptions, signal) => {
-      if (handle === undefined) throw new OfaError("image", `expected an image, found ${describe(image)}`);
-      return engine.attention(task, handle, inputs, answerOptions, tokens, signal);
+    return this.ask(task, image, options, (engine, seen, answerOptions, signal) => {
+      if (!seen) throw new OfaError("image", `expected an image, found ${describe(image)}`);
+      return engine.attention(task, seen.handle, inputs, answerOptions, tokens, signal);
     });
   }
 
@@ -225,7 +232,7 @@ export class OFA {
     return drawn?.image;
   }
 
-  /** An answer as it grows. Leaving the loop cancels. */
+  /** An answer as it grows. It is asked for when the loop begins; leaving the loop cancels. */
   async *stream<T extends TaskName>(
     task: T,
     asked: TaskInputs & { image?: ImageInput | EncodedImage },
@@ -268,10 +275,8 @@ export class OFA {
   ): Promise<EncodedImage> {
     const { signal, task = "caption", ...answerOptions } = withSignal(options);
     checkName(task);
-    return this.loaded.use(async (engine) => {
-      const handle = await engine.encodeImage(task, await toRgba(image, signal), size(answerOptions), signal);
-      return new EncodedImage(engine, handle, () => engine.freeImage(handle));
-    }, signal);
+    const picture = read(image, signal);
+    return this.loaded.use((engine) => encode(engine, task, picture, answerOptions, signal), signal);
   }
 
   /** Frees the model and its worker. */
@@ -284,10 +289,13 @@ export class OFA {
     return probe(device);
   }
 
-  /** Whether all that loading a bundle reads is in the browser's cache: then it needs no network. */
-  static async isCached(url: string | URL): Promise<boolean> {
-    const cache = await ChunkCache.open("auto");
-    return isCached(await fetchManifest(new UrlSource(url), cache, never()), cache);
+  /**
+   * Whether all that loading reads of a bundle is in the browser's cache: then it needs no network. The package's own files
+   * are not there: a page that is to open without a network keeps them itself, as a service worker's precache does.
+   */
+  static async isCached(url: string | URL, options: Pick<LoadOptions, "signal"> = {}): Promise<boolean> {
+    const { signal } = withSignal(options);
+    return isCached(new UrlSource(url, 0), await ChunkCache.open("auto"), signal);
   }
 
   /** Removes a bundle's weights, image codes and all, from the browser's cache. */
@@ -303,9 +311,10 @@ export class OFA {
     inputs: TaskInputs,
     options: Omit<CallOptions, "onToken">,
     onEvent: (event: StepEvent) => void,
+    prepare?: (engine: Engine) => Promise<void>,
   ): Promise<TaskAnswers[T]> {
-    return this.ask(task, image, options, async (engine, handle, answerOptions, signal) =>
-      (await engine.run(task, handle, inputs, answerOptions, onEvent, signal)) as TaskAnswers[T]);
+    return this.ask(task, image, options, async (engine, seen, answerOptions, signal) =>
+      placed((await engine.run(task, seen?.handle, inputs, answerOptions, onEvent, signal)) as TaskAnswers[T], seen), prepare);
   }
 
   /** Works with an image that is encoded for this alone, unless it was encoded before. */
@@ -313,21 +322,24 @@ export class OFA {
     task: TaskName,
     image: ImageInput | EncodedImage | undefined,
     options: Omit<CallOptions, "onToken">,
-    work: (engine: Engine, handle: number | undefined, options: AnswerOptions, signal: AbortSignal) => Promise<R>,
+    work: (engine: Engine, seen: EncodedImage | undefined, options: AnswerOptions, signal: AbortSignal) => Promise<R>,
+    prepare: (engine: Engine) => Promise<void> = async () => undefined,
   ): Promise<R> {
     const { signal, ...answerOptions } = withSignal(options);
     checkName(task);
+    const picture = image === undefined || image instanceof EncodedImage ? undefined : read(image, signal);
     return this.loaded.use(async (engine) => {
-      if (image === undefined) return work(engine, undefined, answerOptions, signal);
-      if (image instanceof EncodedImage) {
-        if (image.owner === engine) return work(engine, image.handle, answerOptions, signal);
+      await prepare(engine);
+      if (!picture) {
+        const seen = image as EncodedImage | undefined;
+        if (!seen || seen.owner === engine) return work(engine, seen, answerOptions, signal);
         throw new OfaError("option", "the encoded image belongs to another model, or to this one before it was loaded again");
       }
-      const handle = await engine.encodeImage(task, await toRgba(image, signal), size(answerOptions), signal);
+      const seen = await encode(engine, task, picture, answerOptions, signal);
       try {
-        return await work(engine, handle, answerOptions, signal);
+        return await work(engine, seen, answerOptions, signal);
       } finally {
-        engine.freeImage(handle).catch(ignore);
+        void seen.free();
       }
     }, signal);
   }
@@ -341,8 +353,9 @@ export class OFA {
     const { onPicture, onProgress, ...rest } = withSignal(options);
     const { signal } = rest;
     const show = reported(onPicture);
-    await this.loaded.use((engine) => engine.loadCodes(reported(onProgress), signal), signal);
-    const answer = await this.answer(task, image, inputs, rest, (event) => event.event === "picture" && show(event.image));
+    const onEvent = (event: StepEvent) => event.event === "picture" && show(event.image);
+    const prepare = (engine: Engine) => engine.loadCodes(reported(onProgress), signal);
+    const answer = await this.answer(task, image, inputs, rest, onEvent, prepare);
     const judged = answer.codes.length > 1 ? inputs.text : undefined;
     const drawings: Drawing[] = [];
     for (const [index, codes] of answer.codes.entries()) {
@@ -353,6 +366,37 @@ export class OFA {
     drawings.sort((a, b) => (b.fit ?? 0) - (a.fit ?? 0));
     return { ...answer, drawings };
   }
+}
+
+/** Begins to read an image at once: the caller may change or close it as soon as the call returns. */
+function read(image: ImageInput, signal: AbortSignal): Promise<Rgba> {
+  const picture = toRgba(image, signal);
+  // Whoever gets to it hears of its failure; a call that fails before does not.
+  picture.catch(ignore);
+  return picture;
+}
+
+async function encode(
+  engine: Engine,
+  task: TaskName,
+  picture: Promise<Rgba>,
+  options: AnswerOptions,
+  signal: AbortSignal,
+): Promise<EncodedImage> {
+  const pixels = await picture;
+  const handle = await engine.encodeImage(task, pixels, size(options), signal);
+  return new EncodedImage(engine, handle, pixels.natural, () => engine.freeImage(handle));
+}
+
+/** An answer with its places in the pixels of the element that was asked about. */
+function placed<A>(answer: A, seen: EncodedImage | undefined): A {
+  const { natural } = seen ?? {};
+  if (!natural) return answer;
+  const { boxes = [], objects = [] } = answer as { boxes?: Place[]; objects?: Place[] };
+  for (const place of [...boxes, ...objects]) {
+    place.pixels = place.normalized.map((side, at) => side * natural[(at % 2) as 0 | 1]) as Corners;
+  }
+  return answer;
 }
 
 /** An argument that must be an object; JavaScript gives anything. */

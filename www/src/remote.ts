@@ -1,6 +1,6 @@
 import type { Drawn } from "./codes.js";
 import type { Engine, LoadRequest } from "./engine.js";
-import { Crash, OfaError } from "./errors.js";
+import { Crash, OfaError, aborted } from "./errors.js";
 import type { Rgba } from "./image.js";
 import type { Calls, FromWorker } from "./protocol.js";
 import type { AnswerOptions, Attention, ModelInfo, Progress, StepEvent, TaskInputs } from "./types.js";
@@ -100,13 +100,13 @@ export class RemoteEngine implements Engine {
     transfer: Transferable[] = [],
   ): Promise<T> {
     if (this.ended) return Promise.reject(this.ended);
-    if (signal?.aborted) return Promise.reject(new OfaError("aborted", "aborted"));
+    if (signal?.aborted) return Promise.reject(aborted(signal));
     const id = this.nextId++;
     return new Promise<T>((resolve, reject) => {
       const abort = () => {
         this.worker.postMessage({ id, method: "abort" });
         // The worker may be deep in a kernel; the caller need not wait for it.
-        settle(() => reject(new OfaError("aborted", "aborted")));
+        settle(() => reject(aborted(signal as AbortSignal)));
         if (method === "encodeImage") this.freeUnwanted(id);
       };
       const settle = (end: () => void) => {

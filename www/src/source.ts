@@ -7,8 +7,11 @@ export const CODES = "vqgan";
 export interface Source {
   /** For messages, and to know the bundle by. */
   describe(name: string): string;
-  /** The bytes of a file from `start` on, as they come. `cache` is for the browser's own, which may hold a file of before. */
-  open(name: string, start: number, signal: AbortSignal, cache?: RequestCache): Promise<ReadableStream<Uint8Array<ArrayBuffer>>>;
+  /**
+   * The bytes of a file from `start` on, as they come. `cache` is for the browser's own, which may hold a file of before.
+   * With `whole` a server is asked for all of the file, and what comes before `start` is passed over.
+   */
+  open(name: string, start: number, signal: AbortSignal, cache?: RequestCache, whole?: boolean): Promise<ReadableStream<Uint8Array<ArrayBuffer>>>;
   /** Whether trying again may help. */
   readonly retries: number;
   /** The files of a folder inside. */
@@ -17,12 +20,11 @@ export interface Source {
 
 /** A bundle below a URL: its folder, or its manifest. */
 export class UrlSource implements Source {
-  readonly retries = 4;
   private readonly base: URL;
   /** A signature or a version, which all files of the bundle share. */
   private readonly query: string;
 
-  constructor(url: string | URL) {
+  constructor(url: string | URL, readonly retries = 4) {
     try {
       this.base = new URL(url, typeof document === "undefined" ? globalThis.location?.href : document.baseURI);
       // `localhost:8080/x/` is read as something of the scheme `localhost`, in which there are no files.
@@ -54,9 +56,10 @@ export class UrlSource implements Source {
     start: number,
     signal: AbortSignal,
     cache: RequestCache = "default",
+    whole = false,
   ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
     const url = this.describe(name);
-    const headers: HeadersInit = start > 0 ? { Range: `bytes=${start}-` } : {};
+    const headers: HeadersInit = start > 0 && !whole ? { Range: `bytes=${start}-` } : {};
     let response: Response;
     try {
       response = await fetch(this.address(name), { signal, headers, cache });
@@ -74,8 +77,13 @@ export class UrlSource implements Source {
       throw new HttpError(NOT_FOUND, `${url}: expected a file of a bundle, found a web page; is the address right?`);
     }
     // A server that does not know ranges sends everything: what is there already is passed over.
-    return response.status === 206 ? response.body : skip(response.body, start);
+    return skip(response.body, start - beginning(response, start));
   }
+}
+
+/** Where in the file an answer to the range from `asked` on begins, as far as the server tells: to other origins it may not. */
+function beginning({ status, headers }: Response, asked: number): number {
+  return status === 206 ? Number(/^bytes (\d+)-/.exec(headers.get("content-range") ?? "")?.[1] ?? asked) : 0;
 }
 
 export const NOT_FOUND = 404;
@@ -125,7 +133,7 @@ function folderOfBundle(files: readonly FileAt[]): string {
 }
 
 function skip(stream: ReadableStream<Uint8Array<ArrayBuffer>>, count: number): ReadableStream<Uint8Array<ArrayBuffer>> {
-  if (count === 0) return stream;
+  if (count <= 0) return stream;
   let left = count;
   return stream.pipeThrough(new TransformStream({
     transform(bytes, controller) {

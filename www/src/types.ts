@@ -91,7 +91,7 @@ export interface LabelsAnswer extends Answered {
 
 /** Where something is. */
 export interface Place {
-  /** In pixels of the image given. */
+  /** In pixels of the image given: of an `<img>`, those of `naturalWidth` and `naturalHeight`. */
   pixels: Corners;
   /** The same from 0 to 1. */
   normalized: Corners;

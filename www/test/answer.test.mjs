@@ -276,6 +276,32 @@ for (const worker of [true, false]) {
   });
 }
 
+for (const worker of [true, false]) {
+  test(`why a call ${worker ? "beside a worker" : "in the page"} was aborted is told`, async () => {
+    const found = await page.evaluate(async ([picture, worker]) => {
+      const ofa = await OFA.load("/bundle/", { device: "cpu", worker });
+      // Encoded, so that calls take their turns in the order in which they are made.
+      const image = await ofa.encodeImage(`/golden/${picture}`);
+      const reason = new Error("another picture was chosen");
+      const during = new AbortController();
+      const calls = {
+        before: ofa.caption(image, { signal: AbortSignal.abort(reason) }),
+        during: ofa.caption(image, { signal: during.signal, onToken: () => during.abort(reason) }),
+        queued: ofa.runAll("caption", image, [{}], { signal: during.signal }),
+      };
+      const told = {};
+      for (const [name, call] of Object.entries(calls)) {
+        told[name] = await call.then(() => "answered", ({ code, cause }) => (cause === reason ? code : `${code}: ${cause}`));
+      }
+      const late = await window.caught(ofa.caption(image, { signal: AbortSignal.timeout(1) }));
+      await ofa.dispose();
+      return { told, late };
+    }, [PICTURE, worker]);
+    assert.deepEqual(found.told, { before: "aborted", during: "aborted", queued: "aborted" });
+    assert.deepEqual(found.late, { name: "AbortError", code: "aborted", message: "aborted: it took longer than its signal allows" });
+  });
+}
+
 test("a trap of another module of the page is no business of the model", async () => {
   const found = await page.evaluate(async (picture) => {
     // It exports `trap`, which does nothing else.
@@ -394,6 +420,62 @@ test("a model in the page that is disposed of ends its call at the next step, an
   assert.equal(found.error.code, "internal");
   assert.match(found.error.message, /disposed of/);
   assert.deepEqual(found.happened, ["token", "freed", "disposed"]);
+});
+
+test("closed questions asked together are cancelled half way, and answered as one by one", async () => {
+  const own = await openBlank(browser, server);
+  const found = await own.evaluate(async (picture) => {
+    const { Session } = await import("/ofa-web/ofa-web/wasm/cpu/ofa.js");
+    const ofa = await OFA.load("/bundle/", { device: "cpu", worker: false });
+    const image = await ofa.encodeImage(`/golden/${picture}`);
+    const questions = Array.from({ length: 20 }, (_, index) => ({ text: `is it ${index}?`, answers: ["yes", "no"] }));
+    const together = await ofa.runAll("vqa", image, questions);
+    const apart = [];
+    for (const question of questions) apart.push(await ofa.run("vqa", image, question));
+    const { runAll } = Session.prototype;
+    const controller = new AbortController();
+    let groups = 0;
+    Session.prototype.runAll = async function (...args) {
+      groups++;
+      // As the page would, as soon as it is its turn.
+      setTimeout(() => controller.abort());
+      return runAll.apply(this, args);
+    };
+    const { code } = await window.caught(ofa.runAll("vqa", image, questions, { signal: controller.signal }));
+    return { together: together.map(({ text }) => text), apart: apart.map(({ text }) => text), code, groups };
+  }, PICTURE);
+  await own.context().close();
+  assert.deepEqual(found.together, found.apart);
+  assert.equal(found.code, "aborted");
+  assert.ok(found.groups < 3, `${found.groups} groups`);
+});
+
+test("a call in the page that is cancelled while it waits does not wait for its turn, and what goes on goes on", async () => {
+  const own = await openBlank(browser, server);
+  const found = await own.evaluate(async (picture) => {
+    const { Session } = await import("/ofa-web/ofa-web/wasm/cpu/ofa.js");
+    const ofa = await OFA.load("/bundle/", { device: "cpu", worker: false });
+    const image = await ofa.encodeImage(`/golden/${picture}`);
+    const { run } = Session.prototype;
+    const happened = [];
+    let release;
+    Session.prototype.run = async function (...args) {
+      happened.push("begun");
+      if (!release) await new Promise((resolve) => (release = resolve));
+      const answer = await run.apply(this, args);
+      happened.push("ended");
+      return answer;
+    };
+    const first = ofa.caption(image);
+    const second = window.caught(ofa.caption(image, { signal: AbortSignal.timeout(50) })).then(({ code }) => happened.push(code));
+    const third = ofa.caption(image);
+    await Promise.race([second, new Promise((resolve) => setTimeout(resolve, 1000))]);
+    release();
+    await Promise.all([first, third]);
+    return happened;
+  }, PICTURE);
+  await own.context().close();
+  assert.deepEqual(found, ["begun", "aborted", "ended", "begun", "ended"]);
 });
 
 test("a device that crashes while it compiles ahead fails the load, and not the next one", async () => {

@@ -1,5 +1,6 @@
 // The page's panels: what each answers, what it draws over the picture, links and code that ask the same again.
 import assert from "node:assert/strict";
+import { build } from "esbuild";
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -155,6 +156,31 @@ test("where it looked is shown word by word", () =>
     await page.locator(".word").first().evaluate((word) => word.click());
     assert.ok(await page.isVisible("#heat"), "what is pressed gets the focus");
   }));
+
+test("what was encoded for a model of before is encoded again, once", async () => {
+  const options = { bundle: true, format: "esm", write: false, alias: { "ofa-web": join(www, "src/ofa.ts") } };
+  const { outputFiles: [{ text }] } = await build({ ...options, entryPoints: [join(www, "demo/asking.ts")] });
+  const { Asking } = await import(`data:text/javascript;base64,${Buffer.from(text).toString("base64")}`);
+  let model = 0;
+  let encodings = 0;
+  const stale = async ({ of }) => { if (of !== model) throw Object.assign(new Error("another model"), { code: "option" }); return of; };
+  const asking = new Asking({
+    encodeImage: async () => ({ of: model, number: encodings++, free: async () => undefined }),
+    run: (_, image) => stale(image),
+    attention: (_, image) => stale(image),
+  }, new Blob());
+  const question = { task: "caption", inputs: {}, options: {} };
+  const ask = () => asking.ask(question, "image", {});
+  const answers = [await ask(), await ask()];
+  model++;
+  answers.push(await ask());
+  model++;
+  answers.push(await asking.attention(question, "image", {}));
+  assert.deepEqual([answers, encodings], [[0, 0, 1, 2], 3]);
+  model = NaN;
+  await assert.rejects(ask(), /another model/);
+  assert.equal(encodings, 4);
+});
 
 test("a picture grows row by row, and a drawing can be asked about", () =>
   visit("#task=image_gen&text=a+red+circle&numBeams=2&topK=16&seed=3", async (page) => {

@@ -1,11 +1,11 @@
 // Pictures: every form gives the pixels that the native binary reads, and what shows none is refused at once.
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { crc32, deflateSync } from "node:zlib";
-import { native, openBlank, startBrowser, startServer, testBundle } from "./harness.mjs";
+import { native, openBlank, startBrowser, startServer, testBundle, www } from "./harness.mjs";
 
 const PICTURE = "tiny/raw_1.png";
 /** Milliseconds after which nobody waits any more. */
@@ -77,6 +77,84 @@ test("pictures in every form give the same pixels", async () => {
   }, PICTURE);
   assert.match(pixels[0], /^\d+,/);
   assert.equal(new Set(pixels).size, 1, pixels.map((some) => some.slice(0, 80)).join(" | "));
+});
+
+test("what changes or is closed right after a call is read as it was", async () => {
+  const found = await page.evaluate(async () => {
+    const grey = (level) => Array(16).fill([level, level, level, 255]).flat();
+    const canvas = (Canvas) => {
+      const canvas = Canvas();
+      const context = canvas.getContext("2d");
+      const fill = (level) => {
+        context.fillStyle = `rgb(${level} ${level} ${level})`;
+        context.fillRect(0, 0, 4, 4);
+      };
+      fill(100);
+      return { form: canvas, change: () => fill(200) };
+    };
+    const offscreen = () => canvas(() => new OffscreenCanvas(4, 4));
+    const made = {
+      offscreen: offscreen(),
+      canvas: canvas(() => Object.assign(document.createElement("canvas"), { width: 4, height: 4 })),
+      resized: { ...offscreen(), get change() { return () => { this.form.width = 8; }; } },
+    };
+    const data = new ImageData(new Uint8ClampedArray(grey(100)), 4, 4);
+    made.data = { form: data, change: () => data.data.fill(0) };
+    const bitmap = await createImageBitmap(offscreen().form);
+    made.bitmap = { form: bitmap, change: () => bitmap.close() };
+    const frame = new VideoFrame(offscreen().form, { timestamp: 0 });
+    made.frame = { form: frame, change: () => frame.close() };
+    const wrong = [];
+    for (const [name, { form, change }] of Object.entries(made)) {
+      const seen = window.seen(form);
+      change();
+      if (String(await seen) !== String(grey(100))) wrong.push(`${name}: ${await seen}`);
+    }
+    // What fills in a picture fetches its image codes first.
+    const { form, change } = offscreen();
+    const filled = window.ofa.infillImage(form, { numBeams: 1, topK: 1 });
+    change();
+    await filled;
+    if (String([...window.sent.data]) !== String(grey(100))) wrong.push("infillImage");
+    return wrong;
+  });
+  assert.deepEqual(found, []);
+});
+
+test("a picture that cannot be read leaves no rejection behind where its call failed before", async () => {
+  const own = await openPage();
+  const problems = [];
+  own.on("pageerror", (error) => problems.push(error.message));
+  const { code } = await own.evaluate(async () => {
+    await window.ofa.dispose();
+    return window.caught(window.ofa.caption(new OffscreenCanvas(0, 0)));
+  });
+  await own.waitForTimeout(100);
+  await own.context().close();
+  assert.equal(code, "internal");
+  assert.deepEqual(problems, []);
+});
+
+test("boxes on an <img> are in pixels of what it shows, whatever the density of its file", async () => {
+  const found = await page.evaluate(async (picture) => {
+    const image = Object.assign(new Image(), { srcset: `/golden/${picture} 2x` });
+    const place = ({ boxes: [{ pixels, normalized }] }) => ({ pixels, normalized });
+    const encoded = await window.ofa.encodeImage(image, { task: "grounding" });
+    const answers = {
+      blob: await window.ofa.ground(`/golden/${picture}`, "a car"),
+      element: await window.ofa.ground(image, "a car"),
+      encoded: await window.ofa.ground(encoded, "a car"),
+      together: (await window.ofa.runAll("grounding", encoded, [{ text: "a car" }]))[0],
+    };
+    await encoded.free();
+    return { natural: [image.naturalWidth, image.naturalHeight], places: Object.entries(answers).map(([name, answer]) => [name, place(answer)]) };
+  }, PICTURE);
+  const [[, blob], ...elements] = found.places;
+  assert.deepEqual(found.natural, [65, 95]);
+  for (const [name, { pixels, normalized }] of elements) {
+    assert.deepEqual(normalized, blob.normalized, name);
+    for (const [side, value] of pixels.entries()) assert.ok(Math.abs(2 * value - blob.pixels[side]) < 1e-3, `${name}: ${pixels} and ${blob.pixels}`);
+  }
 });
 
 test("what is transparent keeps its colours, as natively", async () => {
@@ -154,6 +232,33 @@ test("an SVG is drawn where there is a document, and refused by name where there
   }, drawing);
   for (const pixels of found.seen) assert.equal(String(pixels), String(Array(24).fill([0xc8, 0x46, 0x32, 255])));
   assert.match(found.inWorker, /^image: an SVG is drawn only where there is a document/);
+});
+
+test("the content security policy of the README is enough, and a drawing that a narrower one hides names it", async () => {
+  const drawing = '<svg xmlns="http://www.w3.org/2000/svg" width="6" height="4"><rect width="6" height="4" fill="#c84632"/></svg>';
+  const [policy] = /script-src 'self'[^`]*/.exec(readFileSync(join(www, "README.md"), "utf8"));
+  const under = async (policy) => {
+    const server = await startServer({ "blank.html": { headers: { "Content-Security-Policy": `default-src 'none'; ${policy}` } } });
+    const page = await openBlank(browser, server);
+    const answers = await page.evaluate(async ([drawing, picture]) => {
+      const answers = [];
+      for (const worker of [true, false]) {
+        const ofa = await OFA.load("/bundle/", { device: "cpu", worker });
+        for (const image of [new Blob([drawing], { type: "image/svg+xml" }), `/golden/${picture}`]) {
+          answers.push(await ofa.caption(image, { maxLen: 2 }).then(({ kind }) => kind, ({ message }) => message));
+        }
+        await ofa.dispose();
+      }
+      return answers;
+    }, [drawing, PICTURE]);
+    await page.context().close();
+    await server.close();
+    return answers;
+  };
+  assert.deepEqual(await under(policy), Array(4).fill("text"));
+  const [hidden, read] = await under(policy.replace("img-src blob:", ""));
+  assert.match(hidden, /content security policy does not allow `img-src blob:`/);
+  assert.equal(read, "text");
 });
 
 test("an <img> that waits to be scrolled to is read at once, and nobody waits for one that never comes", { timeout: 30_000 }, async () => {

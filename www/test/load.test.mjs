@@ -98,6 +98,33 @@ test("a server without ranges is served as well", () =>
     assert.deepEqual(await load(page), { code: "none" });
   }));
 
+for (const told of [true, false]) {
+  test(`a server that answers ranges from the first byte on${told ? "" : ", and says otherwise,"} is served as well`, async () => {
+    const directory = longBundle();
+    const size = readFileSync(join(directory, shards[0])).length;
+    try {
+      await withPage({ [shards[0]]: { cut: 2.5 * MEGABYTE, times: 1 } }, async (page, server) => {
+        await page.evaluate(() => {
+          // Nobody waits for another try here.
+          const { setTimeout } = window;
+          window.setTimeout = (callback, delay) => setTimeout(callback, delay / 100);
+        });
+        await page.route(`**/${shards[0]}`, (route) => {
+          const { range } = route.request().headers();
+          if (!range) return route.continue();
+          const start = told ? 0 : Number(/\d+/.exec(range)[0]);
+          return route.fulfill({ status: 206, path: join(directory, shards[0]), headers: { "Content-Range": `bytes ${start}-${size - 1}/${size}` } });
+        });
+        assert.deepEqual(await load(page, "/long/", { worker: false }), { code: "none" });
+        const asked = server.requests.filter(({ path }) => path.endsWith(shards[0]));
+        assert.equal(asked.length, told ? 1 : 2, "all of it is asked for again only as a last resort");
+      }, { "/long/": directory });
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+}
+
 test("a changed byte is found, and the file and place are named", () =>
   withPage({ [shards[1]]: { flip: 1234 } }, async (page) => {
     const error = await load(page);
@@ -247,6 +274,33 @@ test("a load is cancelled half way, and nothing goes on", () =>
     assert.equal(page.workers().length, 0, "no worker is left");
   }));
 
+test("why a load was aborted is told, while bytes come and while the next try is awaited", () =>
+  withPage({ [shards[0]]: { delay: 60 }, [shards[1]]: { status: 503 } }, async (page) => {
+    const found = await page.evaluate(async () => {
+      const reason = new Error("the tab was left");
+      const told = [];
+      for (const phase of ["compile", "download"]) {
+        const controller = new AbortController();
+        const onProgress = (progress) => progress.phase === phase && controller.abort(reason);
+        const load = OFA.load("/bundle/", { device: "cpu", cache: "none", worker: false, signal: controller.signal, onProgress });
+        told.push(await load.catch(({ code, cause }) => code === "aborted" && cause === reason));
+      }
+      const late = await window.caught(OFA.load("/bundle/", { device: "cpu", cache: "none", worker: false, signal: AbortSignal.timeout(500) }));
+      return { told, late };
+    });
+    assert.deepEqual(found.told, [true, true]);
+    assert.match(found.late.message, /longer than its signal allows/);
+  }));
+
+test("a page that cannot verify anything is told at once, before anything is fetched", () =>
+  withPage({}, async (page, server) => {
+    await page.evaluate(() => Object.defineProperty(crypto, "subtle", { value: undefined }));
+    const error = await load(page, "/bundle/", { worker: false });
+    assert.equal(error.code, "unsupported");
+    assert.match(error.message, /only on https pages or localhost/);
+    assert.deepEqual(server.requests.filter(({ path }) => path.startsWith("/bundle/")), []);
+  }));
+
 test("the second load comes from the cache, and the cache can be cleared", () =>
   withPage({}, async (page, server) => {
     const once = () => load(page, "/bundle/", { cache: "auto" });
@@ -281,6 +335,38 @@ test("without a network the model comes from the cache, if all of it is there", 
       await cache.delete(`https://ofa-web.invalid/${(await (await cache.match(list)).json()).at(-1)}`);
     });
     assert.equal((await load(page, "/bundle/", here)).code, "fetch", "half a model is none");
+  }));
+
+test("whether a bundle is in the cache is answered at once without a network, and can be cancelled", { timeout: 20_000 }, () =>
+  withPage({}, async (page) => {
+    const isCached = (url, patience) => page.evaluate(([url, patience]) => {
+      let cached;
+      return window.caught(OFA.isCached(url, patience && { signal: AbortSignal.timeout(patience) }).then((answer) => { cached = answer; }))
+        .then(({ code, message }) => (code === "none" ? cached : `${code}: ${message}`));
+    }, [url, patience]);
+    assert.match(await isCached("/nowhere/"), /^fetch: .*404/);
+    assert.match(await isCached("/bundle/vqgan/"), /^manifest: .*tokenizer/);
+    let asked = 0;
+    await page.route("**/bundle/**", (route) => {
+      asked++;
+      return route.abort();
+    });
+    assert.equal(await isCached("/bundle/"), false);
+    assert.equal(asked, 1, "nobody waits for another try");
+    await page.unroute("**/bundle/**");
+    await page.route("**/bundle/**", () => undefined);
+    assert.match(await isCached("/bundle/", 100), /^aborted: .*longer than its signal allows/);
+  }));
+
+test("what a load leaves in the cache that failed before its first shard can be cleared", () =>
+  withPage({ [WASM]: { status: 404 } }, async (page) => {
+    const kept = () => page.evaluate(async () => (await (await caches.open("ofa-web-v1")).keys()).length);
+    assert.equal((await load(page, "/bundle/", { cache: "auto", worker: false })).code, "fetch");
+    // The small files come and are kept all the same.
+    for (let waited = 0; waited < 5000 && (await kept()) < 3; waited += 50) await page.waitForTimeout(50);
+    assert.ok((await kept()) >= 3);
+    await page.evaluate(() => OFA.clearCache("/bundle/"));
+    assert.equal(await kept(), 0);
   }));
 
 test("what a bundle no longer has leaves the cache with the next load, unless another has it", () =>

@@ -201,6 +201,66 @@ test("a camera that cannot be used is told in plain words", () =>
     }
   }));
 
+test("a camera whose tab is left while it starts stays off, without an error", () =>
+  visit(async (page) => {
+    await ready(page);
+    await page.click("#sources-camera");
+    await page.evaluate(() => {
+      const canvas = Object.assign(document.createElement("canvas"), { width: 4, height: 4 });
+      canvas.getContext("2d");
+      window.streams = [];
+      navigator.mediaDevices.getUserMedia = async () => {
+        const stream = canvas.captureStream();
+        window.streams.push(stream);
+        return stream;
+      };
+      // It plays, or not, once the test says so.
+      HTMLMediaElement.prototype.play = () => new Promise((...ends) => (window.ends = ends));
+    });
+    const button = page.locator(".source:not([hidden]) button");
+    for (const end of [0, 1]) {
+      await button.click();
+      await page.waitForFunction(() => window.ends);
+      await page.click("#sources-sample");
+      await page.evaluate((end) => {
+        window.ends[end](new DOMException("interrupted", "AbortError"));
+        window.ends = undefined;
+      }, end);
+      await page.click("#sources-camera");
+      await page.waitForSelector(".source:not([hidden]) button:not([disabled])");
+      assert.equal(await button.textContent(), "Switch the camera on");
+      assert.equal(await page.isVisible("#error"), false);
+    }
+    const [live, shown] = await page.evaluate(() => [
+      window.streams.flatMap((stream) => stream.getTracks()).filter(({ readyState }) => readyState === "live").length,
+      document.querySelector(".source video").srcObject,
+    ]);
+    assert.deepEqual([live, shown], [0, null]);
+  }));
+
+test("a crash while the page looks where the model looked leaves the picture askable", () =>
+  visit(async (page) => {
+    await page.addInitScript(() => {
+      window.Worker = class extends Worker {
+        postMessage(message, ...rest) {
+          if (message.method === "attention") return this.dispatchEvent(new ErrorEvent("error", { message: "boom", cancelable: true }));
+          return super.postMessage(message, ...rest);
+        }
+      };
+    });
+    await page.reload();
+    await ready(page);
+    await run(page);
+    const text = await answered(page);
+    await page.click("#look");
+    await page.waitForSelector("#error:not([hidden])");
+    assert.match(await page.textContent("#error"), /boom.*\(internal\)/);
+    await page.waitForSelector("#cancel-run", { state: "hidden" });
+    await run(page);
+    assert.equal(await answered(page), text);
+    assert.equal(await page.isVisible("#error"), false);
+  }));
+
 test("what is copied is said for a moment, and what cannot be is selected", () =>
   visit(async (page) => {
     await ready(page);

@@ -42,8 +42,14 @@ export const camera: Source = {
         if (left !== before) return allowed.getTracks().forEach((track) => track.stop());
         stream = allowed;
         video.srcObject = stream;
-        await video.play();
-        return show(true);
+        await video.play().catch((error: unknown) => {
+          // What was switched off meanwhile does not play.
+          if (left !== before) return;
+          switchOff();
+          throw error;
+        });
+        if (left === before) show(true);
+        return;
       }
       const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
       canvas.getContext("2d")?.drawImage(video, 0, 0);
@@ -53,6 +59,7 @@ export const camera: Source = {
       left++;
       stream?.getTracks().forEach((track) => track.stop());
       stream = undefined;
+      video.srcObject = null;
       show(false);
     };
     button.addEventListener("click", () => {
