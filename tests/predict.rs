@@ -123,7 +123,12 @@ fn searches_among_labels_find_what_scoring_finds() {
                 likely(model.answer(task, image, &inputs, &options, async |_| Ok(())).await.unwrap())
             };
             let scored = ask(&model, AnswerOptions::default()).await;
-            assert_eq!(ask(&other, AnswerOptions::default()).await, scored, "{}: what bundles say of free answers", task.name);
+            assert_eq!(
+                ask(&other, AnswerOptions::default()).await,
+                scored,
+                "{}: what bundles say of free answers",
+                task.name
+            );
             let beams = AnswerOptions { num_beams: Some(scored.len()), ..AnswerOptions::default() };
             let draws = AnswerOptions { top_k: Some(9), num_beams: Some(20), ..AnswerOptions::default() };
             for searched in [ask(&model, beams).await, ask(&model, draws).await] {

@@ -72,7 +72,7 @@ impl Predictor {
             for ((image, inputs), hypotheses) in batch.iter().zip(found) {
                 let timings =
                     Timings { stem_ms: image.map_or(0.0, |image| image.stem_ms), encoder_ms, decode_ms, steps };
-                answers.push(self.read(task, *image, inputs, 0, hypotheses, timings));
+                answers.push(self.read(task, *image, inputs, 0, hypotheses, timings)?);
             }
         }
         Ok(answers)

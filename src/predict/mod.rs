@@ -212,7 +212,7 @@ impl Predictor {
             decode_ms: milliseconds(started),
             steps,
         };
-        Ok(self.read(task, image, inputs, prompt.prefix.len(), hypotheses, timings))
+        self.read(task, image, inputs, prompt.prefix.len(), hypotheses, timings)
     }
 
     /// Whether a question can be asked, before anything is computed.
@@ -263,6 +263,9 @@ impl Predictor {
     }
 
     /// The answer in what was found.
+    ///
+    /// # Errors
+    /// [`Error::Task`] where nothing was.
     fn read(
         &self,
         task: &Task,
@@ -271,18 +274,22 @@ impl Predictor {
         prefix_len: usize,
         hypotheses: Vec<Hypothesis>,
         timings: Timings,
-    ) -> Answered {
+    ) -> Result<Answered> {
+        if hypotheses.is_empty() {
+            let reason = "found nothing that its options allow, or the model's scores are no numbers";
+            return Err(Error::task(task.name, reason));
+        }
         let context = AnswerContext {
             prefix_len,
             image: image.map(|image| image.size),
             side: image.map(|image| image.rule.side),
             phrase: inputs.text.as_deref().unwrap_or_default().trim(),
         };
-        Answered {
+        Ok(Answered {
             answer: task.answer(&hypotheses, &context, &self.vocab),
             tokens: hypotheses.into_iter().next().map(|best| best.tokens).unwrap_or_default(),
             timings,
-        }
+        })
     }
 
     /// The search's options for an answer that must fit into the decoder with its prompt.

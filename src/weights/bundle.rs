@@ -136,7 +136,11 @@ pub(super) fn write_directory(
     let replaced = out.exists();
     if replaced && let Err(error) = fs::rename(out, &old) {
         // What a file system is mounted on stays where it is, and can be filled.
-        return if is_empty(out) { fill(out, &directory).map_err(failed).map(|()| manifest) } else { Err(failed(error)) };
+        return if is_empty(out) {
+            fill(out, &directory).map_err(failed).map(|()| manifest)
+        } else {
+            Err(failed(error))
+        };
     }
     if let Err(error) = fs::rename(&directory, out) {
         if replaced {
@@ -183,7 +187,9 @@ fn check_target(out: &Path, with_model: bool) -> Result<()> {
     let refused = |why: String| Error::file(out.display(), format!("exists and {why}; choose another directory"));
     let manifest = read_manifest(out).map_err(|_| refused(format!("is not a bundle (it has no {MANIFEST} of one)")))?;
     match manifest.files.iter().any(|file| file.name == TOKENIZER) {
-        true if !with_model => return Err(refused(format!("is a bundle, whose image codes belong into {VQGAN} in it"))),
+        true if !with_model => {
+            return Err(refused(format!("is a bundle, whose image codes belong into {VQGAN} in it")));
+        }
         false if with_model => return Err(refused("holds image codes alone".to_owned())),
         _ => {}
     }

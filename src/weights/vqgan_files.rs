@@ -1,7 +1,7 @@
 //! The model of image codes on disk: the original's checkpoints, and the folder of a bundle.
 
-use super::checkpoint::check_start;
 use super::bundle::{SHARD_LIMIT, read_manifest, read_tensors, read_text, write_directory};
+use super::checkpoint::check_start;
 use super::manifest::{CONFIG, Manifest, Precision, TOKENIZER};
 use super::raw::{RawTensor, Tensors};
 use super::shard::read_shard;
