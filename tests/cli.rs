@@ -500,3 +500,39 @@ fn sides_that_no_position_reaches_are_refused_where_they_are_given() {
         assert!(message.contains("--image-size") && !out.exists(), "{message}");
     }
 }
+
+#[test]
+fn image_codes_go_on_with_the_pictures_that_they_began_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let (recipe, out) = (directory.path().join("recipe.toml"), directory.path().join("run"));
+    let ddconfig = "{ z_channels = 8, resolution = 32, ch = 8, ch_mult = [1, 1], num_res_blocks = 1, num_groups = 4 }";
+    let model = format!("{{ type = 'VQModel', embed_dim = 4, n_embed = 16, ddconfig = {ddconfig} }}");
+    let update = "update = { updates = 2, plain_updates = 1 }";
+    std::fs::write(&recipe, format!("seed = 6\nside = 16\nbatch = 2\nmodel = {model}\n{update}\n")).unwrap();
+    let (images, others) = (goldens().join("tiny"), directory.path().join("others"));
+    let ours = ["codes", "train", "--out", path(&out), "--device", "cpu"];
+    run(&[ours.as_slice(), &[path(&recipe), "--images", path(&images)]].concat());
+
+    let resumed = [ours.as_slice(), &["--resume", "--set", "update.updates=3"]].concat();
+    let printed = run(&resumed);
+    assert!(printed.contains(" images") && printed.contains("update 3/3"), "{printed}");
+    std::fs::create_dir(&others).unwrap();
+    std::fs::copy(images.join("raw_0.png"), others.join("raw_0.png")).unwrap();
+    for another in [["--images", path(&others)].as_slice(), &[path(&recipe)]] {
+        let message = fail(&[resumed.as_slice(), another].concat(), 2);
+        assert!(message.contains("`images`") && message.contains("as the run began"), "{message}");
+    }
+
+    let scenes = directory.path().join("scenes");
+    let begun = ["codes", "train", path(&recipe), "--out", path(&scenes), "--device", "cpu"];
+    run(&begun);
+    let said = std::fs::read_to_string(scenes.join("recipe.toml")).unwrap();
+    assert_eq!(said.matches("seed = 6\n").count(), 2, "the run's and the scenes': {said}");
+    let resumed = ["--resume", "--set", "update.updates=3", "--images", path(&images)];
+    assert!(fail(&[begun.as_slice(), &resumed].concat(), 2).contains("none: scenes"));
+    for set in ["data.side=64", "data.codes=vqgan", "data.samples=2", "data.tasks.vqa=0", "data.epoch=9"] {
+        let message = fail(&[begun.as_slice(), &["--resume", "--set", set]].concat(), 2);
+        let option = set.split('=').next().unwrap().replace(".vqa", "");
+        assert!(message.contains(&format!("`{option}`")), "{set}: {message}");
+    }
+}

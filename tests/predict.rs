@@ -149,8 +149,10 @@ fn prompts_in_the_decoder_are_taken_as_they_are() {
     add_codes(&bundle.path);
     pollster::block_on(async {
         let model = load(&bundle.path).await;
-        let options = AnswerOptions { image_size: Some(64), no_repeat_ngram_size: Some(2), ..AnswerOptions::default() };
-        for prompt_type in [PromptType::Src, PromptType::PrevOutput] {
+        let types = [PromptType::Src, PromptType::PrevOutput];
+        for (prompt_type, size) in types.into_iter().flat_map(|prompt_type| [1, 2].map(|size| (prompt_type, size))) {
+            let options =
+                AnswerOptions { image_size: Some(64), no_repeat_ngram_size: Some(size), ..AnswerOptions::default() };
             for task in ["grounding", "vqa"] {
                 let task = find(task).unwrap();
                 let image = model.encode_image(task, &photo("raw_0.png"), &options).await.unwrap();

@@ -6,7 +6,7 @@ use crate::task::TASKS;
 use crate::vocab::Vocab;
 use crate::weights::VocabFiles;
 use crate::weights::{
-    BundleFiles, Checkpoint, Dtype, MANIFEST, Precision, RawTensor, Row, Settings, Shapes, adopt_config, check_size,
+    BundleFiles, Checkpoint, Dtype, Precision, RawTensor, Row, Settings, Shapes, adopt_config, check_size,
     compare_keys, dropped_row, infer_config, merge_config, read_checkpoint, refuse, to_bundle_names, write_bundle,
 };
 use std::collections::HashMap;
@@ -57,12 +57,12 @@ pub fn run(args: Args) -> Result<()> {
     // Of what is no checkpoint, that is said before what is missing beside it.
     let vocabulary = VocabFiles::find(args.tokenizer.as_deref(), &args.src)
         .or_else(|missing| read_checkpoint(&args.src, args.ema).and(Err(missing)))?;
-    let Checkpoint { layout, tensors, skipped, mut settings, mut config, notes } =
+    let Checkpoint { layout, tensors, skipped, mut settings, mut config, of_bundle, notes } =
         read_checkpoint(&args.src, args.ema)?;
     say!("{}: {layout:?} names, {} tensors", args.src.display(), tensors.len() + skipped.len());
     notes.iter().for_each(|note| say!("{note}"));
     // A bundle's own says what bundles say.
-    if !args.src.join(MANIFEST).is_file() {
+    if !of_bundle {
         config.iter_mut().for_each(adopt_config);
     }
     if config.as_ref().is_some_and(|file| file.get("use_ofasys") == Some(&true.into())) {

@@ -1,10 +1,12 @@
 //! `ofa evaluate TASK`: how good a model is, by task and by group.
 
-use super::questions::{QuestionArgs, Source};
+use super::questions::{QuestionArgs, SCENES, Source};
+use super::tasks::named;
 use crate::config::AnswerOptions;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::predict::{ImageCodes, Predictor};
+use crate::task::Metric;
 use crate::train::corpus::{World, infilled_shapes};
 use crate::train::metrics::cider::DocumentFrequencies;
 use crate::train::results::{Results, results};
@@ -56,11 +58,20 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
+    // Captions of scenes are measured by what they mention.
+    if args.frequencies.is_some() && (args.task == SCENES || named(&args.task)?.metric != Metric::Cider) {
+        let expected = format!("nothing, since {} has no use for it", args.task);
+        return Err(Error::option("--frequencies", expected, "a value"));
+    }
     let options = EvaluateOptions {
         answer: AnswerOptions { num_beams: args.num_beams, image_size: args.image_size, ..AnswerOptions::default() },
         frequencies: args.frequencies.as_deref().map(DocumentFrequencies::read).transpose()?,
     };
     let questions = args.questions.open(&args.task, &args.model)?;
+    // Said before all questions are asked, not after.
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out).map_err(|error| Error::file(out.display(), error))?;
+    }
     let (report, of_world, agreed) = pollster::block_on(async {
         let (device, opened) = DeviceChoice::from_name(&args.device)?.open().await?;
         if let Some(reason) = &opened.reason {
@@ -99,21 +110,24 @@ pub fn run(args: Args) -> Result<()> {
         Ok::<_, Error>((report, of_world, agreed))
     })?;
     let mut metrics = report.metrics();
+    metrics["count"] = report.predictions.len().into();
+    metrics["skipped"] = report.skipped.into();
     for (name, value) in of_world.as_object().into_iter().flatten() {
         metrics[name] = value.clone();
     }
     if args.reference.is_some() {
         metrics[PREFERRED] = agreed.iter().map(|(task, agreed)| ((*task).to_owned(), json!(agreed.share()))).collect();
     }
-    if let Some(out) = &args.out {
-        write(out, &report, &metrics)?;
-    }
     print_table(&report);
     print_agreement(&agreed);
     if args.json {
         say!("{metrics}");
     }
-    Ok(())
+    // Last: what was found is told even where it cannot be written.
+    match &args.out {
+        Some(out) => write(out, &report, &metrics),
+        None => Ok(()),
+    }
 }
 
 /// What is known of a model in its world beside its answers: how large the world is, and whether what it draws into
@@ -178,7 +192,6 @@ fn print_row(name: &str, width: usize, measured: &Measured) {
 
 /// `report.json`, `metrics.json`, and for each task `TASK.json` and, where tools take them, `TASK_references.json`.
 fn write(out: &Path, report: &Report, metrics: &Value) -> Result<()> {
-    std::fs::create_dir_all(out).map_err(|error| Error::file(out.display(), error))?;
     let write = |name: String, value: &Value| {
         let path = out.join(name);
         std::fs::write(&path, format!("{value}\n")).map_err(|error| Error::file(path.display(), error))

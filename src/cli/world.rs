@@ -31,7 +31,7 @@ impl KnownWorld {
         let beside = [Some(model), model.parent()].into_iter().flatten().map(|folder| folder.join(RECIPE));
         let recipe = self.recipe.clone().or_else(|| beside.into_iter().find(|path| path.is_file()));
         let mut options = match &recipe {
-            Some(path) => world_of(&Recipe::read(path, &[])?)?
+            Some(path) => world_of(&Recipe::read_saved(path, &[])?)?
                 .ok_or_else(|| Error::file(path.display(), "a recipe for files, where scenes are wanted"))?,
             None => ScenesOptions { stickers: fetched_folder(), ..ScenesOptions::default() },
         };

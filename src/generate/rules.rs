@@ -52,7 +52,8 @@ impl Rules<'_> {
         if (self.options.gen_code || self.options.gen_box) && t < self.max_len {
             banned.extend(0..SPECIALS);
         }
-        banned.extend(repeated(tokens, self.options.no_repeat_ngram_size));
+        // An EOS among them is that of a prompt.
+        banned.extend(repeated(tokens, self.options.no_repeat_ngram_size).into_iter().filter(|token| *token != eos));
         if t == self.max_len {
             banned.extend(only.iter().flatten().copied().filter(|token| *token != eos));
         }

@@ -54,7 +54,7 @@ pub enum Event {
     Token {
         /// From 1.
         step: usize,
-        /// The best hypothesis so far.
+        /// The best hypothesis so far; nothing where all of a closed set are scored at once.
         text: String,
     },
     /// A step of a drawing was taken.
@@ -337,11 +337,12 @@ impl Predictor {
     }
 }
 
-/// Candidates as hypotheses, best first, the first of equals before the others.
+/// Candidates with a score as hypotheses, best first, the first of equals before the others.
 fn ranked(prefix: &[u32], candidates: &[Vec<u32>], scores: &[f32], eos: u32) -> Vec<Hypothesis> {
     let mut hypotheses: Vec<Hypothesis> = candidates
         .iter()
         .zip(scores)
+        .filter(|(_, score)| !score.is_nan())
         .map(|(candidate, score)| Hypothesis {
             tokens: prefix.iter().chain(candidate).copied().chain([eos]).collect(),
             score: f64::from(*score),
@@ -372,4 +373,15 @@ async fn touch(x: Tensor<3>) -> Result<()> {
     let [_, _, width] = x.dims();
     let first = x.slice([0..1, 0..1, 0..width]).reshape([width]).select(0, indices([0].into_iter(), &device));
     floats(first).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ranked;
+
+    #[test]
+    fn candidates_without_a_score_are_no_answers() {
+        let found = ranked(&[5], &[vec![6], vec![7], vec![8]], &[f32::NAN, f32::NEG_INFINITY, -1.0], 2);
+        assert_eq!(found.iter().map(|one| one.tokens.clone()).collect::<Vec<_>>(), [[5, 8, 2], [5, 7, 2]]);
+    }
 }

@@ -34,10 +34,13 @@ pub struct CodesRecipe {
     pub batch: usize,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
+    /// The directory whose images are learnt, in place of scenes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<PathBuf>,
     /// `config.json` of the model.
     pub model: VqganConfig,
     pub update: VqvaeOptions,
-    /// The world whose pictures are learnt, where no folder is given.
+    /// The world whose pictures are learnt, where no directory is given; its seed is that of the run unless given.
     pub data: ScenesOptions,
 }
 
@@ -48,6 +51,7 @@ impl Default for CodesRecipe {
             side: 128,
             batch: 8,
             checkpoint_every: 500,
+            images: None,
             model: VqganConfig::small(),
             update: VqvaeOptions::default(),
             data: ScenesOptions::default(),
@@ -72,11 +76,17 @@ impl CodesRecipe {
             let default = Table::try_from(Self::default().model).map_err(|error| Error::file(&name, error))?;
             *model = over(default, model, "model")?;
         }
+        if let Some(seed) = table.get("seed").filter(|seed| seed.is_integer()).cloned()
+            && let Some(data) = table.entry("data").or_insert(Value::Table(Table::new())).as_table_mut()
+        {
+            data.entry("seed").or_insert(seed);
+        }
         let recipe: Self = table.try_into().map_err(|error| wrong::<Self>(&name, &text, error))?;
         if !(1..=1024).contains(&recipe.batch) || recipe.checkpoint_every == 0 {
             let found = format!("{} and {}", recipe.batch, recipe.checkpoint_every);
             return Err(Error::option("batch and checkpoint_every", "1 to 1024, and at least 1", found));
         }
+        recipe.check_data()?;
         recipe.model.validate()?;
         let stride = recipe.model.stride() as u32;
         if recipe.side == 0 || !recipe.side.is_multiple_of(stride) {
@@ -85,7 +95,28 @@ impl CodesRecipe {
         Ok(recipe)
     }
 
-    /// Refuses to go on from a run whose pictures came in another order, or whose model was another.
+    /// Refuses what is said of scenes where only their pictures are learnt, at the recipe's own side. A run's recipe says
+    /// the defaults of that, too.
+    fn check_data(&self) -> Result<()> {
+        let plain = ScenesOptions::default();
+        let ScenesOptions { side, codes, samples, extra_samples, tasks, epoch, .. } = &self.data;
+        let unread = [
+            ("data.side", *side != plain.side),
+            ("data.codes", *codes != plain.codes),
+            ("data.samples", *samples != plain.samples),
+            ("data.extra_samples", *extra_samples != plain.extra_samples),
+            ("data.tasks", *tasks != plain.tasks),
+            ("data.epoch", *epoch != plain.epoch),
+        ];
+        match unread.iter().find(|(_, is_set)| *is_set) {
+            Some((option, _)) => {
+                Err(Error::option(option, "nothing, since only pictures of scenes are learnt", "a value"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to go on from a run whose pictures were others or came in another order, or whose model was another.
     fn goes_on_from(&self, path: &Path) -> Result<()> {
         let before: Self = parsed(&path.display().to_string(), &text(path)?, &[])?;
         let same = |option: &str, before: &dyn Debug, now: &dyn Debug| {
@@ -95,7 +126,13 @@ impl CodesRecipe {
         same("seed", &before.seed, &self.seed)?;
         same("side", &before.side, &self.side)?;
         same("batch", &before.batch, &self.batch)?;
+        same("images", &before.source(), &self.source())?;
         same("model", &before.model, &self.model)
+    }
+
+    /// Where pictures come from, for a person.
+    fn source(&self) -> String {
+        self.images.as_ref().map_or_else(|| "none: scenes".to_owned(), |images| images.display().to_string())
     }
 
     /// The world whose pictures are learnt.

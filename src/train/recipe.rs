@@ -96,6 +96,23 @@ impl Recipe {
         Self::parse(&path.display().to_string(), &text(path)?, sets)
     }
 
+    /// [`Recipe::read`] of what a run has written, perhaps when the seed did not reach the scenes yet and their side was
+    /// not refused.
+    ///
+    /// # Errors
+    /// Those of [`Recipe::read`].
+    pub fn read_saved(path: &Path, sets: &[String]) -> Result<Self> {
+        let (name, text) = (path.display().to_string(), text(path)?);
+        let mut table: Table = text.parse().map_err(|error| Error::file(&name, error))?;
+        if let Some(data) = table.get_mut("data").and_then(Value::as_table_mut)
+            && data.get("kind").and_then(Value::as_str) == Some(SCENES)
+        {
+            data.entry("seed").or_insert(Value::Integer(1));
+            data.remove("side");
+        }
+        Self::parse(&name, &table.to_string(), sets)
+    }
+
     /// [`Recipe::read`] of a text; `name` stands in errors.
     ///
     /// # Errors
@@ -355,6 +372,16 @@ mod tests {
         assert_eq!(seed(SMALL, &["seed=9", "data.seed=1"]).0, Some(1));
         let files = SMALL.replace("scenes", "caption");
         assert_eq!(Recipe::parse("r", &files, &[]).expect("a recipe").data.options.get("seed"), None);
+    }
+
+    #[test]
+    fn runs_of_before_keep_their_scenes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("recipe.toml");
+        std::fs::write(&path, SMALL.replace("nouns = 5", "nouns = 5, side = 64") + "seed = 9\n").expect("a file");
+        let recipe = Recipe::read_saved(&path, &[]).expect("a recipe");
+        assert_eq!((recipe.seed, recipe.data.options["seed"].as_integer()), (9, Some(1)));
+        assert!(!recipe.data.options.contains_key("side"), "a run's was that of its model");
     }
 
     #[test]

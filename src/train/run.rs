@@ -175,6 +175,9 @@ impl Run<'_> {
                 }
             }
             // A run may be over before so many rows were drawn that their share counts.
+            if trainer.state.adam.steps == 0 && trainer.state.bad_updates > 0 {
+                return Err(Error::device("no update had a gradient of finite numbers: lower the learning rate"));
+            }
             if trainer.state.adam.steps == 0 {
                 let found = "none in all updates; the run's journal says why";
                 return Err(Error::option("data", "samples to learn from", found));

@@ -125,7 +125,7 @@ impl Session {
     /// # Errors
     /// Those of [`Recipe::read`].
     pub fn recipe(directory: &Path, sets: &[String]) -> Result<Recipe> {
-        Recipe::read(&directory.join(RECIPE), sets)
+        Recipe::read_saved(&directory.join(RECIPE), sets)
     }
 
     pub fn vocab(&self) -> Result<Vocab> {

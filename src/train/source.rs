@@ -11,7 +11,7 @@ use super::question::{Question, Questions};
 use super::recipe::Recipe;
 use super::sample::Draws;
 use super::self_critical::SelfCritic;
-use crate::config::{AnswerOptions, OfaConfig};
+use crate::config::{AnswerOptions, OfaConfig, VqganConfig};
 use crate::error::{Error, Result};
 use crate::image::Pixels;
 use crate::predict::ImageCodes;
@@ -51,7 +51,7 @@ impl Source {
             DataOptions::Pretraining(options) => pretraining(&options, recipe, config, vocab),
             DataOptions::FineTuning(task, options) => {
                 check_constraint(task, recipe, vocab.layout())?;
-                finetuning(task, &options, recipe, vocab)
+                finetuning(task, &options, recipe, config, vocab)
             }
         }
     }
@@ -117,12 +117,23 @@ pub fn world_of(recipe: &Recipe) -> Result<Option<ScenesOptions>> {
 
 fn codes(folder: &Path, config: &OfaConfig, device: &Device) -> Result<Codes> {
     let coder = ImageCodes::load(folder, device)?;
-    let (found, expected) = (coder.config().n_embed, config.num_codes);
+    check_codes(coder.config(), config)?;
+    let encode = move |pixels: &Pixels| pollster::block_on(coder.encode(pixels));
+    Ok(Codes { side: config.code_image_size as u32, encode: Box::new(encode) })
+}
+
+/// Refuses image codes that are not those `config` speaks of.
+fn check_codes(coder: &VqganConfig, config: &OfaConfig) -> Result<()> {
+    let (found, expected) = (coder.n_embed, config.num_codes);
     if found != expected {
         return Err(Error::option("data.codes", format!("a model of num_codes = {expected} codes"), found));
     }
-    let encode = move |pixels: &Pixels| pollster::block_on(coder.encode(pixels));
-    Ok(Codes { side: config.code_image_size as u32, encode: Box::new(encode) })
+    let (stride, side, grid) = (coder.stride(), config.code_image_size, config.code_grid());
+    if stride * grid != side {
+        let expected = format!("a model that makes {grid} x {grid} codes of code_image_size = {side} pixels");
+        return Err(Error::option("data.codes", expected, format!("one whose codes are {stride} pixels a side")));
+    }
+    Ok(())
 }
 
 fn pretraining(options: &PretrainingOptions, recipe: &Recipe, config: &OfaConfig, vocab: Arc<Vocab>) -> Result<Source> {
@@ -168,7 +179,13 @@ fn check_constraint(task: &Task, recipe: &Recipe, layout: &Layout) -> Result<()>
     Err(Error::option("update.loss.constraint_range", expected, format!("[{start}, {end}]")))
 }
 
-fn finetuning(task: &'static Task, options: &FineTuningOptions, recipe: &Recipe, vocab: Arc<Vocab>) -> Result<Source> {
+fn finetuning(
+    task: &'static Task,
+    options: &FineTuningOptions,
+    recipe: &Recipe,
+    config: &OfaConfig,
+    vocab: Arc<Vocab>,
+) -> Result<Source> {
     let row_options = RowOptions {
         prompt_type: options.prompt_type,
         answers: options.answers.as_deref().map(lines).transpose()?,
@@ -176,6 +193,7 @@ fn finetuning(task: &'static Task, options: &FineTuningOptions, recipe: &Recipe,
         caption: options.caption,
         caption_words: options.caption_words,
         noise: options.noise,
+        code_grid: Some(config.code_grid()),
     };
     let rows = || Rows::new(task.name, row_options.clone());
     let training = training_files(task, options)?;
@@ -251,4 +269,24 @@ fn frequencies(records: &dyn Records) -> DocumentFrequencies {
 fn lines(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::file(path.display(), error))?;
     Ok(clean::lines(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn image_codes_of_another_number_or_stride_are_refused() {
+        let mut coder = VqganConfig::small();
+        let side = 4 * coder.stride();
+        let config = OfaConfig { num_codes: coder.n_embed, code_image_size: side, ..OfaConfig::default() };
+        let fitting = config.code_grid() == 4;
+        assert!(fitting && check_codes(&coder, &config).is_ok());
+        coder.ddconfig.ch_mult.pop();
+        let error = check_codes(&coder, &config).expect_err("codes of half the side").to_string();
+        assert!(error.contains("data.codes") && error.contains("4 x 4") && error.contains("4 pixels"), "{error}");
+        let fewer = OfaConfig { num_codes: 3, ..config };
+        let error = check_codes(&coder, &fewer).expect_err("more codes").to_string();
+        assert!(error.contains("num_codes = 3"), "{error}");
+    }
 }

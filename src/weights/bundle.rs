@@ -101,6 +101,10 @@ pub(super) fn write_directory(
     let out = target.as_deref().unwrap_or(out);
     let with_model = small.iter().any(|(name, _)| *name == TOKENIZER);
     check_target(out, with_model)?;
+    if !is_empty(out) && std::env::current_dir().is_ok_and(|here| here.starts_with(out)) {
+        let reason = "is the directory that this runs in, and cannot be replaced from there; run it from another";
+        return Err(Error::file(out.display(), reason));
+    }
     let failed = |error: std::io::Error| Error::file(out.display(), error);
     let parent = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -128,21 +132,27 @@ pub(super) fn write_directory(
 
     // Somebody may have put something there meanwhile.
     check_target(out, with_model)?;
-    if let Some(name) = [VQGAN, RECIPE].iter().find(|name| out.join(name).exists() && !directory.join(name).exists()) {
-        let reason = format!("holds {name}, which the new bundle does not bring; choose another directory");
-        return Err(Error::file(out.display(), reason));
+    if is_empty(out) {
+        // It may be what a file system is mounted on, or somebody's current directory.
+        let filled = fill(out, &directory);
+        if filled.is_err() {
+            fs::read_dir(out).map_err(failed)?.flatten().for_each(|entry| remove(&entry.path()));
+        }
+        return filled.map(|()| manifest);
     }
     let old = workplace.path().join("old");
+    let (codes, kept) = (directory.join(VQGAN), old.join(VQGAN));
     let replaced = out.exists();
-    if replaced && let Err(error) = fs::rename(out, &old) {
-        // What a file system is mounted on stays where it is, and can be filled.
-        return if is_empty(out) {
-            fill(out, &directory).map_err(failed).map(|()| manifest)
-        } else {
-            Err(failed(error))
-        };
+    if replaced {
+        fs::rename(out, &old).map_err(failed)?;
     }
-    if let Err(error) = fs::rename(&directory, out) {
+    // Image codes serve any model of as many: those that are there stay if no others come.
+    let keeps = kept.exists() && !codes.exists();
+    let moved = if keeps { fs::rename(&kept, &codes) } else { Ok(()) };
+    if let Err(error) = moved.and_then(|()| fs::rename(&directory, out)) {
+        if keeps && codes.exists() {
+            fs::rename(&codes, &kept).map_err(failed)?;
+        }
         if replaced {
             fs::rename(&old, out).map_err(failed)?;
         }
@@ -156,18 +166,26 @@ fn is_empty(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Copies the files of a bundle into an empty directory, the manifest last: without it there is no bundle yet.
-fn fill(out: &Path, from: &Path) -> std::io::Result<()> {
-    let mut entries = fs::read_dir(from)?.collect::<std::io::Result<Vec<_>>>()?;
+fn remove(path: &Path) {
+    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+}
+
+/// Moves the files of a bundle into an empty directory, the manifest last: without it there is no bundle yet.
+fn fill(out: &Path, from: &Path) -> Result<()> {
+    let failed = |error: std::io::Error| Error::file(out.display(), error);
+    let mut entries = fs::read_dir(from).map_err(failed)?.collect::<std::io::Result<Vec<_>>>().map_err(failed)?;
     entries.sort_by_key(|entry| entry.file_name() == MANIFEST);
     for entry in entries {
-        let target = out.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            fs::create_dir(&target)?;
-            fill(&target, &entry.path())?;
+        let (source, target) = (entry.path(), out.join(entry.file_name()));
+        if fs::rename(&source, &target).is_ok() {
+            continue;
+        }
+        // Another file system.
+        if source.is_dir() {
+            fs::create_dir(&target).map_err(failed)?;
+            fill(&target, &source)?;
         } else {
-            fs::copy(entry.path(), &target)?;
-            fs::File::open(&target)?.sync_all()?;
+            write_file(&target, &fs::read(&source).map_err(failed)?)?;
         }
     }
     sync_directory(out);
@@ -396,4 +414,27 @@ pub fn read_bundle(directory: &Path) -> Result<Bundle> {
         Ok(())
     })?;
     Ok(Bundle { manifest, files, tensors })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_directory_is_filled_from_another_file_system() {
+        let home = tempfile::tempdir().expect("a directory");
+        // Memory, where there is such a place; elsewhere files are renamed.
+        let other =
+            Path::new("/dev/shm").is_dir().then(|| tempfile::tempdir_in("/dev/shm")).and_then(std::io::Result::ok);
+        let out = other.as_ref().unwrap_or(&home).path().join("out");
+        let from = home.path().join("from");
+        fs::create_dir_all(from.join(VQGAN)).and_then(|()| fs::create_dir(&out)).expect("directories");
+        for name in [MANIFEST, CONFIG, "vqgan/config.json"] {
+            fs::write(from.join(name), name).expect("a file");
+        }
+        fill(&out, &from).expect("a bundle");
+        for name in [MANIFEST, CONFIG, "vqgan/config.json"] {
+            assert_eq!(fs::read_to_string(out.join(name)).expect("a file"), name);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Checkpoints as people have them: fairseq's `.pt`, and directories of the HF port.
 
 use super::layout::{self, EMBEDDING, Layout};
+use super::manifest::MANIFEST;
 use super::pickle::{Id, Pickle, Value};
 use super::raw::{RawTensor, Tensors};
 use super::shard::{Slot, header_length, read_header};
@@ -25,6 +26,8 @@ pub struct Checkpoint {
     pub settings: Settings,
     /// The HF directory's `config.json`, as it stands.
     pub config: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Whether that is a bundle's own.
+    pub of_bundle: bool,
     /// What a person should know about how this was read.
     pub notes: Vec<String>,
 }
@@ -37,6 +40,7 @@ impl Checkpoint {
             skipped: Vec::new(),
             settings: Settings::new(),
             config: None,
+            of_bundle: false,
             notes: Vec::new(),
         }
     }
@@ -59,6 +63,7 @@ pub fn read_checkpoint(path: &Path, ema: bool) -> Result<Checkpoint> {
     if let Some(config) = home.map(|home| home.join("config.json")).filter(|config| config.is_file()) {
         let text = std::fs::read_to_string(&config).map_err(|error| Error::file(config.display(), error))?;
         checkpoint.config = Some(serde_json::from_str(&text).map_err(|error| Error::file(config.display(), error))?);
+        checkpoint.of_bundle = config.with_file_name(MANIFEST).is_file();
     }
     for file in &files {
         check_start(file)?;

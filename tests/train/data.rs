@@ -194,3 +194,55 @@ fn a_list_gives_each_epoch_its_file_and_keeps_the_last_for_evaluation() {
     let texts = |epoch| [0, 1].map(|at| files.drawn(1, epoch, at).unwrap().text("text").unwrap());
     assert_eq!((texts(0), texts(1), texts(2)), (["a", "a"].map(Into::into), ["b", "b"].map(Into::into), texts(0)));
 }
+
+#[test]
+fn numbers_are_texts_and_answers_as_well() {
+    let folder = TempDir::new().unwrap();
+    let lines = "{\"answer\": 3, \"objects\": [1, \"cat\", 2.5]}\n{\"answer\": [3, \"four\"], \"objects\": [true]}\n";
+    let file = open_kind(&write(&folder, "n.jsonl", lines), "vqa");
+    let [one, list] = [0, 1].map(|row| file.record(row).unwrap());
+    assert_eq!(one.answers("answer").unwrap(), [("3".into(), 1.0)]);
+    assert_eq!(one.texts("answer").unwrap(), ["3"]);
+    assert_eq!(one.texts("objects").unwrap(), ["1", "cat", "2.5"]);
+    assert_eq!(list.answers("answer").unwrap(), [("3".into(), 1.0), ("four".into(), 1.0)]);
+    says(list.texts("objects"), &["n.jsonl:2", "`objects`"]);
+}
+
+#[test]
+fn what_stands_beside_a_sample_is_not_read() {
+    let folder = TempDir::new().unwrap();
+    let (image, binary) = (png(5, 5), [0xff_u8, 0xfe, 0x00]);
+    let members: [(&str, &[u8]); 6] = [
+        ("a.png", &image),
+        ("a.npy", &binary),
+        ("a.cls", &binary),
+        ("a.image", &binary),
+        ("a.txt", b"a cat"),
+        ("b.txt", &binary),
+    ];
+    let path = folder.path().join("beside.tar");
+    shard(&path, &members);
+    let file = open_kind(&path, "caption");
+    let record = file.record(0).unwrap();
+    assert_eq!((record.text("caption").unwrap(), record.pixels().unwrap().size()), ("a cat".into(), (5, 5)));
+    assert!(record.optional("label").is_none() && record.optional("npy").is_none());
+    says(file.record(1), &["beside.tar:b", ".txt"]);
+    let without = open_kind(&path, "text").record(0).unwrap();
+    assert!(without.image.is_none(), "texts have none");
+}
+
+#[test]
+fn files_that_are_no_shards_are_refused_when_they_are_opened() {
+    let folder = TempDir::new().unwrap();
+    let kind = Kind::find("caption").unwrap();
+    let packed = [[0x1f, 0x8b, 8, 0].as_slice(), &[7; 2000]].concat();
+    for (name, bytes, why) in [
+        ("packed.tar", packed, "gzip"),
+        ("text.tar", vec![b'a'; 2000], "a tar file"),
+        ("short.tar", vec![b'a'; 9], "a tar"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        says(open(&path, kind, kind.columns), &[name, why]);
+    }
+}

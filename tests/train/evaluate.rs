@@ -197,7 +197,7 @@ fn the_command_line_measures_a_file() {
     let ask = ["evaluate", "vqa", "--model", &model, "--data", &data, "--device", "cpu", "--json"];
     let printed = run(&[ask.as_slice(), &["--answers", &answers, "--out", &out]].concat());
     let last: serde_json::Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
-    assert_eq!(last, serde_json::json!({ "vqa": { "vqa_score": 1.0 } }), "{printed}");
+    assert_eq!(last, serde_json::json!({ "vqa": { "vqa_score": 1.0 }, "count": 2, "skipped": 1 }), "{printed}");
     assert!(printed.contains("1 questions could not be read or asked"), "{printed}");
     let written = std::fs::read_to_string(std::path::Path::new(&out).join("vqa.json")).unwrap();
     assert_eq!(
@@ -206,6 +206,15 @@ fn the_command_line_measures_a_file() {
     );
     let message = fail(&["evaluate", "vqa", "--model", &model, "--device", "cpu"], 2);
     assert!(message.contains("data"), "{message}");
+    let message = fail(&[ask.as_slice(), &["--out", &data]].concat(), 1);
+    assert!(
+        message.contains("questions.jsonl") && !message.contains("left out"),
+        "before anything is asked: {message}"
+    );
+    for task in ["vqa", "scenes"] {
+        let message = fail(&["evaluate", task, "--model", &model, "--frequencies", &data], 2);
+        assert!(message.contains("--frequencies") && message.contains(task), "{message}");
+    }
 }
 
 const SIDE: usize = 256;

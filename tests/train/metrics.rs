@@ -2,6 +2,7 @@
 
 use ofa::task::{Answer, Constraint, Located, Metric, TASKS, Task};
 use ofa::train::Reference;
+use ofa::train::metrics::cider::DocumentFrequencies;
 use ofa::train::metrics::{Judged, Measure, Scores};
 
 /// Of sums in another order.
@@ -130,4 +131,22 @@ fn nothing_to_judge_is_no_failure_and_a_wrong_reference_is_one() {
     let judged = [Judged { answer: &answer, reference: &reference, image: None }];
     let error = Measure::new(task(Metric::Cider), &judged, None).scores(&judged).unwrap_err();
     assert!(error.to_string().contains("a region of an image"), "{error}");
+}
+
+#[test]
+fn frequencies_that_no_corpus_has_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("counts.json");
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        DocumentFrequencies::read(&path)
+    };
+    assert_eq!(read(r#"{"images": 2, "counts": {"a dog": 2}}"#).unwrap().images, 2);
+    for (text, why) in [
+        (r#"{"images": 0, "counts": {}}"#, "at least 1"),
+        (r#"{"images": 2, "counts": {"a dog": 3}}"#, "`a dog`: expected at most 2"),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains("counts.json") && error.contains(why), "{error}");
+    }
 }

@@ -310,3 +310,46 @@ fn captions_are_learnt_in_part_and_compared_with_as_a_whole() {
     let example = rows.example(&record, &mut fastrand::Rng::with_seed(1)).unwrap();
     assert!(matches!(example.target, Target::Text(text) if text == summary[..64].join(" ")));
 }
+
+#[test]
+fn drawings_are_learnt_from_as_many_codes_as_the_model_draws() {
+    let folder = TempDir::new().unwrap();
+    let rows = [16, 9, 0].map(|count| format!("u\t{}\ta red cat\n", vec!["7"; count].join(" ")));
+    let file = open_kind(&write(&folder, "draw.tsv", &rows.concat()), "image_gen");
+    let rows = Rows::new("image_gen", RowOptions { code_grid: Some(4), ..RowOptions::default() }).unwrap();
+    let example = |row: u64| rows.example(&file.record(row).unwrap(), &mut fastrand::Rng::with_seed(1));
+    assert!(matches!(example(0).unwrap().target, Target::Codes(codes) if codes.len() == 16));
+    for (row, found) in [(1, "4 x 4, found 9"), (2, "missing")] {
+        let error = example(row).err().unwrap().to_string();
+        assert!(error.contains(&format!("draw.tsv:{}", row + 1)) && error.contains(found), "{error}");
+    }
+}
+
+#[test]
+fn the_class_that_a_shard_has_the_number_of_is_a_line_of_the_answers() {
+    let folder = TempDir::new().unwrap();
+    let image = png(9, 9);
+    let classes: [&[u8]; 4] = [b"1", b"owl\n", b"7", b"0\n"];
+    let names: Vec<[String; 2]> = (0..4).map(|at| [format!("{at}.png"), format!("{at}.cls")]).collect();
+    let members: Vec<(&str, &[u8])> = names
+        .iter()
+        .zip(classes)
+        .flat_map(|([picture, class], number)| [(picture.as_str(), image.as_slice()), (class.as_str(), number)])
+        .collect();
+    let path = folder.path().join("classes.tar");
+    shard(&path, &members);
+    let file = open_kind(&path, "classify");
+    let read = |answers: Option<Vec<String>>, row: u64| {
+        let rows = Rows::new("classify", RowOptions { answers, ..RowOptions::default() }).unwrap();
+        rows.question(&file.record(row).unwrap()).map(|question| question.reference)
+    };
+    // A name that is a number is no way to mean another line.
+    let answers = Some(["cat", "0", "owl"].map(String::from).to_vec());
+    let found = [0, 1, 3].map(|row| read(answers.clone(), row).unwrap());
+    assert_eq!(found, ["0", "owl", "cat"].map(|name| Reference::Texts(vec![name.into()])));
+    let error = read(answers, 2).unwrap_err().to_string();
+    assert!(error.contains("classes.tar:2") && error.contains("3 classes") && error.contains('7'), "{error}");
+    assert_eq!(read(None, 1).unwrap(), Reference::Texts(vec!["owl".into()]));
+    let error = read(None, 0).unwrap_err().to_string();
+    assert!(error.contains("classes.tar:0") && error.contains("answers"), "{error}");
+}

@@ -58,9 +58,6 @@ export interface Engine {
   dispose(): Promise<void>;
 }
 
-/** As many questions as the model answers at once: see `answer_all` of the crate. */
-const TOGETHER = 8;
-
 /** The model in this thread. */
 export class LocalEngine implements Engine {
   private session: WasmSession | undefined;
@@ -177,15 +174,8 @@ export class LocalEngine implements Engine {
     signal: AbortSignal,
   ): Promise<unknown[]> {
     return this.inTurn(signal, async (session) => {
-      const answers: unknown[] = [];
-      do {
-        // Closed questions have no steps between which to ask.
-        if (answers.length > 0 && !(await this.goesOn(signal))) throw aborted(signal);
-        const group = json(inputs.slice(answers.length, answers.length + TOGETHER));
-        const answered = await session.runAll(task, image, group, json(options), () => this.goesOn(signal));
-        answers.push(...(JSON.parse(answered) as unknown[]));
-      } while (answers.length < inputs.length);
-      return answers;
+      const answers = await session.runAll(task, image, json(inputs), json(options), () => this.goesOn(signal));
+      return JSON.parse(answers) as unknown[];
     });
   }
 

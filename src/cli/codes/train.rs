@@ -3,7 +3,7 @@
 use crate::cli::memory::keep_freed;
 use crate::cli::training::interrupts;
 use crate::device::DeviceChoice;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::train::corpus::fetched_folder;
 use crate::train::{CodesEvent, CodesRecipe, CodesRun, ImageFolder, Pictures, VqvaeUpdated};
 use crate::weights::{RECIPE, VQGAN};
@@ -18,7 +18,7 @@ pub struct Args {
     /// The run's directory; in the end its folder vqgan holds the model
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// A directory of JPEG, PNG and WebP files, in place of scenes
+    /// A directory of JPEG, PNG and WebP files, in place of scenes; a run that goes on keeps to its own
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
     /// Change a value of the recipe, `update.updates=5000` for instance
@@ -40,7 +40,11 @@ pub fn run(args: Args) -> Result<()> {
     let begun = args.out.join(RECIPE);
     let recipe = args.recipe.as_deref().or(Some(begun.as_path()).filter(|path| args.resume && path.is_file()));
     let mut recipe = CodesRecipe::read(recipe, &args.sets)?;
-    let pictures: Box<dyn Pictures> = match &args.images {
+    if let Some(images) = args.images.as_ref().or(recipe.images.as_ref()) {
+        // The same wherever the run is gone on with from.
+        recipe.images = Some(images.canonicalize().map_err(|error| Error::file(images.display(), error))?);
+    }
+    let pictures: Box<dyn Pictures> = match &recipe.images {
         Some(directory) => {
             let folder = ImageFolder::open(directory, recipe.seed)?;
             say!("{}: {} images", directory.display(), folder.count());
@@ -76,11 +80,7 @@ pub fn run(args: Args) -> Result<()> {
         let interrupted = interrupts(true)?;
         match run.go(pictures.as_ref(), &interrupted, said).await? {
             Some(manifest) => say!("{}: {} parameters", args.out.join(VQGAN).display(), manifest.parameters),
-            None => {
-                let images = args.images.as_ref().map(|images| format!(" --images {}", images.display()));
-                let images = images.unwrap_or_default();
-                say!("stopped; go on with: ofa codes train --out {}{images} --resume", args.out.display());
-            }
+            None => say!("stopped; go on with: ofa codes train --out {} --resume", args.out.display()),
         }
         Ok(())
     })

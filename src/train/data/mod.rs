@@ -18,7 +18,7 @@ pub use lines::Lines;
 pub use list::{DataList, EpochFiles, open};
 pub use order::{Order, item_random};
 pub use record::{ImageData, Record};
-pub use shards::Shards;
+pub use shards::{CLASS, Shards};
 pub use tsv::Tsv;
 
 use crate::error::Result;

@@ -76,14 +76,12 @@ impl Record {
     /// # Errors
     /// [`Error::File`] if it is missing, empty, or a list.
     pub fn text(&self, name: &str) -> Result<String> {
-        match self.required(name)? {
-            Value::String(text) => Ok(text.clone()),
-            Value::Number(number) => Ok(number.to_string()),
-            other => Err(self.fail(format!("`{name}`: expected a text, found {}", shown(other)))),
-        }
+        let value = self.required(name)?;
+        written(value).ok_or_else(|| self.fail(format!("`{name}`: expected a text, found {}", shown(value))))
     }
 
-    /// Texts: a JSON list, or one text with `&&` between them. A missing field is an empty list.
+    /// Texts: a JSON list, or one text with `&&` between them; numbers are written out. A missing field is an empty
+    /// list.
     ///
     /// # Errors
     /// [`Error::File`] for a list of other things.
@@ -91,8 +89,9 @@ impl Record {
         let texts: Vec<String> = match self.optional(name) {
             None => Vec::new(),
             Some(Value::String(text)) => text.split(SEPARATOR).map(String::from).collect(),
+            Some(Value::Number(number)) => vec![number.to_string()],
             Some(Value::Array(items)) => {
-                let texts: Option<Vec<_>> = items.iter().map(|item| item.as_str().map(String::from)).collect();
+                let texts: Option<Vec<_>> = items.iter().map(written).collect();
                 texts.ok_or_else(|| self.fail(format!("`{name}`: expected texts in the list")))?
             }
             Some(other) => return Err(self.fail(format!("`{name}`: expected texts, found {}", shown(other)))),
@@ -259,6 +258,15 @@ fn url_safe(c: char) -> char {
         '+' => '-',
         '/' => '_',
         other => other,
+    }
+}
+
+/// A text, or a number as one.
+fn written(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
 }
 

@@ -8,6 +8,10 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 const IMAGES: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+/// Members with the number of a class or its name, and the field that says that the label came from one.
+pub const CLASS: &str = "cls";
+/// What files begin with that gzip packed.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// The largest member that is read.
 const MAX_MEMBER: u64 = 256 << 20;
 
@@ -44,13 +48,26 @@ impl Shards {
     /// Reads the headers of all shards.
     ///
     /// # Errors
-    /// [`Error::File`] if a shard cannot be opened; one that breaks off ends in a row that cannot be read.
+    /// [`Error::File`] if a shard cannot be opened or is no tar file; one that breaks off ends in a row that cannot be
+    /// read.
     pub fn open(paths: Vec<PathBuf>, kind: &'static Kind) -> Result<Self> {
         let mut samples = Vec::new();
         for (shard, path) in paths.iter().enumerate() {
             index(path, shard, &mut samples)?;
         }
         Ok(Self { kind, paths, samples })
+    }
+
+    /// Whether a member is part of its sample; what other programs keep beside it is not this crate's.
+    fn is_used(&self, extension: &str) -> bool {
+        let has = |field: &str| self.kind.fields.contains(&field);
+        match extension {
+            "json" | "txt" => true,
+            CLASS => has("label"),
+            "image" => false,
+            _ if IMAGES.contains(&extension) => has("image"),
+            _ => has(extension),
+        }
     }
 
     fn read(&self, sample: &Sample, member: &Member) -> Result<Vec<u8>> {
@@ -84,7 +101,7 @@ impl Records for Shards {
             Content::Members(members) => members,
             Content::Broken(reason) => return Err(record.fail(reason)),
         };
-        for member in members {
+        for member in members.iter().filter(|member| self.is_used(&member.extension)) {
             let bytes = self.read(sample, member)?;
             let extension = member.extension.as_str();
             if IMAGES.contains(&extension) {
@@ -99,12 +116,11 @@ impl Records for Shards {
                     record.fields.extend(object);
                 }
                 "txt" => record.fields.push((self.kind.text.to_owned(), Value::String(text))),
-                "cls" => record.fields.push(("label".to_owned(), Value::String(text.trim().to_owned()))),
-                _ if self.kind.fields.contains(&extension) => {
-                    record.fields.push((extension.to_owned(), Value::String(text)));
+                CLASS => {
+                    let class = Value::String(text.trim().to_owned());
+                    record.fields.extend(["label", CLASS].map(|name| (name.to_owned(), class.clone())));
                 }
-                // What other programs keep beside a sample is not this crate's.
-                _ => {}
+                field => record.fields.push((field.to_owned(), Value::String(text))),
             }
         }
         if record.optional("id").is_none() {
@@ -116,15 +132,23 @@ impl Records for Shards {
 
 fn index(path: &Path, shard: usize, samples: &mut Vec<Sample>) -> Result<()> {
     let fail = |error| Error::file(path.display(), error);
-    let file = File::open(path).map_err(fail)?;
+    let mut file = File::open(path).map_err(fail)?;
+    let mut first = [0; GZIP.len()];
+    if file.read_exact(&mut first).is_ok() && first == GZIP {
+        return Err(Error::file(path.display(), "expected a tar file, found one packed with gzip: unpack it first"));
+    }
+    file.rewind().map_err(fail)?;
     let length = file.metadata().map_err(fail)?.len();
     let mut archive = tar::Archive::new(BufReader::new(file));
     let broken = |key: &str, reason: String| Sample { shard, key: key.to_owned(), content: Content::Broken(reason) };
     let mut last = String::from("start");
-    for entry in archive.entries_with_seek().map_err(fail)? {
+    for (number, entry) in archive.entries_with_seek().map_err(fail)?.enumerate() {
         let member = entry.and_then(|entry| Ok((entry.path()?.into_owned(), entry.raw_file_position(), entry.size())));
         let (name, start, size) = match member {
             Ok(member) => member,
+            Err(error) if number == 0 => {
+                return Err(Error::file(path.display(), format!("expected a tar file: {error}")));
+            }
             Err(error) => {
                 samples.push(broken(&last, format!("the shard breaks off after this sample: {error}")));
                 return Ok(());

@@ -40,11 +40,19 @@ impl DocumentFrequencies {
     /// Reads `{"images": N, "counts": {"a dog": n, …}}`.
     ///
     /// # Errors
-    /// [`Error::File`] if it is something else.
+    /// [`Error::File`] if it is something else, or counts no image or an n-gram in more than there are.
     pub fn read(path: &Path) -> Result<Self> {
         let failed = |error: &dyn std::fmt::Display| Error::file(path.display(), error);
         let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
-        serde_json::from_slice(&bytes).map_err(|error| failed(&error))
+        let read: Self = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
+        if read.images == 0 {
+            return Err(failed(&"`images`: expected at least 1, found 0"));
+        }
+        if let Some((ngram, count)) = read.counts.iter().find(|(_, count)| **count > read.images) {
+            let images = read.images;
+            return Err(failed(&format!("`counts`: `{ngram}`: expected at most {images}, the images, found {count}")));
+        }
+        Ok(read)
     }
 
     /// The logarithm of the inverse frequency.

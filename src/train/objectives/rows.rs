@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::image::Pixels;
 use crate::task::find;
 use crate::task::{Constraint, Inputs, PromptType, Task};
-use crate::train::data::{Kind, Record, Records};
+use crate::train::data::{CLASS, Kind, Record, Records};
 use crate::train::{Example, Question, Reference, Rewarded, Sample, Target, samples};
 use crate::vocab::{Vocab, clean};
 use std::sync::Arc;
@@ -32,6 +32,8 @@ pub struct RowOptions {
     pub caption_words: usize,
     /// The share of tokens that the decoder reads wrong in training.
     pub noise: f64,
+    /// Codes a side of the pictures that are learnt; any number unless given.
+    pub code_grid: Option<usize>,
 }
 
 impl Default for RowOptions {
@@ -43,6 +45,7 @@ impl Default for RowOptions {
             caption: false,
             caption_words: CAPTION_WORDS,
             noise: 0.0,
+            code_grid: None,
         }
     }
 }
@@ -109,7 +112,7 @@ impl Rows {
         let Question { task, image, inputs, reference, .. } = question;
         let mut conf = 1.0;
         let target = match reference {
-            _ if task.constraint == Constraint::Codes => Target::Codes(record.numbers("codes")?),
+            _ if task.constraint == Constraint::Codes => Target::Codes(self.codes(record)?),
             Reference::Texts(texts) => {
                 let text = random.choice(texts).ok_or_else(|| record.fail("there is nothing to learn"))?;
                 // Evaluation compares with whole ones.
@@ -204,7 +207,7 @@ impl Rows {
                 let caption = if self.options.caption { field("caption")? } else { None };
                 (Inputs { caption, ..asking("text")? }, self.label(record)?)
             }
-            "classify" => (Inputs::default(), Reference::Texts(vec![record.text("label")?])),
+            "classify" => (Inputs::default(), Reference::Texts(vec![self.class(record)?])),
             "image_gen" => (asking("caption")?, Reference::Texts(vec![record.text("caption")?])),
             "summary" => {
                 let summary = clean::pre_caption(&record.text("target")?, usize::MAX);
@@ -216,6 +219,30 @@ impl Rows {
                 (Inputs { text2, ..asking("text")? }, self.label(record)?)
             }
         })
+    }
+
+    /// As many as the model draws.
+    fn codes(&self, record: &Record) -> Result<Vec<usize>> {
+        let codes = record.numbers("codes")?;
+        match self.options.code_grid {
+            Some(side) if codes.len() != side * side => {
+                Err(record.fail(format!("`codes`: expected {side} x {side}, found {}", codes.len())))
+            }
+            _ => Ok(codes),
+        }
+    }
+
+    /// The name of a class. The number that a shard's `.cls` holds is a line of the answers.
+    fn class(&self, record: &Record) -> Result<String> {
+        let label = record.text("label")?;
+        let number = record.optional(CLASS).and_then(|_| label.parse::<usize>().ok());
+        let Some(number) = number else { return Ok(label) };
+        let Some(names) = &self.options.answers else {
+            let reason = format!(".cls: class {number} has no name: give answers, a file with a name a line");
+            return Err(record.fail(reason));
+        };
+        let outside = || record.fail(format!(".cls: expected one of {} classes, found {number}", names.len()));
+        names.get(number).cloned().ok_or_else(outside)
     }
 
     /// One of the task's words: by itself, by its number, or by what data sets call it.
