@@ -520,7 +520,7 @@ fn image_codes_go_on_with_the_pictures_that_they_began_with() {
     std::fs::copy(images.join("raw_0.png"), others.join("raw_0.png")).unwrap();
     for another in [["--images", path(&others)].as_slice(), &[path(&recipe)]] {
         let message = fail(&[resumed.as_slice(), another].concat(), 2);
-        assert!(message.contains("`images`") && message.contains("as the run began"), "{message}");
+        assert!(message.contains("images`") && message.contains("as the run began"), "{message}");
     }
 
     let scenes = directory.path().join("scenes");

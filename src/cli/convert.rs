@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub struct Args {
     /// fairseq checkpoint (.pt), or a directory with config.json and pytorch_model.bin or model.safetensors
     src: PathBuf,
-    /// Directory of the bundle; a bundle that is there is replaced
+    /// Directory of the bundle; a bundle that is there is replaced, but for its image codes
     #[arg(long)]
     out: PathBuf,
     /// Directory with the vocabulary: tokenizer.json, or vocab.json and merges.txt, or dict.txt, encoder.json and

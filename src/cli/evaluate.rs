@@ -68,9 +68,10 @@ pub fn run(args: Args) -> Result<()> {
         frequencies: args.frequencies.as_deref().map(DocumentFrequencies::read).transpose()?,
     };
     let questions = args.questions.open(&args.task, &args.model)?;
-    // Said before all questions are asked, not after.
+    // Where nothing can be written, that is said before all questions are asked, not after.
     if let Some(out) = &args.out {
-        std::fs::create_dir_all(out).map_err(|error| Error::file(out.display(), error))?;
+        let written = std::fs::create_dir_all(out).and_then(|()| tempfile::tempfile_in(out));
+        written.map_err(|error| Error::file(out.display(), error))?;
     }
     let (report, of_world, agreed) = pollster::block_on(async {
         let (device, opened) = DeviceChoice::from_name(&args.device)?.open().await?;

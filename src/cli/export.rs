@@ -27,7 +27,7 @@ use {
 pub struct Args {
     /// Directory of an f32 or f16 bundle
     dir: PathBuf,
-    /// Directory of the new bundle; a bundle that is there is replaced
+    /// Directory of the new bundle; a bundle that is there is replaced, but for its image codes if DIR has none
     #[arg(long)]
     out: PathBuf,
     /// f32, f16, q8 or q4

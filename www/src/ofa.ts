@@ -39,7 +39,7 @@ export type BundleInput = string | URL | { files: Iterable<File | readonly [path
 
 export interface CallOptions extends AnswerOptions {
   signal?: AbortSignal | undefined;
-  /** Every step, with the best answer so far. */
+  /** Every step, with the best answer so far; without a text while all of a closed set are scored at once. */
   onToken?: ((event: Extract<StepEvent, { event: "token" }>) => void) | undefined;
 }
 
