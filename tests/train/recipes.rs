@@ -100,7 +100,7 @@ fn what_nothing_would_read_is_refused() {
         DataOptions::read(&recipe(&[&[kind.as_str()], sets].concat()).data)
     };
     for (kind, sets) in UNREAD {
-        let error = read(kind, sets).err().expect("an error").to_string();
+        let error = read(kind, sets).map(drop).unwrap_err().to_string();
         let option = sets[0].split('=').next().unwrap();
         assert!(error.contains(option) && error.contains("expected nothing"), "{error}");
     }
