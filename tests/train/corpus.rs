@@ -1,6 +1,7 @@
 //! The corpus: what is told of a scene is true of it, by a reader of the texts that knows only the scene's data.
 
 use super::directory;
+use crate::support::only_drawer;
 use burn::tensor::Device;
 use ofa::config::OfaConfig;
 use ofa::image::Pixels;
@@ -347,6 +348,7 @@ fn every_caption_of_training_mentions_everything_and_not_what_the_next_scene_hol
 
 #[test]
 fn a_model_of_scenes_says_captions_to_their_end() {
+    let _drawing = only_drawer();
     let (_parent, run) = directory();
     let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/scenes-cpu.toml");
     let session = Session::open(Recipe::read(&recipe, &[]).unwrap(), &run, &Device::flex(), false, true).unwrap();

@@ -196,6 +196,7 @@ fn a_constraint_that_forbids_the_targets_is_refused() {
 
 #[test]
 fn rows_that_changed_since_a_run_began_are_told() {
+    let _drawing = only_drawer();
     let (folder, run) = directory();
     let recipe = |rows: &str| finetuning("sst2", rows, folder.path(), &["update.ema_decay=0.0"]);
     let mut opened = session(&recipe("a red cat\t0\n"), &run, false).unwrap();

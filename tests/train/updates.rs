@@ -265,6 +265,7 @@ fn the_second_group_weighs_what_the_recipe_says() {
 
 #[test]
 fn heads_that_attend_to_what_is_alike_begin_with_a_fresh_encoder() {
+    let _drawing = only_drawer();
     let (_parent, run) = directory();
     let error = session(&recipe(&["model.alike_layers=9"]), &run, false).err().expect("an error").to_string();
     assert!(error.contains("model.alike_layers") && error.contains("at most") && error.contains('9'), "{error}");

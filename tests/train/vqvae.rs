@@ -1,5 +1,6 @@
 //! Image codes from nothing.
 
+use crate::support::only_drawer;
 use burn::tensor::Device;
 use ofa::config::{AutoencoderConfig, CodeChoice, VqganConfig};
 use ofa::image::{Pixels, crop};
@@ -72,6 +73,7 @@ fn difference(trainer: &VqvaeTrainer) -> f64 {
 
 #[test]
 fn pictures_survive_their_codes_after_a_short_training() {
+    let _drawing = only_drawer();
     let mut trainer = trainer(VqvaeOptions::default());
     let first = update(&mut trainer, 0);
     let before = difference(&trainer);
@@ -84,6 +86,7 @@ fn pictures_survive_their_codes_after_a_short_training() {
 
 #[test]
 fn the_same_seed_trains_the_same() {
+    let _drawing = only_drawer();
     let tensors = |seeds: std::ops::Range<u64>| {
         let mut trainer = trainer(VqvaeOptions::default());
         seeds.for_each(|seed| {
@@ -97,6 +100,7 @@ fn the_same_seed_trains_the_same() {
 
 #[test]
 fn what_stopped_goes_on_to_the_last_bit() {
+    let _drawing = only_drawer();
     let run = |trainer: &mut VqvaeTrainer, seeds: std::ops::Range<u64>| {
         seeds.for_each(|seed| {
             update(trainer, seed);
@@ -119,6 +123,7 @@ fn what_stopped_goes_on_to_the_last_bit() {
 
 #[test]
 fn rows_that_nothing_chooses_begin_anew() {
+    let _drawing = only_drawer();
     let codebook = |least_use: f64| {
         let mut trainer = trainer(VqvaeOptions { least_use, restart_every: 1, ..VqvaeOptions::default() });
         // The codebook begins at the second update.
@@ -144,6 +149,7 @@ fn image_codes_are_shared_between_threads() {
 
 #[test]
 fn the_middle_is_coded_as_a_picture_of_its_own() {
+    let _drawing = only_drawer();
     let trainer = trainer(VqvaeOptions::default());
     let codes = ImageCodes::new(trainer.config().clone(), trainer.model());
     let picture = picture(&mut fastrand::Rng::with_seed(1));
@@ -160,6 +166,7 @@ fn the_middle_is_coded_as_a_picture_of_its_own() {
 
 #[test]
 fn what_cannot_be_trained_is_refused() {
+    let _drawing = only_drawer();
     let mut trainer = trainer(VqvaeOptions::default());
     let odd = Pixels::from_rgb(12, 16, vec![0; 12 * 16 * 3]).unwrap();
     let small = Pixels::from_rgb(16, 16, vec![0; 16 * 16 * 3]).unwrap();
