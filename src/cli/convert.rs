@@ -2,7 +2,7 @@
 
 use crate::config::{AnswerOptions, GenerationConfig, PromptType, Size};
 use crate::error::{Error, Result};
-use crate::task::TASKS;
+use crate::task::find;
 use crate::vocab::Vocab;
 use crate::weights::VocabFiles;
 use crate::weights::{
@@ -54,11 +54,10 @@ pub(super) fn parse_dtype(text: &str) -> std::result::Result<Precision, String> 
 }
 
 pub fn run(args: Args) -> Result<()> {
-    // Of what is no checkpoint, that is said before what is missing beside it.
-    let vocabulary = VocabFiles::find(args.tokenizer.as_deref(), &args.src)
-        .or_else(|missing| read_checkpoint(&args.src, args.ema).and(Err(missing)))?;
     let Checkpoint { layout, tensors, skipped, mut settings, mut config, of_bundle, notes } =
         read_checkpoint(&args.src, args.ema)?;
+    // Of what is no checkpoint, that was said before what is missing beside it.
+    let vocabulary = VocabFiles::find(args.tokenizer.as_deref(), &args.src)?;
     say!("{}: {layout:?} names, {} tensors", args.src.display(), tensors.len() + skipped.len());
     notes.iter().for_each(|note| say!("{note}"));
     // A bundle's own says what bundles say.
@@ -100,11 +99,7 @@ pub fn run(args: Args) -> Result<()> {
     let found: Vec<_> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
     refuse(args.src.display(), &compare_keys(&expected, &found))?;
 
-    let precision = args.dtype.unwrap_or_else(|| {
-        // Not of BF16, which has small and large values that F16 has not.
-        let halves = |(_, tensor): &(String, RawTensor<'_>)| tensor.dtype == Dtype::F16;
-        if tensors.iter().all(halves) { Precision::F16 } else { Precision::F32 }
-    });
+    let precision = args.dtype.unwrap_or_else(|| usual_precision(&tensors));
     let largest = config.largest_image_side();
     if let Some(side) = args.image_size.filter(|side| !(1..=largest).contains(side)) {
         return Err(Error::option("--image-size", format!("1 to {largest} for this model"), side));
@@ -147,10 +142,16 @@ fn prompt_type(settings: &Settings) -> Result<Option<(&'static str, PromptType)>
         "snli_ve" => "entailment",
         name => name,
     };
-    let Some(task) = TASKS.iter().find(|task| task.name == name) else { return Ok(None) };
+    let Ok(task) = find(name) else { return Ok(None) };
     let found = serde_json::from_value(found.clone())
         .map_err(|_| Error::config("prompt_type", "none, src or prev_output", found))?;
     Ok(Some((task.name, found)).filter(|(_, found)| *found != task.prompt_type))
+}
+
+/// How tensors are stored if nobody says so: as f16 where all of them are. BF16 has small and large values that F16 has not.
+pub(super) fn usual_precision(tensors: &[(String, RawTensor<'_>)]) -> Precision {
+    let halves = tensors.iter().all(|(_, tensor)| tensor.dtype == Dtype::F16);
+    if halves { Precision::F16 } else { Precision::F32 }
 }
 
 /// A float tensor in the bundle's floating type.

@@ -184,11 +184,8 @@ impl Search<'_> {
     /// the sentence is finished.
     fn advance(&self, t: usize, sentence: &mut Sentence, candidates: &[Continuation]) -> Option<Vec<usize>> {
         let k = self.0.options.num_beams;
-        // A prompt that is the whole instruction ends in an EOS of its own, which is not the answer's.
-        let asked = sentence.prefix.get(t) == Some(&self.0.ids.eos);
-        let ends = |candidate: &Continuation| {
-            !asked && candidate.token == self.0.ids.eos && candidate.score > f32::NEG_INFINITY
-        };
+        let end = self.0.end(t, &sentence.prefix);
+        let ends = |candidate: &Continuation| Some(candidate.token) == end && candidate.score > f32::NEG_INFINITY;
         let ignored = |slot: usize| slot < k && sentence.ignored.get(slot).copied().unwrap_or(false);
         for (slot, candidate) in candidates.iter().enumerate().take(k) {
             if ends(candidate) && !ignored(slot) && sentence.done.len() < k {

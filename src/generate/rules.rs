@@ -60,6 +60,12 @@ impl Rules<'_> {
         RowRule { only, forced: false, normalized, banned }
     }
 
+    /// The token that ends an answer at step `t`. A prompt that is the whole instruction ends in an EOS of its own, which is
+    /// not the answer's.
+    pub fn end(&self, t: usize, prefix: &[u32]) -> Option<u32> {
+        Some(self.ids.eos).filter(|eos| prefix.get(t) != Some(eos))
+    }
+
     /// Asks for enough to leave `wanted` candidates a row, whatever is banned. `rows` and `samples` as in
     /// [`StepRequest`].
     pub fn request(

@@ -74,9 +74,8 @@ pub async fn sample<S: Step>(
         let mut survivors = Vec::with_capacity(samples);
         for (sample, mut sentence) in sentences.into_iter().enumerate() {
             let width = sentence.rows.len();
-            // A prompt that is the whole instruction ends in an EOS of its own, which is not the answer's.
-            let eos = Some(ids.eos).filter(|eos| prefixes[sentence.index].get(t) != Some(eos));
-            let origins = sentence.advance(t, options, eos, &kept[row..row + width], pick)?;
+            let end = rules.end(t, &prefixes[sentence.index]);
+            let origins = sentence.advance(t, options, end, &kept[row..row + width], pick)?;
             if t == max_len || sentence.rows.iter().all(|row| row.ended) {
                 sentence.done.sort_by(|a, b| b.score.total_cmp(&a.score));
                 finished[sentence.index] = sentence.done;
@@ -124,12 +123,12 @@ impl Sentence {
         Self { index, rows: vec![Row { beam: Beam::new(bos), ended: false }], done: Vec::new() }
     }
 
-    /// Draws a token for each sequence, which ends with `eos`. Returns the rows that they continue.
+    /// Draws a token for each sequence, which ends with `end`. Returns the rows that they continue.
     fn advance(
         &mut self,
         t: usize,
         options: &Decoding,
-        eos: Option<u32>,
+        end: Option<u32>,
         kept: &[Vec<Candidate>],
         pick: &mut impl FnMut(Draw<'_>) -> Result<usize>,
     ) -> Result<Vec<usize>> {
@@ -146,7 +145,7 @@ impl Sentence {
                     .get(index)
                     .ok_or_else(|| Error::option("draw", format!("below {}", choices.len()), index))?;
                 row.beam = row.beam.continued(drawn.token, row.beam.score() + drawn.score);
-                if Some(drawn.token) == eos {
+                if Some(drawn.token) == end {
                     self.done.push(row.beam.finished(options));
                     row.ended = true;
                 }

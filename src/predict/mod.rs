@@ -172,8 +172,8 @@ impl Predictor {
         let encoder_ms = milliseconds(started);
 
         let started = Instant::now();
-        let max_len = decoding.max_len(source.tokens.len) + prompt.prefix.len();
         let prefix_len = prompt.prefix.len();
+        let max_len = decoding.max_len(source.tokens.len) + prefix_len;
         let mut each = async |progress: Progress<'_>| {
             let tokens = progress.tokens.get(prefix_len..).unwrap_or_default();
             report(self.event(task, progress.step, tokens)).await
@@ -181,7 +181,7 @@ impl Predictor {
         let (hypotheses, steps): (Vec<Hypothesis>, usize) = match &prompt.candidates {
             Some(candidates) if options.num_beams.is_none() && decoding.sampling.is_none() => {
                 let longest = candidates.iter().map(Vec::len).max().unwrap_or(0);
-                let length = prompt.prefix.len() + longest + 1;
+                let length = prefix_len + longest + 1;
                 let mut step = ModelStep::new(&self.model, &self.config, &encoded, &Decoding::default(), length);
                 let whole: Vec<u32> =
                     [self.config.bos_token_id].into_iter().chain(prompt.prefix.iter().copied()).collect();
@@ -212,7 +212,7 @@ impl Predictor {
             decode_ms: milliseconds(started),
             steps,
         };
-        self.read(task, image, inputs, prompt.prefix.len(), hypotheses, timings)
+        self.read(task, image, inputs, prefix_len, hypotheses, timings)
     }
 
     /// Whether a question can be asked, before anything is computed.
@@ -241,10 +241,9 @@ impl Predictor {
         inputs: &Inputs,
         options: &AnswerOptions,
     ) -> Result<Prompt> {
-        let usual = || self.generation.complete(task.name, options).prompt_type;
+        let usual = self.generation.complete(task.name, options).prompt_type;
         // A raster of codes has no place for a prompt, whatever the bundle says of all tasks.
-        let usual = Some(usual).filter(|_| task.constraint != Constraint::Codes);
-        let prompt_type = inputs.prompt_type.or_else(|| usual.and_then(|usual| usual()));
+        let prompt_type = inputs.prompt_type.or(usual.filter(|_| task.constraint != Constraint::Codes));
         let inputs = Inputs { prompt_type, ..inputs.clone() };
         match image {
             Some(image) => task.seen_at(image.rule.side).prompt(&inputs, &self.vocab),

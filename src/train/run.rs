@@ -175,12 +175,12 @@ impl Run<'_> {
                 }
             }
             // A run may be over before so many rows were drawn that their share counts.
-            if trainer.state.adam.steps == 0 && trainer.state.bad_updates > 0 {
-                return Err(Error::device("no update had a gradient of finite numbers: lower the learning rate"));
-            }
             if trainer.state.adam.steps == 0 {
-                let found = "none in all updates; the run's journal says why";
-                return Err(Error::option("data", "samples to learn from", found));
+                let nothing = "none in all updates; the run's journal says why";
+                return Err(match trainer.state.bad_updates {
+                    0 => Error::option("data", "samples to learn from", nothing),
+                    _ => Error::device("no update had a gradient of finite numbers: lower the learning rate"),
+                });
             }
             Ok(Ended::Done)
         })

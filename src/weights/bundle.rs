@@ -2,11 +2,11 @@
 
 use super::assemble::{Assembler, split};
 use super::manifest::{
-    CHUNK, CONFIG, FileEntry, GENERATION_CONFIG, INDEX, MANIFEST, Manifest, Precision, RECIPE, TOKENIZER, VERSION,
+    CHUNK, CONFIG, FileEntry, GENERATION_CONFIG, INDEX, MANIFEST, Manifest, Precision, TOKENIZER, VERSION,
 };
 use super::raw::{Dtype, RawTensor, Tensors};
 use super::shard::encode_shard;
-use super::vqgan_files::VQGAN;
+use super::target::Target;
 use crate::config::{OfaConfig, Packing};
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
@@ -96,23 +96,11 @@ pub(super) fn write_directory(
     limit: usize,
     beside: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<Manifest> {
-    // What a link leads to is replaced, not the link; and the directory at hand has a name and a parent.
-    let target = out.canonicalize().ok();
-    let out = target.as_deref().unwrap_or(out);
-    let with_model = small.iter().any(|(name, _)| *name == TOKENIZER);
-    check_target(out, with_model)?;
-    if !is_empty(out) && std::env::current_dir().is_ok_and(|here| here.starts_with(out)) {
-        let reason = "is the directory that this runs in, and cannot be replaced from there; run it from another";
-        return Err(Error::file(out.display(), reason));
-    }
     let failed = |error: std::io::Error| Error::file(out.display(), error);
-    let parent = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    fs::create_dir_all(&parent).map_err(failed)?;
+    let target = Target::new(out, small.iter().any(|(name, _)| *name == TOKENIZER))?;
+    fs::create_dir_all(target.parent()).map_err(failed)?;
     // Beside the target, so that the last step is a rename within one file system.
-    let workplace = tempfile::Builder::new().prefix(".ofa-bundle-").tempdir_in(&parent).map_err(failed)?;
+    let workplace = tempfile::Builder::new().prefix(".ofa-bundle-").tempdir_in(target.parent()).map_err(failed)?;
     // A directory of its own: the temporary one is private to its owner, a bundle is to be served.
     let directory = workplace.path().join("new");
     fs::create_dir(&directory).map_err(failed)?;
@@ -130,97 +118,8 @@ pub(super) fn write_directory(
     let manifest = writer.finish(small, precision, parameters)?;
     beside(&directory)?;
 
-    // Somebody may have put something there meanwhile.
-    check_target(out, with_model)?;
-    if is_empty(out) {
-        // It may be what a file system is mounted on, or somebody's current directory.
-        let filled = fill(out, &directory);
-        if filled.is_err() {
-            fs::read_dir(out).map_err(failed)?.flatten().for_each(|entry| remove(&entry.path()));
-        }
-        return filled.map(|()| manifest);
-    }
-    let old = workplace.path().join("old");
-    let (codes, kept) = (directory.join(VQGAN), old.join(VQGAN));
-    let replaced = out.exists();
-    if replaced {
-        fs::rename(out, &old).map_err(failed)?;
-    }
-    // Image codes serve any model of as many: those that are there stay if no others come.
-    let keeps = kept.exists() && !codes.exists();
-    let moved = if keeps { fs::rename(&kept, &codes) } else { Ok(()) };
-    if let Err(error) = moved.and_then(|()| fs::rename(&directory, out)) {
-        if keeps && codes.exists() {
-            fs::rename(&codes, &kept).map_err(failed)?;
-        }
-        if replaced {
-            fs::rename(&old, out).map_err(failed)?;
-        }
-        return Err(failed(error));
-    }
-    sync_directory(&parent);
+    target.put(&directory, &workplace.path().join("old"))?;
     Ok(manifest)
-}
-
-fn is_empty(directory: &Path) -> bool {
-    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
-}
-
-fn remove(path: &Path) {
-    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-}
-
-/// Moves the files of a bundle into an empty directory, the manifest last: without it there is no bundle yet.
-fn fill(out: &Path, from: &Path) -> Result<()> {
-    let failed = |error: std::io::Error| Error::file(out.display(), error);
-    let mut entries = fs::read_dir(from).map_err(failed)?.collect::<std::io::Result<Vec<_>>>().map_err(failed)?;
-    entries.sort_by_key(|entry| entry.file_name() == MANIFEST);
-    for entry in entries {
-        let (source, target) = (entry.path(), out.join(entry.file_name()));
-        if fs::rename(&source, &target).is_ok() {
-            continue;
-        }
-        // Another file system.
-        if source.is_dir() {
-            fs::create_dir(&target).map_err(failed)?;
-            fill(&target, &source)?;
-        } else {
-            write_file(&target, &fs::read(&source).map_err(failed)?)?;
-        }
-    }
-    sync_directory(out);
-    Ok(())
-}
-
-/// Nothing that is not a bundle's is ever removed, and no model in place of image codes, or the other way round.
-fn check_target(out: &Path, with_model: bool) -> Result<()> {
-    if !out.exists() {
-        return Ok(());
-    }
-    let failed = |error: std::io::Error| Error::file(out.display(), error);
-    let found = fs::read_dir(out).map_err(failed)?.collect::<std::io::Result<Vec<_>>>().map_err(failed)?;
-    if found.is_empty() {
-        return Ok(());
-    }
-    let refused = |why: String| Error::file(out.display(), format!("exists and {why}; choose another directory"));
-    let manifest = read_manifest(out).map_err(|_| refused(format!("is not a bundle (it has no {MANIFEST} of one)")))?;
-    match manifest.files.iter().any(|file| file.name == TOKENIZER) {
-        true if !with_model => {
-            return Err(refused(format!("is a bundle, whose image codes belong into {VQGAN} in it")));
-        }
-        false if with_model => return Err(refused("holds image codes alone".to_owned())),
-        _ => {}
-    }
-    for entry in found {
-        let name = entry.file_name();
-        let own = |own: &str| name == own;
-        if own(VQGAN) {
-            check_target(&entry.path(), false)?;
-        } else if !own(MANIFEST) && !own(RECIPE) && !manifest.files.iter().any(|file| own(&file.name)) {
-            return Err(refused(format!("holds {}, which is not of the bundle there", name.to_string_lossy())));
-        }
-    }
-    Ok(())
 }
 
 fn count_parameters(name: &str, tensor: &RawTensor<'_>, packing: Option<&Packing>) -> u64 {
@@ -414,27 +313,4 @@ pub fn read_bundle(directory: &Path) -> Result<Bundle> {
         Ok(())
     })?;
     Ok(Bundle { manifest, files, tensors })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_directory_is_filled_from_another_file_system() {
-        let home = tempfile::tempdir().expect("a directory");
-        // Memory, where there is such a place; elsewhere files are renamed.
-        let other =
-            Path::new("/dev/shm").is_dir().then(|| tempfile::tempdir_in("/dev/shm")).and_then(std::io::Result::ok);
-        let out = other.as_ref().unwrap_or(&home).path().join("out");
-        let from = home.path().join("from");
-        fs::create_dir_all(from.join(VQGAN)).and_then(|()| fs::create_dir(&out)).expect("directories");
-        for name in [MANIFEST, CONFIG, "vqgan/config.json"] {
-            fs::write(from.join(name), name).expect("a file");
-        }
-        fill(&out, &from).expect("a bundle");
-        for name in [MANIFEST, CONFIG, "vqgan/config.json"] {
-            assert_eq!(fs::read_to_string(out.join(name)).expect("a file"), name);
-        }
-    }
 }

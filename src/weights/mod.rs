@@ -29,6 +29,8 @@ mod checkpoint;
 #[cfg(feature = "cli")]
 mod load;
 #[cfg(feature = "cli")]
+mod target;
+#[cfg(feature = "cli")]
 mod torch;
 #[cfg(feature = "cli")]
 mod verify;

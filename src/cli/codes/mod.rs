@@ -3,13 +3,13 @@
 #[cfg(feature = "train")]
 mod train;
 
-use super::convert::{parse_dtype, store};
+use super::convert::{parse_dtype, store, usual_precision};
 use super::verify::codes_parameters;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::image::{decode, encode_png};
 use crate::predict::ImageCodes;
-use crate::weights::{Dtype, Precision, compare_keys, infer_vqgan_config, read_vqgan_checkpoint, refuse, write_vqgan};
+use crate::weights::{Precision, compare_keys, infer_vqgan_config, read_vqgan_checkpoint, refuse, write_vqgan};
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -97,8 +97,7 @@ fn convert(args: ConvertArgs) -> Result<()> {
     let expected = codes_parameters(&config)?;
     refuse(args.src.display(), &compare_keys(&expected, &found))?;
 
-    let halves = tensors.iter().all(|(_, tensor)| tensor.dtype == Dtype::F16);
-    let precision = args.dtype.unwrap_or(if halves { Precision::F16 } else { Precision::F32 });
+    let precision = args.dtype.unwrap_or_else(|| usual_precision(&tensors));
     let mut tensors: HashMap<_, _> = tensors.into_iter().collect();
     let stored = expected.into_iter().filter_map(|(name, _)| tensors.remove_entry(&name)).map(|(name, tensor)| {
         let stored = store(&name, &tensor, precision)?;
