@@ -25,23 +25,37 @@ pub struct Convolution<'a> {
     pub relu: bool,
 }
 
-/// On a GPU: keys and values that lie scattered over the rows of a table.
-pub struct Slots<'a> {
-    /// `[queries' rows · keys]`: the table's row of every key.
-    pub rows: &'a Tensor<1, Int>,
-    pub keys: usize,
-    /// The table's row of the first query.
-    pub first_query: usize,
-    /// Rows of the batch and positions of each.
+/// On a GPU: one pass through the decoder. What differs from a pass to the next lies in one buffer, so that steps of the
+/// same rows are the same launches.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    /// The table's row of the first new token, how many keys each row sees, the first row of the biases; the new tokens' ids;
+    /// for each row of the batch the table's row of each of its keys.
+    pub words: Tensor<1, Int>,
+    /// Rows of the batch and new tokens of each.
     pub queries: [usize; 2],
+    pub keys: usize,
+}
+
+impl Moment {
+    /// Where the ids lie.
+    pub const IDS: usize = 3;
+
+    /// Where the rows of keys lie.
+    pub fn slots(&self) -> usize {
+        Self::IDS + self.queries[0] * self.queries[1]
+    }
 }
 
 /// On a GPU: what a step reads back.
+#[derive(Debug)]
 pub struct Found {
     /// `[n, probes + 2 · kept]`: the probes' log-probabilities, the best ones, their columns as floats, which hold
     /// every id of a vocabulary exactly.
     pub values: Tensor<2>,
     pub kept: usize,
+    /// Of those kept.
+    pub wanted: usize,
 }
 
 /// On the host: what follows a product before it is stored: + bias → + residual → activation.

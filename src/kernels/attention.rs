@@ -1,5 +1,6 @@
 //! Softmax attention with an additive bias.
 
+use super::arguments::Moment;
 use super::gpu;
 use super::host;
 use burn::tensor::{Int, Tensor, activation};
@@ -74,11 +75,13 @@ pub struct Bias {
     /// `[1 or more, H, first + T or more, L or more]`
     pub values: Tensor<4>,
     pub first: usize,
+    /// The pass that says the first row too, for kernels of a GPU.
+    pub moment: Option<Moment>,
 }
 
 impl Bias {
     pub fn new(values: Tensor<4>) -> Self {
-        Self { values, first: 0 }
+        Self { values, first: 0, moment: None }
     }
 
     fn rows(&self, length: usize, keys: usize) -> Tensor<4> {

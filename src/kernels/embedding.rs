@@ -1,5 +1,7 @@
 //! A table of rows: looked up by id, and multiplied with as the tied output projection.
 
+use super::arguments::Moment;
+use super::gpu;
 use super::linear::Activation;
 use super::next_token::NextTokens;
 use super::upload::tensor;
@@ -74,6 +76,20 @@ impl Table {
             start += rows;
         }
         sum.expect("a table has at least one part")
+    }
+
+    /// The rows of the new tokens of a pass through the decoder.
+    ///
+    /// # Shapes
+    /// → `[new tokens, C]`
+    pub fn rows_of_pass(&self, moment: &Moment) -> Tensor<2> {
+        let mut start = 0;
+        let parts = self.parts.iter().map(|part| {
+            let found = gpu::rows_of_pass(part, moment, start);
+            start += part.dims()[0];
+            found
+        });
+        parts.reduce(|sum, found| sum + found).expect("a table has at least one part")
     }
 
     /// The rows with these ids, in ascending order, for products with them alone; `None` where they are so many that

@@ -1,6 +1,6 @@
 //! Linear layers: alone, and as norm → linear → activation.
 
-use super::arguments::Finish;
+use super::arguments::{Finish, Moment};
 use super::gpu;
 use super::host;
 use super::norm::{LayerNorm, normalise};
@@ -54,14 +54,14 @@ impl Linear {
         Some(Self { weight: Weight::join(&weights)?, bias })
     }
 
-    /// Writes the results for `x` into the rows of `table` from `first` on, on a device that
+    /// Writes the results for `x` into the rows of `table` that the new tokens of a pass take, on a device that
     /// [`serves`](super::gpu::serves) kernels.
     ///
     /// # Shapes
-    /// x `[n, in]`, table `[first + n or more, out]`
-    pub(super) fn write_into(&self, x: Tensor<2>, table: &Tensor<2>, first: usize) {
+    /// x `[n, in]`, table `[n or more, out]`
+    pub(super) fn write_into(&self, x: Tensor<2>, table: &Tensor<2>, moment: &Moment) {
         let finish = Finish { bias: self.bias.as_ref().map(Param::val), activation: Activation::None };
-        gpu::linear_into(x, &self.weight, finish, table, first);
+        gpu::linear_into(x, &self.weight, finish, table, moment);
     }
 }
 

@@ -26,6 +26,7 @@ mod upload;
 mod watched;
 mod weight;
 
+pub use arguments::Found;
 pub use attention::{
     Bias, Columns, Heads, KeysValues, MASKED, attention, attention_weights, products, scores, split_heads,
 };
@@ -35,6 +36,7 @@ pub use embedding::{Choice, MAX_BINDING_BYTES, Table};
 pub use gpu::set_line as set_gpu_line;
 #[cfg(feature = "gpu")]
 pub use gpu::set_software as set_software_gpu;
+pub use gpu::{MOST_FOUND, Steady};
 pub use halved::{HalvedWeight, Halves};
 pub use host::in_host_memory;
 pub use linear::{Activation, Linear};

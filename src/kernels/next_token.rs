@@ -37,6 +37,27 @@ pub enum NextTokens {
 }
 
 impl NextTokens {
+    /// Launches what finds the `k` best, on a device that has kernels for it.
+    pub fn found(&self, scoring: &TokenScoring, k: usize) -> Option<Found> {
+        match self {
+            Self::Logits(logits) => scoring.found(logits, k, &[]),
+            Self::Among(logits, _) => scoring.free().found(logits, k, &[]),
+            Self::Behind(..) => None,
+        }
+    }
+
+    /// The best of what [`found`](Self::found) has launched, as [`best`](Self::best) gives them.
+    ///
+    /// # Errors
+    /// The device's own, when the values cannot be read back.
+    pub async fn read(&self, found: &Found) -> Result<Vec<Best>> {
+        let (mut best, _) = found.read(&[]).await?;
+        if let Self::Among(_, ids) = self {
+            name(&mut best, ids);
+        }
+        Ok(best)
+    }
+
     /// [`TokenScoring::best`] of the logits.
     ///
     /// # Errors
@@ -63,6 +84,23 @@ impl NextTokens {
     }
 }
 
+impl Found {
+    /// The best entries of each row, and those that `probes` names.
+    async fn read(&self, probes: &[Vec<u32>]) -> Result<(Vec<Best>, Vec<Vec<f32>>)> {
+        let Self { values, kept, wanted } = self;
+        let [_, width] = values.dims();
+        let probed = width - 2 * kept;
+        let found = floats(values.clone()).await?;
+        let rows = found.chunks(width);
+        let entries = |row: &[f32]| {
+            let (values, ids) = row[probed..].split_at(*kept);
+            ids.iter().zip(values).take(*wanted).map(|(id, value)| (*id as u32, *value)).collect()
+        };
+        let of_row = |(columns, row): (&Vec<u32>, &[f32])| row[..columns.len()].to_vec();
+        Ok((rows.clone().map(entries).collect(), probes.iter().zip(rows).map(of_row).collect()))
+    }
+}
+
 /// [`NextTokens::best`] of logits of some tokens, which are what a constraint leaves. What `probes` names besides has the
 /// score of what is forbidden.
 async fn among(
@@ -72,21 +110,41 @@ async fn among(
     k: usize,
     probes: &[Vec<u32>],
 ) -> Result<(Vec<Best>, Vec<Vec<f32>>)> {
-    let free = TokenScoring { constraint: None, ..scoring.clone() };
     let columns: Vec<Vec<u32>> =
         probes.iter().map(|row| row.iter().map(|id| column(ids, *id).unwrap_or(0)).collect()).collect();
-    let (mut best, mut probed) = free.best(logits.clone(), k, &columns).await?;
-    for row in &mut best {
-        // A kernel's list that logits which are no numbers left empty names no column.
-        row.retain(|(entry, _)| (*entry as usize) < ids.len());
-        row.iter_mut().for_each(|(entry, _)| *entry = ids[*entry as usize]);
-    }
+    let (mut best, mut probed) = scoring.free().best(logits.clone(), k, &columns).await?;
+    name(&mut best, ids);
     let named = probes.iter().flatten().zip(probed.iter_mut().flatten());
     named.filter(|(id, _)| column(ids, **id).is_none()).for_each(|(_, score)| *score = MASKED);
     Ok((best, probed))
 }
 
+/// Columns become the ids that they stand for.
+fn name(best: &mut [Best], ids: &[u32]) {
+    for row in best {
+        // A kernel's list that logits which are no numbers left empty names no column.
+        row.retain(|(entry, _)| (*entry as usize) < ids.len());
+        row.iter_mut().for_each(|(entry, _)| *entry = ids[*entry as usize]);
+    }
+}
+
 impl TokenScoring {
+    /// Of any token.
+    fn free(&self) -> Self {
+        Self { constraint: None, ..self.clone() }
+    }
+
+    /// Launches the kernels that find the `k` best entries of each row and those that `probes` names.
+    fn found(&self, logits: &Tensor<2>, k: usize, probes: &[Vec<u32>]) -> Option<Found> {
+        if !gpu::serves(&logits.device()) {
+            return None;
+        }
+        let [_, columns] = logits.dims();
+        let widest = probes.iter().map(Vec::len).max().unwrap_or(0);
+        let named: Vec<u32> = probes.iter().flat_map(|row| padded(row, widest)).collect();
+        gpu::best(logits.clone(), self, k.min(columns), &named, widest)
+    }
+
     /// The `k` best log-probabilities of every row, best first, and of each row those that `probes` names. This is a
     /// decoding step's one readback.
     ///
@@ -96,24 +154,11 @@ impl TokenScoring {
     /// # Errors
     /// The device's own, when the values cannot be read back.
     pub async fn best(&self, logits: Tensor<2>, k: usize, probes: &[Vec<u32>]) -> Result<(Vec<Best>, Vec<Vec<f32>>)> {
-        let [_, columns] = logits.dims();
-        let k = k.min(columns);
-        if gpu::serves(&logits.device()) {
-            let widest = probes.iter().map(Vec::len).max().unwrap_or(0);
-            let named: Vec<u32> = probes.iter().flat_map(|row| padded(row, widest)).collect();
-            if let Some(Found { values, kept }) = gpu::best(logits.clone(), self, k, &named, widest) {
-                let found = floats(values).await?;
-                let found = found.chunks(widest + 2 * kept);
-                let entries = |row: &[f32]| {
-                    let (values, ids) = row[widest..].split_at(kept);
-                    ids.iter().zip(values).take(k).map(|(id, value)| (*id as u32, *value)).collect()
-                };
-                let of_row = |(columns, row): (&Vec<u32>, &[f32])| row[..columns.len()].to_vec();
-                let probed = probes.iter().zip(found.clone()).map(of_row).collect();
-                return Ok((found.map(entries).collect(), probed));
-            }
+        if let Some(found) = self.found(&logits, k, probes) {
+            return found.read(probes).await;
         }
-        top_entries(self.scores(logits), k, probes).await
+        let [_, columns] = logits.dims();
+        top_entries(self.scores(logits), k.min(columns), probes).await
     }
 
     /// Logits, or the states they are products of, at the temperature.

@@ -2,13 +2,15 @@
 
 #![allow(dead_code)] // The names of the other side of the seam.
 
-use super::arguments::{Convolution, Finish, Found, Slots};
+use super::arguments::{Convolution, Finish, Found, Moment};
 use super::attention::{Bias, Columns, Heads};
 use super::next_token::TokenScoring;
 use super::norm::LayerNorm;
 use super::packed::PackedWeight;
 use super::weight::Weight;
 use burn::tensor::{Device, Int, Tensor};
+
+pub const MOST_FOUND: usize = 0;
 
 pub fn set_software(_software: bool) {}
 
@@ -18,6 +20,29 @@ pub fn serves(_device: &Device) -> bool {
 
 pub fn words(_words: Vec<u32>, _device: &Device) -> Tensor<1, Int> {
     unreachable!("no device of this build is a GPU")
+}
+
+pub fn rewrite(_place: &Tensor<1, Int>, _words: Vec<u32>) {
+    unreachable!("no device of this build is a GPU")
+}
+
+pub fn rows_of_pass(_weight: &Weight, _: &Moment, _start: usize) -> Tensor<2> {
+    unreachable!("no device of this build is a GPU")
+}
+
+/// There are no launches.
+pub struct Steady;
+
+impl Steady {
+    pub fn first<T>(_device: &Device, _work: impl FnOnce() -> T) -> (Self, T) {
+        unreachable!("no device of this build is a GPU")
+    }
+
+    /// # Safety
+    /// It does nothing.
+    pub unsafe fn again(&mut self, _work: impl FnOnce()) -> bool {
+        false
+    }
 }
 
 pub fn remembers(_device: &Device, _shape: [usize; 2], _heads: usize, _tokens: usize) -> bool {
@@ -32,7 +57,7 @@ pub fn attention(_q: &Columns, _k: &Columns, _v: &Columns, _bias: &Bias, _heads:
     None
 }
 
-pub fn attention_in_table(_: &[Columns; 3], _: Slots<'_>, _: &Bias, _: &Heads) -> Option<Tensor<3>> {
+pub fn attention_in_table(_: &[Columns; 3], _: &Bias, _: &Heads) -> Option<Tensor<3>> {
     None
 }
 
@@ -49,7 +74,7 @@ pub fn best(_: Tensor<2>, _: &TokenScoring, _k: usize, _probes: &[u32], _widest:
     None
 }
 
-pub fn linear_into(_x: Tensor<2>, _weight: &Weight, _finish: Finish, _table: &Tensor<2>, _first: usize) {
+pub fn linear_into(_x: Tensor<2>, _weight: &Weight, _finish: Finish, _table: &Tensor<2>, _: &Moment) {
     unreachable!("no device of this build is a GPU")
 }
 

@@ -1,13 +1,13 @@
 //! What a decoder's self-attentions remember of the tokens decoded so far.
 
-use super::arguments::Slots;
+use super::arguments::Moment;
 use super::attention::{Bias, Columns, Heads, KeysValues, attention};
 use super::embedding::MAX_BINDING_BYTES;
 use super::gpu;
 use super::linear::Linear;
 use super::upload::indices;
 use burn::module::Module;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
 /// The projections of a self-attention: one matrix where the model only answers, since they read the same input, unless
 /// they are packed in several ways.
@@ -51,8 +51,10 @@ pub enum Past {
 #[derive(Debug)]
 pub struct Tables {
     device: Device,
-    /// A layer each, `[rows, 3 · C]`; `None` before the first token.
-    layers: Vec<Option<Tensor<2>>>,
+    /// A layer each, `[rows, 3 · C]`; empty before the first token.
+    layers: Vec<Tensor<2>>,
+    /// Layers of the decoder.
+    count: usize,
     /// For each row of the batch the table's row of each of its tokens.
     slots: Vec<Vec<u32>>,
     /// Rows written so far, those of the pass at hand among them.
@@ -61,19 +63,14 @@ pub struct Tables {
     tokens: usize,
     /// Columns of a table.
     width: usize,
-    pass: Option<Pass>,
+    /// The pass at hand.
+    moment: Option<Moment>,
+    /// How often something of this was laid elsewhere.
+    moves: usize,
 }
 
-/// One pass through the decoder.
-#[derive(Debug)]
-struct Pass {
-    /// Rows of the batch and new tokens of each.
-    queries: [usize; 2],
-    /// The new tokens' first row.
-    first: usize,
-    /// `[rows of the batch · keys]`
-    slots: Tensor<1, Int>,
-}
+/// Tokens for which room is made at a time.
+const ROOM: usize = 32;
 
 impl Past {
     /// Of a decoder whose self-attentions project with `projections`, for answers of up to `tokens` tokens.
@@ -96,18 +93,42 @@ impl Past {
         let Some(width) = widths.and_then(|widths| widths.into_iter().max()) else {
             return Self::Rows(vec![None; layers]);
         };
-        let layers = vec![None; layers];
-        let (device, slots) = (device.clone(), Vec::new());
-        Self::Tables(Tables { device, layers, slots, used: 0, tokens, width, pass: None })
+        Self::Tables(Tables {
+            device: device.clone(),
+            layers: Vec::new(),
+            count: layers,
+            slots: Vec::new(),
+            used: 0,
+            tokens,
+            width,
+            moment: None,
+            moves: 0,
+        })
     }
 
-    /// A pass of `rows` rows begins, of `length` tokens each.
-    pub fn begin_pass(&mut self, rows: usize, length: usize) {
+    /// A pass begins, of `length` tokens of each of `rows` rows, which see the biases from row `first_bias` on.
+    pub fn begin_pass(&mut self, [rows, length]: [usize; 2], ids: &[u32], first_bias: usize) {
         let Self::Tables(tables) = self else { return };
-        if tables.room(rows, length) * tables.width * size_of::<f32>() > MAX_BINDING_BYTES {
+        if tables.most_rows() < tables.used + rows * length {
             *self = Self::Rows(tables.rows());
         } else {
-            tables.begin_pass(rows, length);
+            tables.begin_pass([rows, length], ids, first_bias);
+        }
+    }
+
+    /// The pass at hand, where launches read what it is about.
+    pub fn moment(&self) -> Option<&Moment> {
+        match self {
+            Self::Rows(_) => None,
+            Self::Tables(tables) => tables.moment.as_ref(),
+        }
+    }
+
+    /// How often something that launches read was laid elsewhere.
+    pub fn moves(&self) -> usize {
+        match self {
+            Self::Rows(_) => 0,
+            Self::Tables(tables) => tables.moves,
         }
     }
 
@@ -165,62 +186,87 @@ impl Past {
 }
 
 impl Tables {
-    /// Rows that a table has after another pass.
-    fn room(&self, rows: usize, length: usize) -> usize {
-        let needed = self.used + rows * length;
-        match self.layers.first() {
-            Some(Some(table)) if needed > table.dims()[0] => needed.max(2 * table.dims()[0]),
-            Some(Some(table)) => table.dims()[0],
-            _ => needed.max(rows * self.tokens),
+    /// Rows that one binding holds.
+    fn most_rows(&self) -> usize {
+        MAX_BINDING_BYTES / size_of::<f32>() / self.width
+    }
+
+    /// Tokens decoded so far.
+    fn keys(&self) -> usize {
+        self.slots.first().map_or(0, Vec::len)
+    }
+
+    /// Rows of each table.
+    fn capacity(&self) -> usize {
+        self.layers.first().map_or(0, |table| table.dims()[0])
+    }
+
+    /// Makes room for a pass and those behind it: before the first one for an answer of as many rows, later for some tokens of
+    /// each.
+    fn make_room(&mut self, [rows, length]: [usize; 2]) {
+        let (capacity, keys) = (self.capacity(), self.keys());
+        let ahead = self.tokens.saturating_sub(keys).min(ROOM - keys % ROOM).max(length);
+        let wanted = if capacity == 0 { rows * self.tokens } else { self.used + rows * ahead };
+        let wanted = wanted.clamp(self.used + rows * length, self.most_rows());
+        if wanted <= capacity {
+            return;
         }
+        let shape = [wanted.max((2 * capacity).min(self.most_rows())) - capacity, self.width];
+        let more = (0..self.count).map(|_| Tensor::empty(shape, &self.device));
+        self.layers = if capacity == 0 {
+            more.collect()
+        } else {
+            self.layers.drain(..).zip(more).map(|(table, more)| Tensor::cat(vec![table, more], 0)).collect()
+        };
+        self.moves += 1;
     }
 
     /// What is remembered, in tensors of its own, for more rows than one binding holds.
     fn rows(&mut self) -> Vec<Option<KeysValues>> {
-        let (rows, keys) = (self.slots.len(), self.slots.first().map_or(0, Vec::len));
+        let (rows, keys) = (self.slots.len(), self.keys());
         let slots = indices(self.slots.iter().flatten().map(|slot| *slot as usize), &self.device);
         let rows = |table: Tensor<2>| {
             let [_, width] = table.dims();
             let [_, k, v] = Columns::parts(&table.select(0, slots.clone()).reshape([rows, keys, width]));
             KeysValues { k, v }
         };
-        self.layers.iter_mut().map(|table| table.take().map(rows)).collect()
+        let mut layers: Vec<Option<KeysValues>> = self.layers.drain(..).map(rows).map(Some).collect();
+        layers.resize_with(self.count, || None);
+        layers
     }
 
-    fn begin_pass(&mut self, rows: usize, length: usize) {
+    fn begin_pass(&mut self, [rows, length]: [usize; 2], ids: &[u32], first_bias: usize) {
+        self.make_room([rows, length]);
         self.slots.resize(rows, Vec::new());
         let first = self.used;
         for (row, slots) in self.slots.iter_mut().enumerate() {
             slots.extend((first + row * length..first + (row + 1) * length).map(|slot| slot as u32));
         }
         self.used += rows * length;
-        let slots = gpu::words(self.slots.concat(), &self.device);
-        self.pass = Some(Pass { queries: [rows, length], first, slots });
+        let keys = self.keys();
+        let mut words: Vec<u32> = [first, keys, first_bias].map(|word| word as u32).to_vec();
+        words.extend(ids.iter().chain(self.slots.iter().flatten()));
+        words.resize(words.len() + rows * (keys.next_multiple_of(ROOM) - keys), 0);
+        let there = self.moment.take().map(|moment| moment.words).filter(|there| there.dims()[0] >= words.len());
+        let words = match there {
+            Some(there) => {
+                gpu::rewrite(&there, words);
+                there
+            }
+            None => {
+                self.moves += 1;
+                gpu::words(words, &self.device)
+            }
+        };
+        self.moment = Some(Moment { words, queries: [rows, length], keys });
     }
 
-    fn attend(&mut self, layer: usize, linear: &Linear, x: Tensor<3>, bias: &Bias, heads: &Heads) -> Tensor<3> {
-        let pass = self.pass.as_ref().expect("a pass has begun");
+    fn attend(&self, layer: usize, linear: &Linear, x: Tensor<3>, bias: &Bias, heads: &Heads) -> Tensor<3> {
+        let moment = self.moment.as_ref().expect("a pass has begun");
         let [rows, length, width] = x.dims();
-        let [outputs, _] = linear.weight.dims();
-        let table = match self.layers[layer].take() {
-            Some(table) if table.dims()[0] >= self.used => table,
-            Some(table) => {
-                let [full, _] = table.dims();
-                let more = Tensor::empty([self.used.max(2 * full) - full, outputs], &self.device);
-                Tensor::cat(vec![table, more], 0)
-            }
-            None => Tensor::empty([self.used.max(rows * self.tokens), outputs], &self.device),
-        };
-        linear.write_into(x.reshape([rows * length, width]), &table, pass.first);
-        let [capacity, _] = table.dims();
-        let slots = Slots {
-            rows: &pass.slots,
-            keys: self.slots.first().map_or(0, Vec::len),
-            first_query: pass.first,
-            queries: pass.queries,
-        };
-        let columns = Columns::parts(&table.clone().reshape([1, capacity, outputs]));
-        self.layers[layer] = Some(table);
-        gpu::attention_in_table(&columns, slots, bias, heads).expect("tables are made for shapes that kernels take")
+        let table = &self.layers[layer];
+        linear.write_into(x.reshape([rows * length, width]), table, moment);
+        let columns = Columns::parts(&table.clone().reshape([1, self.capacity(), self.width]));
+        gpu::attention_in_table(&columns, bias, heads).expect("tables are made for shapes that kernels take")
     }
 }

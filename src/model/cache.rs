@@ -20,6 +20,8 @@ pub struct DecoderCache {
     pub(super) len: usize,
     pub(super) max_len: usize,
     pub(super) biases: Option<BiasBlock>,
+    /// How often the biases or the encoder's keys and values were made anew.
+    pub(super) renewals: usize,
     /// A layer each, for who wants to see where the decoder looks: its cross-attention, `[B, H, T, L]`.
     pub(super) watched: Option<Vec<Tensor<4>>>,
 }
@@ -48,6 +50,12 @@ impl DecoderCache {
         self.len == 0
     }
 
+    /// Which of `rows` rows are rasters of image codes.
+    pub(super) fn row_masks(&self, rows: usize) -> Vec<bool> {
+        let beams = rows / self.code_masks.len();
+        self.code_masks.iter().flat_map(|mask| std::iter::repeat_n(*mask, beams)).collect()
+    }
+
     /// Reorders the decoder's rows on the device: beams change places, finished samples leave.
     ///
     /// `rows` names for each new row the old one, `samples` the same for samples; `None` keeps them all.
@@ -74,5 +82,6 @@ impl DecoderCache {
         self.code_masks = samples.iter().map(|sample| self.code_masks[*sample]).collect();
         // Rows of the biases may differ by sample, and the block is cheap to make again.
         self.biases = None;
+        self.renewals += 1;
     }
 }

@@ -104,40 +104,69 @@ impl Decoder {
             len: 0,
             max_len,
             biases: None,
+            renewals: 0,
             watched: None,
         }
     }
 
+    /// Makes ready for a pass over `tokens`, which join those in the cache: all that is not the same from step to step is done
+    /// here.
+    ///
     /// # Shapes
-    /// tokens `[N, T]`, N a multiple of the cache's samples → `[N, T, C]`
-    pub fn forward(&self, embed_tokens: &Table, tokens: &TokenBatch, cache: &mut DecoderCache) -> Tensor<3> {
+    /// tokens `[N, T]`, N a multiple of the cache's samples
+    pub fn advance(&self, tokens: &TokenBatch, cache: &mut DecoderCache) {
         let TokenBatch { batch: rows, len, ids } = tokens;
-        let (rows, len) = (*rows, *len);
         let (start, end) = (cache.len, cache.len + len);
-        let beams = rows / cache.code_masks.len();
-        let row_masks: Vec<bool> = cache.code_masks.iter().flat_map(|mask| std::iter::repeat_n(*mask, beams)).collect();
-
-        let embedded = embed_tokens.rows(ids);
-        let [_, width] = embedded.dims();
-        let first_norm = self.layers.first().and_then(DecoderLayer::pre_norm);
-        let mut stream = self.embed(embedded.reshape([rows, len, width]), start, &row_masks, first_norm);
-
         let block = match cache.biases.take() {
             Some(block) if block.start <= start && end <= block.end && matches!(block.rows, 1) => block,
-            Some(block) if block.start <= start && end <= block.end && block.rows == rows => block,
-            _ => self.biases(start, end.max(cache.max_len.min(start + BIAS_BLOCK)), &row_masks, cache),
+            Some(block) if block.start <= start && end <= block.end && block.rows == *rows => block,
+            _ => {
+                cache.renewals += 1;
+                self.biases(start, end.max(cache.max_len.min(start + BIAS_BLOCK)), &cache.row_masks(*rows), cache)
+            }
         };
-        let offset = start - block.start;
-        let cross_bias = Bias { values: block.cross.clone(), first: offset };
-        cache.past.begin_pass(rows, len);
+        cache.past.begin_pass([*rows, *len], ids, start - block.start);
+        cache.biases = Some(block);
+        cache.len = end;
+    }
+
+    /// What the launches of the pass depend on that [`advance`](Self::advance) made ready: where it is the same as before, so
+    /// are they. `None` where they never are.
+    pub fn launches(&self, tokens: &TokenBatch, cache: &DecoderCache) -> Option<[usize; 2]> {
+        let row_masks = cache.row_masks(tokens.batch);
+        let one_kind = !(row_masks.contains(&true) && row_masks.contains(&false));
+        let same = tokens.len == 1 && one_kind && !self.options.entangle_position && cache.watched.is_none();
+        (same && cache.past.moment().is_some()).then(|| [tokens.batch, cache.renewals + cache.past.moves()])
+    }
+
+    /// The pass that [`advance`](Self::advance) made ready.
+    ///
+    /// # Shapes
+    /// tokens `[N, T]` → `[N, T, C]`
+    pub fn pass(&self, embed_tokens: &Table, tokens: &TokenBatch, cache: &mut DecoderCache) -> Tensor<3> {
+        let TokenBatch { batch: rows, len, ids } = tokens;
+        let (rows, len) = (*rows, *len);
+        let start = cache.len - len;
+        let moment = cache.past.moment().cloned();
+        let embedded = match &moment {
+            Some(moment) => embed_tokens.rows_of_pass(moment),
+            None => embed_tokens.rows(ids),
+        };
+        let [_, width] = embedded.dims();
+        let first_norm = self.layers.first().and_then(DecoderLayer::pre_norm);
+        let mut stream = self.embed(embedded.reshape([rows, len, width]), start, &cache.row_masks(rows), first_norm);
+
+        let block = cache.biases.take().expect("a pass was made ready");
+        let bias =
+            |values: &Tensor<4>| Bias { values: values.clone(), first: start - block.start, moment: moment.clone() };
+        let cross_bias = bias(&block.cross);
         for (index, layer) in self.layers.iter().enumerate() {
-            let bias = Bias { values: block.own[index].clone(), first: offset };
+            let bias = bias(&block.own[index]);
             let next = self.layers.get(index + 1).map_or(self.layer_norm.as_ref(), DecoderLayer::pre_norm);
             let encoded = (&cache.cross[index], &cross_bias);
             stream = layer.forward(index, stream, (&mut cache.past, &bias), encoded, next, cache.watched.as_mut());
         }
         cache.biases = Some(block);
-        cache.len = end;
         stream.normed
     }
 

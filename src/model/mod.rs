@@ -85,7 +85,16 @@ impl OfaModel {
     /// # Shapes
     /// tokens `[N, T]` → hidden states `[N, T, C]`
     pub fn decode(&self, tokens: &TokenBatch, cache: &mut DecoderCache) -> Tensor<3> {
-        self.decoder.forward(&self.embed_tokens, tokens, cache)
+        self.decoder.advance(tokens, cache);
+        self.pass(tokens, cache)
+    }
+
+    /// The pass through the decoder that [`Decoder::advance`] made ready.
+    ///
+    /// # Shapes
+    /// tokens `[N, T]` → hidden states `[N, T, C]`
+    pub fn pass(&self, tokens: &TokenBatch, cache: &mut DecoderCache) -> Tensor<3> {
+        self.decoder.pass(&self.embed_tokens, tokens, cache)
     }
 
     /// As [`decode`](Self::decode), and where each layer looks: its cross-attention, `[N, H, T, L]` each.

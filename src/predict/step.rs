@@ -3,7 +3,9 @@
 use crate::config::{Decoding, OfaConfig};
 use crate::error::{Error, Result};
 use crate::generate::{Candidate, RowScores, Step, StepRequest};
-use crate::kernels::{Best, Choice, NextTokens, TokenScoring, allowed_alone, allowed_range, entries};
+use crate::kernels::{
+    Best, Choice, Found, MOST_FOUND, NextTokens, Steady, TokenScoring, allowed_alone, allowed_range, entries,
+};
 use crate::model::{DecoderCache, EncoderOutput, OfaModel, TokenBatch};
 
 /// Ids below this stay allowed under every constraint range (reference §9.2).
@@ -18,7 +20,19 @@ pub struct ModelStep<'a> {
     choice: Option<Choice>,
     /// Of the step just taken.
     next: Option<NextTokens>,
+    steady: Option<SteadyStep>,
+    /// The device did not do steady work again.
+    unsteady: bool,
     steps: usize,
+}
+
+/// Steps that make the same launches on a GPU, and leave what they find in the same place.
+struct SteadyStep {
+    /// What the launches depend on, [`launches`](crate::model::Decoder::launches) and the candidates wanted.
+    depends_on: ([usize; 2], usize),
+    launches: Steady,
+    next: NextTokens,
+    found: Found,
 }
 
 impl<'a> ModelStep<'a> {
@@ -42,8 +56,38 @@ impl<'a> ModelStep<'a> {
             scoring: TokenScoring { temperature: options.temperature, constraint, constrain_after: options.zero_shot },
             choice,
             next: None,
+            steady: None,
+            unsteady: false,
             steps: 0,
         }
+    }
+
+    /// Takes a step whose launches depend on these alone, and says where the `count` best tokens are found; `None` where
+    /// kernels do not find them.
+    fn steady_step(&mut self, tokens: &TokenBatch, launches: [usize; 2], count: usize) -> Option<&SteadyStep> {
+        let Self { model, cache, scoring, choice, next, steady, unsteady, .. } = self;
+        let depends_on = (launches, count);
+        let mut work = || {
+            let hidden = model.pass(tokens, cache);
+            let next = model.next_tokens(hidden, choice.as_ref());
+            let found = next.found(scoring, count);
+            (next, found)
+        };
+        if let Some(known) = steady.as_mut().filter(|known| known.depends_on == depends_on) {
+            // SAFETY: The model and the cache stay where they are, and `depends_on` is other than before when a part of the
+            // cache was laid elsewhere.
+            if unsafe { known.launches.again(|| drop(work())) } {
+                *next = Some(known.next.clone());
+                return steady.as_ref();
+            }
+            *unsteady = true;
+        }
+        // What was recorded lets go of its memory first.
+        *steady = None;
+        let (launches, (tokens, found)) = Steady::first(&model.device(), work);
+        *next = Some(tokens.clone());
+        *steady = found.map(|found| SteadyStep { depends_on, launches, next: tokens, found });
+        steady.as_ref()
     }
 
     /// Passes through the decoder so far.
@@ -62,9 +106,19 @@ impl Step for ModelStep<'_> {
         if !rows.is_empty() {
             self.cache.select(&rows, samples.as_deref());
         }
-        let hidden = self.model.decode(&TokenBatch::new(tokens.len(), 1, tokens), &mut self.cache);
-        let next = self.next.insert(self.model.next_tokens(hidden, self.choice.as_ref()));
-        let (best, probed) = next.best(&self.scoring, count, &probes).await?;
+        let tokens = TokenBatch::new(tokens.len(), 1, tokens);
+        self.model.decoder.advance(&tokens, &mut self.cache);
+        let launches = self.model.decoder.launches(&tokens, &self.cache);
+        let launches = launches.filter(|_| probes.is_empty() && count <= MOST_FOUND && !self.unsteady);
+        let steady = launches.and_then(|launches| self.steady_step(&tokens, launches, count));
+        let (best, probed) = match steady {
+            Some(SteadyStep { next, found, .. }) => (next.read(found).await?, Vec::new()),
+            None => {
+                let hidden = self.model.pass(&tokens, &mut self.cache);
+                let next = self.next.insert(self.model.next_tokens(hidden, self.choice.as_ref()));
+                next.best(&self.scoring, count, &probes).await?
+            }
+        };
         Ok(best
             .into_iter()
             .enumerate()

@@ -3,7 +3,7 @@
 use super::adapter::Team;
 use super::launch::{F32, F32X4, Launch, U32};
 use super::{grid, widened};
-use crate::kernels::arguments::Slots;
+use crate::kernels::arguments::Moment;
 use crate::kernels::attention::{Bias, Columns, Heads};
 use burn::tensor::{Device, Tensor};
 
@@ -36,16 +36,16 @@ pub fn attention(q: &Columns, k: &Columns, v: &Columns, bias: &Bias, heads: &Hea
     Some(y.reshape([rows, length, heads.count * head]))
 }
 
-/// As [`attention`], from a table that holds queries, keys and values.
-pub fn attention_in_table(table: &[Columns; 3], slots: Slots<'_>, bias: &Bias, heads: &Heads) -> Option<Tensor<3>> {
+/// As [`attention`], from a table that holds queries, keys and values, scattered as the bias's moment says.
+pub fn attention_in_table(table: &[Columns; 3], bias: &Bias, heads: &Heads) -> Option<Tensor<3>> {
     let [q, k, v] = table;
-    attention_as(Team::of_adapter(), [q, k, v], Some(slots), bias, heads)
+    attention_as(Team::of_adapter(), [q, k, v], bias.moment.as_ref(), bias, heads)
 }
 
 pub fn attention_as(
     team: Team,
     [q, k, v]: [&Columns; 3],
-    slots: Option<Slots<'_>>,
+    table: Option<&Moment>,
     bias: &Bias,
     heads: &Heads,
 ) -> Option<Tensor<3>> {
@@ -53,8 +53,8 @@ pub fn attention_as(
     let aligned =
         [q, k, v].iter().all(|columns| columns.column.is_multiple_of(4) && columns.stride().is_multiple_of(4))
             && q.width == 4 * quads * heads.count;
-    let ([rows, length], keys, samples) = match &slots {
-        Some(slots) => (slots.queries, slots.keys, slots.queries[0]),
+    let ([rows, length], keys, samples) = match table {
+        Some(moment) => (moment.queries, moment.keys, moment.queries[0]),
         None => {
             let ([rows, length, _], [samples, keys, _]) = (q.tensor.dims(), k.tensor.dims());
             ([rows, length], keys, samples)
@@ -83,9 +83,15 @@ pub fn attention_as(
         .reads("k", F32X4, k.tensor.clone())
         .reads("v", F32X4, v.tensor.clone())
         .reads("bias", F32, bias.values.clone());
-    launch = match &slots {
-        Some(slots) => launch.with(SCATTERED).reads_words("slots", U32, slots.rows.clone()),
-        None => launch.with(IN_ORDER),
+    launch = match (table, &bias.moment) {
+        (Some(moment), _) => {
+            let launch = launch.with(SCATTERED).reads_words("moment", U32, moment.words.clone());
+            launch.number("slots", moment.slots())
+        }
+        (None, Some(moment)) => {
+            launch.with(IN_ORDER_AT_A_MOMENT).reads_words("moment", U32, moment.words.clone()).number("keys", keys)
+        }
+        (None, None) => launch.with(IN_ORDER).number("keys", keys).number("bias_first", bias.first),
     };
     launch = match &heads.scales {
         Some(scales) => launch.with(SCALED).reads("head_scales", F32, scales.clone()),
@@ -94,10 +100,8 @@ pub fn attention_as(
     let launch = launch
         .number("rows", rows)
         .number("length", length)
-        .number("keys", keys)
         .number("share", rows / samples)
         .number("scale", (heads.scale as f32).to_bits() as usize)
-        .number("query_row", slots.map_or(0, |slots| slots.first_query))
         .number("query_stride", q.stride() / 4)
         .number("query_first", q.column / 4)
         .number("key_stride", k.stride() / 4)
@@ -106,16 +110,27 @@ pub fn attention_as(
         .number("value_first", v.column / 4)
         .number("bias_rows", rows / bias_batch)
         .number("bias_length", bias_length)
-        .number("bias_width", bias_width)
-        .number("bias_first", bias.first);
+        .number("bias_width", bias_width);
     Some(launch.into_new("y", F32X4, [rows, length, q.width], groups))
 }
 
 const SCATTERED: &str = "
-fn key_row(query: Query, key: u32) -> u32 { return slots[query.row * numbers.keys + key]; }
+fn first_query() -> u32 { return moment[0]; }
+fn key_count() -> u32 { return moment[1]; }
+fn first_bias() -> u32 { return moment[2]; }
+fn key_row(query: Query, keys: u32, key: u32) -> u32 { return moment[numbers.slots + query.row * keys + key]; }
 ";
 const IN_ORDER: &str = "
-fn key_row(query: Query, key: u32) -> u32 { return query.row / numbers.share * numbers.keys + key; }
+fn first_query() -> u32 { return 0u; }
+fn key_count() -> u32 { return numbers.keys; }
+fn first_bias() -> u32 { return numbers.bias_first; }
+fn key_row(query: Query, keys: u32, key: u32) -> u32 { return query.row / numbers.share * keys + key; }
+";
+const IN_ORDER_AT_A_MOMENT: &str = "
+fn first_query() -> u32 { return 0u; }
+fn key_count() -> u32 { return numbers.keys; }
+fn first_bias() -> u32 { return moment[2]; }
+fn key_row(query: Query, keys: u32, key: u32) -> u32 { return query.row / numbers.share * keys + key; }
 ";
 const SCALED: &str = "
 fn head_scale(head: u32) -> f32 { return head_scales[head]; }

@@ -7,13 +7,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let query = Query(index / (HEADS * numbers.length), index % numbers.length, index / numbers.length % HEADS);
     let start = query_at(query);
     let bias_from = bias_at(query);
+    let keys = key_count();
     var held: array<vec4<f32>, QUADS>;
     var context: array<vec4<f32>, QUADS>;
     for (var quad = 0u; quad < QUADS; quad++) { held[quad] = q[start + quad] * bitcast<f32>(numbers.scale); }
     var greatest = -3e38;
     var sum = 0.0;
-    for (var key = 0u; key < numbers.keys; key++) {
-        let row = key_row(query, key);
+    for (var key = 0u; key < keys; key++) {
+        let row = key_row(query, keys, key);
         let key_from = row * numbers.key_stride + numbers.key_first + query.head * QUADS;
         var score = bias[bias_from + key];
         for (var quad = 0u; quad < QUADS; quad++) { score += dot(held[quad], k[key_from + quad]); }

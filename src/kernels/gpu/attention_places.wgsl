@@ -2,13 +2,13 @@
 struct Query { row: u32, time: u32, head: u32 }
 
 fn query_at(query: Query) -> u32 {
-    let row = numbers.query_row + query.row * numbers.length + query.time;
+    let row = first_query() + query.row * numbers.length + query.time;
     return row * numbers.query_stride + numbers.query_first + query.head * QUADS;
 }
 
 fn bias_at(query: Query) -> u32 {
     let row = (query.row / numbers.bias_rows * HEADS + query.head) * numbers.bias_length;
-    return (row + numbers.bias_first + query.time) * numbers.bias_width;
+    return (row + first_bias() + query.time) * numbers.bias_width;
 }
 
 fn result_at(query: Query) -> u32 {

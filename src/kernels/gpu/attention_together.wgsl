@@ -15,11 +15,12 @@ fn main(
     let index = min(group.x + group.y * groups.x, numbers.rows * numbers.length * HEADS - 1u);
     let query = Query(index / (HEADS * numbers.length), index % numbers.length, index / numbers.length % HEADS);
     let bias_from = bias_at(query);
+    let keys = key_count();
     if local < QUADS { held[local] = q[query_at(query) + local] * bitcast<f32>(numbers.scale); }
     workgroupBarrier();
     var best = -3e38;
-    for (var key = local; key < numbers.keys; key += WIDTH) {
-        let key_from = key_row(query, key) * numbers.key_stride + numbers.key_first + query.head * QUADS;
+    for (var key = local; key < keys; key += WIDTH) {
+        let key_from = key_row(query, keys, key) * numbers.key_stride + numbers.key_first + query.head * QUADS;
         var score = bias[bias_from + key];
         for (var quad = 0u; quad < QUADS; quad++) { score += dot(held[quad], k[key_from + quad]); }
         scores[key] = score;
@@ -27,7 +28,7 @@ fn main(
     }
     best = greatest(best, local);
     var sum = 0.0;
-    for (var key = local; key < numbers.keys; key += WIDTH) {
+    for (var key = local; key < keys; key += WIDTH) {
         let share = exp(scores[key] - best);
         scores[key] = share;
         sum += share;
@@ -35,8 +36,8 @@ fn main(
     sum = total(sum, local);
     let quad = local % QUADS;
     var context = vec4<f32>();
-    for (var key = local / QUADS; local < SUMMING && key < numbers.keys; key += WIDTH / QUADS) {
-        let row = key_row(query, key);
+    for (var key = local / QUADS; local < SUMMING && key < keys; key += WIDTH / QUADS) {
+        let row = key_row(query, keys, key);
         context += scores[key] * v[row * numbers.value_stride + numbers.value_first + query.head * QUADS + quad];
     }
     contexts[local] = context;

@@ -9,7 +9,9 @@ use crate::kernels::next_token::TokenScoring;
 use burn::tensor::Tensor;
 
 /// Lengths of lists that the kernels are compiled for: greedy search, the usual beams, wide ones.
-const LENGTHS: [usize; 4] = [4, 12, 32, 64];
+const LENGTHS: [usize; 4] = [4, 12, 32, MOST_FOUND];
+/// Longer ones are left to plain operations.
+pub const MOST_FOUND: usize = 64;
 
 /// At least the `k` best entries of each row under `scoring`, and those that `probes` names, `widest` a row; `None` for
 /// longer lists than the kernels keep.
@@ -30,7 +32,6 @@ pub fn best_as(
 ) -> Option<Found> {
     let kept = LENGTHS.into_iter().find(|length| k <= *length)?;
     let [rows, columns] = logits.dims();
-    let device = logits.device();
     // A real adapter hides the latency of its memory behind many invocations.
     let (parts, width) = if team == Team::Alone { (32, 16) } else { (256, 64) };
     let scored = |launch: Launch| {
@@ -53,17 +54,24 @@ pub fn best_as(
     let launch = scored(Launch::new("best", include_str!("best.wgsl"), [width, 1, 1]));
     let shape = [rows * parts, 2 * kept + 2];
     let lists = launch.into_new("lists", U32, shape, grid(rows * parts, width as usize));
+    let launch =
+        scored(Launch::new("best_merge", include_str!("best_merge.wgsl"), [1, 1, 1])).reads("lists", U32, lists);
     // A binding cannot be empty.
-    let probes = if probes.is_empty() { vec![0] } else { probes.to_vec() };
-    let probes = words(probes, &device);
-    let values = scored(Launch::new("best_merge", include_str!("best_merge.wgsl"), [1, 1, 1]))
-        .reads("lists", U32, lists)
-        .reads_words("probes", U32, probes)
-        .number("probes", widest)
-        .into_new("found", F32, [rows, widest + 2 * kept], [rows, 1, 1]);
-    Some(Found { values, kept })
+    let launch = if widest == 0 {
+        launch.with(NOTHING_PROBED)
+    } else {
+        launch.with(PROBED).reads_words("probes", U32, words(probes.to_vec(), &logits.device()))
+    };
+    let values = launch.number("probes", widest).into_new("found", F32, [rows, widest + 2 * kept], [rows, 1, 1]);
+    Some(Found { values, kept, wanted: k })
 }
 
+const PROBED: &str = "
+fn probed(place: u32) -> u32 { return probes[place]; }
+";
+const NOTHING_PROBED: &str = "
+fn probed(place: u32) -> u32 { return 0u; }
+";
 const FREE: &str = "
 fn scored(at: u32, column: u32) -> vec2<f32> { return vec2<f32>(logits[at] / bitcast<f32>(numbers.temperature)); }
 ";

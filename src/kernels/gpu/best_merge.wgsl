@@ -17,7 +17,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let normaliser = greatest + log(sum);
     let start = row * (numbers.probes + 2u * KEPT);
     for (var probe = 0u; probe < numbers.probes; probe++) {
-        let column = probes[row * numbers.probes + probe];
+        let column = probed(row * numbers.probes + probe);
         found[start + probe] = scored(row * numbers.columns + column, column).x - normaliser;
     }
     for (var place = 0u; place < KEPT; place++) {

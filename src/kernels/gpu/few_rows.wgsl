@@ -20,7 +20,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var row = 0u; row < ROWS; row++) {
         let sum = total(sums[row], local);
         if local % LANES == 0u && output < numbers.outputs && first + row < numbers.rows {
-            y[(numbers.first + first + row) * numbers.outputs + output] = finish(sum, output);
+            y[(first_row() + first + row) * numbers.outputs + output] = finish(sum, output);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! One launch of a shader: its bindings and constants are declared in Rust and written into the WGSL text, so that a
 //! shader's file holds nothing but what it computes.
 
-use burn::tensor::{DType, Int, Shape, Tensor};
+use super::steady;
+use burn::tensor::{Int, Shape, Tensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::cubecl::ir::metadata::Info;
 use burn_cubecl::cubecl::ir::{ElemType, UIntKind};
@@ -9,7 +10,6 @@ use burn_cubecl::cubecl::prelude::*;
 use burn_cubecl::cubecl::server::{KernelArguments, MetadataBindingInfo};
 use burn_cubecl::cubecl::{CubeKernel, PrecompiledSource};
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use std::fmt::Write;
 
@@ -107,9 +107,8 @@ impl Launch {
 
     /// A new tensor that is written, all of it.
     pub fn makes<const D: usize>(self, name: &'static str, element: Element, shape: [usize; D]) -> (Self, Tensor<D>) {
-        let first = self.tensors.first().expect("a kernel reads something");
-        let (client, device) = (first.client.clone(), first.device.clone());
-        let new = empty_device_contiguous_dtype(client, device, Shape::from(shape.to_vec()), DType::F32);
+        let beside = self.tensors.first().expect("a kernel reads something");
+        let new = steady::made(beside, Shape::from(shape.to_vec()));
         let tensor = Tensor::from_primitive::<CubeBackend>(new.clone());
         (self.binds(name, element, true, new), tensor)
     }
@@ -135,7 +134,8 @@ impl Launch {
             numbers.chunks(2).map(|pair| u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32);
         let mut arguments = KernelArguments::new().with_info(MetadataBindingInfo::custom(words.collect()));
         for (tensor, binding) in tensors.into_iter().zip(&shader.bindings) {
-            let io = if binding.written { BufferIOAttr::ReadWrite } else { BufferIOAttr::ReadOnly };
+            // No kernel reads what it writes, and so none is kept from writing where an earlier one did not come to.
+            let io = if binding.written { BufferIOAttr::WriteOnly } else { BufferIOAttr::ReadOnly };
             arguments = arguments.with_buffer_io(tensor.handle.binding(), io);
         }
         let [x, y, z] = groups.map(|count| count as u32);
@@ -148,7 +148,7 @@ fn primitive<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
     into_contiguous(tensor)
 }
 
-fn primitive_words(tensor: Tensor<1, Int>) -> CubeTensor {
+pub fn primitive_words(tensor: Tensor<1, Int>) -> CubeTensor {
     let tensor = tensor.try_into_primitive::<CubeBackend>().expect("the kernels of GPUs get tensors of GPUs");
     into_contiguous(tensor)
 }

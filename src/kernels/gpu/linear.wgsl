@@ -13,6 +13,6 @@ fn inputs(place: Place, quad: u32) -> mat4x4<f32> {
 
 fn keep(row: u32, output: u32, values: vec4<f32>) {
     for (var place = 0u; place < 4u && row + place < numbers.rows; place++) {
-        y[(numbers.first + row + place) * numbers.outputs + output] = finish(values[place], output);
+        y[(first_row() + row + place) * numbers.outputs + output] = finish(values[place], output);
     }
 }

@@ -12,6 +12,7 @@ mod read;
 mod relative;
 mod rows;
 mod scores;
+mod steady;
 mod weights;
 
 use burn::backend::DispatchDevice;
@@ -20,15 +21,16 @@ use burn_cubecl::CubeDevice;
 
 pub use adapter::set_software;
 pub use attention::{attention, attention_in_table, remembers};
-pub use best::best;
+pub use best::{MOST_FOUND, best};
 pub use norm::residual_norm;
 pub use pool::max_pool;
 pub use product::{convolve, linear, linear_into};
 #[cfg(target_family = "wasm")]
 pub use read::{few_floats, set_line};
 pub use relative::add_relative;
-pub use rows::{packed_rows, take_words, words};
+pub use rows::{packed_rows, rewrite, rows_of_pass, take_words, words};
 pub use scores::scores;
+pub use steady::Steady;
 
 /// Whether the kernels of this room run on `device`: any adapter of WebGPU. Training keeps plain operations, which have
 /// gradients. Where GPUs are all there is, as in a browser's build, the compiler leaves out what they do not need.

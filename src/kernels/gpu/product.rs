@@ -1,9 +1,9 @@
 //! Products with a matrix: linear layers and convolutions.
 
 use super::adapter::{FEW_ROWS, Team, rows_at_a_time};
-use super::launch::{F32, F32X4, Launch};
+use super::launch::{F32, F32X4, Launch, U32};
 use super::weights::with_weight;
-use crate::kernels::arguments::{Convolution, Finish};
+use crate::kernels::arguments::{Convolution, Finish, Moment};
 use crate::kernels::weight::Weight;
 use burn::module::Param;
 use burn::tensor::Tensor;
@@ -23,20 +23,28 @@ pub fn linear_as(team: Team, x: Tensor<2>, weight: &Weight, finish: Finish) -> T
         let wide = |x: Tensor<2>| x.pad([(0, 0), (0, missing)], 0.0);
         return linear_as(team, wide(x), &Weight::Plain(Param::from_tensor(wide(weight.unpacked()))), finish);
     }
-    let (launch, groups) = prepared(team, x, weight, finish, 0);
-    launch.into_new("y", F32, [rows, outputs], groups)
+    let (launch, groups) = prepared(team, x, weight, finish);
+    launch.with(TO_THE_TOP).into_new("y", F32, [rows, outputs], groups)
 }
 
-/// As [`linear`], into the rows of `table` from `first` on.
+/// As [`linear`], into the rows of `table` that the new tokens of a pass take.
 ///
 /// # Shapes
-/// x `[n, in]`, table `[first + n or more, out]`
-pub fn linear_into(x: Tensor<2>, weight: &Weight, finish: Finish, table: &Tensor<2>, first: usize) {
-    let (launch, groups) = prepared(Team::of_adapter(), x, weight, finish, first);
+/// x `[n, in]`, table `[n or more, out]`
+pub fn linear_into(x: Tensor<2>, weight: &Weight, finish: Finish, table: &Tensor<2>, moment: &Moment) {
+    let (launch, groups) = prepared(Team::of_adapter(), x, weight, finish);
+    let launch = launch.with(INTO_TABLE).reads_words("moment", U32, moment.words.clone());
     launch.writes("y", F32, table.clone()).run(groups);
 }
 
-fn prepared(team: Team, x: Tensor<2>, weight: &Weight, finish: Finish, first: usize) -> (Launch, [usize; 3]) {
+const TO_THE_TOP: &str = "
+fn first_row() -> u32 { return 0u; }
+";
+const INTO_TABLE: &str = "
+fn first_row() -> u32 { return moment[0]; }
+";
+
+fn prepared(team: Team, x: Tensor<2>, weight: &Weight, finish: Finish) -> (Launch, [usize; 3]) {
     let ([rows, _], [outputs, _]) = (x.dims(), weight.dims());
     let (launch, groups) = if rows <= FEW_ROWS {
         let (lanes, at_a_time) = (team.lanes(16), rows_at_a_time(rows));
@@ -54,11 +62,8 @@ fn prepared(team: Team, x: Tensor<2>, weight: &Weight, finish: Finish, first: us
         Some(bias) => launch.with(include_str!("finish.wgsl")).reads("bias", F32, bias),
         None => launch.with(include_str!("finish_plain.wgsl")),
     };
-    let launch = launch
-        .number("rows", rows)
-        .number("outputs", outputs)
-        .number("first", first)
-        .number("activation", finish.activation as usize);
+    let launch =
+        launch.number("rows", rows).number("outputs", outputs).number("activation", finish.activation as usize);
     (launch, groups)
 }
 

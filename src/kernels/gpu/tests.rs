@@ -6,7 +6,7 @@ use super::best::best_as;
 use super::norm::residual_norm_as;
 use super::product::{convolve_as, linear_as};
 use crate::config::Quantization;
-use crate::kernels::arguments::{self, Finish, Slots};
+use crate::kernels::arguments::{self, Finish, Moment};
 use crate::kernels::attention::{
     Bias, Columns, Heads, KeysValues, MASKED, attention, attention_weights, plain_attention, products, scores,
 };
@@ -204,7 +204,7 @@ fn attentions() {
             let biases = TensorData::new(biases, [bias_batch, count, length + 2, keys + 1]);
             let side = |q, kv, scales, device: &Device| {
                 let q = Columns { tensor: q, column: 4, width };
-                let bias = Bias { values: Tensor::from_data(biases.clone(), device), first: 2 };
+                let bias = Bias { first: 2, ..Bias::new(Tensor::from_data(biases.clone(), device)) };
                 (q, Columns::parts(&kv), bias, Heads { count, scale: 0.3, scales: Some(scales) })
             };
             let (q, [k, v], bias, heads) = side(q, kv, scales, &Device::flex());
@@ -224,7 +224,8 @@ fn attention_over_scattered_rows() {
         let [table, gpu_table] = draws.pair([1, 40, 3 * width]);
         let first = 30;
         let slots: Vec<u32> = (0..rows * keys).map(|_| draws.below(36) as u32).collect();
-        let [bias, gpu_bias] = draws.pair([1, count, length, keys]).map(Bias::new);
+        let [bias, mut gpu_bias] = draws.pair([1, count, length + 1, keys]).map(Bias::new);
+        let bias = Bias { first: 1, ..bias };
         let heads = Heads { count, scale: 0.4, scales: None };
         let [q, k, v] = Columns::parts::<3>(&table).map(|columns| columns.values().reshape([40, width]));
         let device = Device::flex();
@@ -238,9 +239,11 @@ fn attention_over_scattered_rows() {
         let q = Columns::all(chosen(q, queries, length));
         let expected = plain_attention(&q, &KeysValues { k, v }, &bias, &heads);
         let [q, k, v] = Columns::parts(&gpu_table);
-        let on_gpu = Tensor::from_data(TensorData::new(slots, [rows * keys]), (&gpu_device(), DType::U32));
-        let slots = Slots { rows: &on_gpu, keys, first_query: first, queries: [rows, length] };
-        let found = attention_as(team, [&q, &k, &v], Some(slots), &gpu_bias, &heads).expect("heads in fours");
+        // Beginning with rows of queries, of keys and of the biases, and with ids.
+        let words = [&[first as u32, keys as u32, 1], &[0; 6][..], &slots].concat();
+        let moment = Moment { words: gpu::words(words, &gpu_device()), queries: [rows, length], keys };
+        gpu_bias.moment = Some(moment.clone());
+        let found = attention_as(team, [&q, &k, &v], Some(&moment), &gpu_bias, &heads).expect("heads in fours");
         assert_same(&format!("{team:?}"), expected, found);
     }
 }
@@ -432,4 +435,68 @@ fn norms_behind_convolutions() {
     };
     let expected = unit(weight, 0).forward(x, Some(residual), true);
     assert_same("a norm", expected, unit(gpu_weight, 1).forward(gpu_x, Some(gpu_residual), true));
+}
+
+/// A pass of two rows of one token, which differ from pass to pass.
+fn moment_of(ids: [u32; 2]) -> Moment {
+    let words = [&[0, 1, 0], &ids[..], &[0, 1]].concat();
+    Moment { words: gpu::words(words, &gpu_device()), queries: [2, 1], keys: 1 }
+}
+
+fn rewrite(moment: &Moment, ids: [u32; 2]) {
+    gpu::rewrite(&moment.words, [&[0, 1, 0], &ids[..], &[0, 1]].concat());
+}
+
+#[test]
+fn steady_work_is_replayed() {
+    let mut draws = Draws(12);
+    let ([weight, gpu_weight], [table, gpu_table]) = (draws.weights([70, 64], 8), draws.weights([90, 64], 4));
+    let [norm, gpu_norm] = draws.norms(64);
+    let expected = |ids: [u32; 2]| weight.product(norm.forward(table.rows(&ids).reshape([1, 2, 64])).reshape([2, 64]));
+    let moment = moment_of([3, 89]);
+    let work = || {
+        let rows = gpu::rows_of_pass(&gpu_table, &moment, 0);
+        let (_, normed) = gpu::residual_norm(None, rows, None, &gpu_norm).expect("a width in fours");
+        gpu::linear(normed, &gpu_weight, Finish { bias: None, activation: Activation::None })
+    };
+    let (mut steady, found) = gpu::Steady::first(&gpu_device(), work);
+    assert_same("first", expected([3, 89]), found.clone());
+    for ids in [[0, 1], [89, 89], [42, 7]] {
+        rewrite(&moment, ids);
+        // SAFETY: All tensors that are read live on.
+        assert!(unsafe { steady.again(|| drop(work())) });
+        assert_same(&format!("again, {ids:?}"), expected(ids), found.clone());
+    }
+}
+
+#[test]
+fn parts_of_a_table_make_rows_of_zeros() {
+    let [table, gpu_table] = Draws(13).weights([50, 32], 4);
+    let moment = moment_of([9, 120]);
+    let found = |start| gpu::rows_of_pass(&gpu_table, &moment, start);
+    assert_same("below and above", Tensor::zeros([2, 32], &Device::flex()), found(10));
+    let second = table.rows(&[20]);
+    assert_same("within", Tensor::cat(vec![second.zeros_like(), second], 0), found(100));
+}
+
+#[test]
+fn work_that_cannot_be_recorded_can_be_done() {
+    let [table, gpu_table] = Draws(14).weights([50, 32], 4);
+    let moment = moment_of([5, 6]);
+    let written = Tensor::<2>::zeros([2, 32], &gpu_device());
+    let identity = Weight::Plain(Param::from_tensor(Tensor::eye(32, &gpu_device())));
+    let work = || {
+        let rows = gpu::rows_of_pass(&gpu_table, &moment, 0);
+        // What the host sends is no launch.
+        let rows = rows + Tensor::<2>::from_data([[1.0f32]], &gpu_device());
+        gpu::linear_into(rows, &identity, Finish { bias: None, activation: Activation::None }, &written, &moment);
+    };
+    let (mut steady, ()) = gpu::Steady::first(&gpu_device(), work);
+    assert_same("first", table.rows(&[5, 6]) + 1.0, written.clone());
+    rewrite(&moment, [7, 8]);
+    // SAFETY: All tensors that are read live on.
+    assert!(!unsafe { steady.again(work) });
+    drop(steady);
+    gpu::Steady::first(&gpu_device(), work);
+    assert_same("done", table.rows(&[7, 8]) + 1.0, written);
 }

@@ -23,7 +23,7 @@ pub fn with_weight(launch: Launch, weight: &Weight) -> Launch {
 }
 
 /// As [`with_weight`].
-pub fn with_packed(launch: Launch, weight: &PackedWeight) -> Launch {
+fn with_packed(launch: Launch, weight: &PackedWeight) -> Launch {
     let (Words::Device(codes), Words::Device(scales)) = (&weight.codes, &weight.scales) else {
         unreachable!("the words of a GPU's weights lie on the GPU")
     };

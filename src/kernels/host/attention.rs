@@ -23,7 +23,7 @@ pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Op
     let [samples, keys, _] = kv.k.tensor.dims();
     let (device, width) = (q.tensor.device(), q.width);
     let depth = width / heads.count;
-    let Bias { values: bias, first: first_bias } = bias;
+    let Bias { values: bias, first: first_bias, .. } = bias;
     let [bias_batch, bias_heads, bias_rows, bias_keys] = bias.dims();
     let (q, k, v) = (Part::of(q)?, Part::of(&kv.k)?, Part::of(&kv.v)?);
     let (bias, shares) = (Values::of(bias)?, Values::maybe(heads.scales.as_ref())?);

@@ -192,7 +192,7 @@ fn attention_of_odd_shapes() {
         for [batch, of_heads] in [[1, 1], [1, count], [samples, count], [alone, count]] {
             let values = random([batch, of_heads, first + queries, keys + 1]);
             for scales in [None, Some(random([count]))] {
-                let (bias, heads) = (Bias { values: values.clone(), first }, Heads { count, scale: 0.7, scales });
+                let (bias, heads) = (Bias { first, ..Bias::new(values.clone()) }, Heads { count, scale: 0.7, scales });
                 let what = format!("{rows} rows of {queries} queries, {keys} keys, bias of {batch} x {of_heads}");
                 let plain = plain_attention(&q, &kv, &bias, &heads);
                 assert_close(attention(&q, &kv, &bias, &heads), plain, TOLERANCE, &what);
