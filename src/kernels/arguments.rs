@@ -48,7 +48,7 @@ impl Moment {
 }
 
 /// On a GPU: what a step reads back.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Found {
     /// `[n, probes + 2 · kept]`: the probes' log-probabilities, the best ones, their columns as floats, which hold
     /// every id of a vocabulary exactly.

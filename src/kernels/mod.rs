@@ -32,11 +32,11 @@ pub use attention::{
 };
 pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
 pub use embedding::{Choice, MAX_BINDING_BYTES, Table};
+pub use gpu::Steady;
 #[cfg(all(feature = "gpu", target_family = "wasm"))]
 pub use gpu::set_line as set_gpu_line;
 #[cfg(feature = "gpu")]
 pub use gpu::set_software as set_software_gpu;
-pub use gpu::{MOST_FOUND, Steady};
 pub use halved::{HalvedWeight, Halves};
 pub use host::in_host_memory;
 pub use linear::{Activation, Linear};

@@ -10,8 +10,6 @@ use super::packed::PackedWeight;
 use super::weight::Weight;
 use burn::tensor::{Device, Int, Tensor};
 
-pub const MOST_FOUND: usize = 0;
-
 pub fn set_software(_software: bool) {}
 
 pub fn serves(_device: &Device) -> bool {

@@ -3,9 +3,7 @@
 use crate::config::{Decoding, OfaConfig};
 use crate::error::{Error, Result};
 use crate::generate::{Candidate, RowScores, Step, StepRequest};
-use crate::kernels::{
-    Best, Choice, Found, MOST_FOUND, NextTokens, Steady, TokenScoring, allowed_alone, allowed_range, entries,
-};
+use crate::kernels::{Best, Choice, Found, NextTokens, Steady, TokenScoring, allowed_alone, allowed_range, entries};
 use crate::model::{DecoderCache, EncoderOutput, OfaModel, TokenBatch};
 
 /// Ids below this stay allowed under every constraint range (reference §9.2).
@@ -26,13 +24,15 @@ pub struct ModelStep<'a> {
     steps: usize,
 }
 
-/// Steps that make the same launches on a GPU, and leave what they find in the same place.
+/// Steps that make the same launches on a GPU, and leave what they lead to in the same place.
 struct SteadyStep {
-    /// What the launches depend on, [`launches`](crate::model::Decoder::launches) and the candidates wanted.
-    depends_on: ([usize; 2], usize),
+    /// See [`launches`](crate::model::Decoder::launches).
+    depends_on: [usize; 2],
     launches: Steady,
     next: NextTokens,
-    found: Found,
+    /// So many candidates.
+    count: usize,
+    found: Option<Found>,
 }
 
 impl<'a> ModelStep<'a> {
@@ -62,32 +62,37 @@ impl<'a> ModelStep<'a> {
         }
     }
 
-    /// Takes a step whose launches depend on these alone, and says where the `count` best tokens are found; `None` where
-    /// kernels do not find them.
-    fn steady_step(&mut self, tokens: &TokenBatch, launches: [usize; 2], count: usize) -> Option<&SteadyStep> {
+    /// Takes the newest tokens through the decoder. Where kernels found the `count` best to come on the way, they are given.
+    fn pass(&mut self, tokens: &TokenBatch, count: usize) -> Option<Found> {
+        self.model.decoder.advance(tokens, &mut self.cache);
+        let depends_on = self.model.decoder.launches(tokens, &self.cache).filter(|_| !self.unsteady);
         let Self { model, cache, scoring, choice, next, steady, unsteady, .. } = self;
-        let depends_on = (launches, count);
-        let mut work = || {
+        let mut work = |count: usize| {
             let hidden = model.pass(tokens, cache);
             let next = model.next_tokens(hidden, choice.as_ref());
-            let found = next.found(scoring, count);
+            let found = (count > 0).then(|| next.found(scoring, count)).flatten();
             (next, found)
+        };
+        let Some(depends_on) = depends_on else {
+            let (tokens, _) = work(0);
+            *next = Some(tokens);
+            return None;
         };
         if let Some(known) = steady.as_mut().filter(|known| known.depends_on == depends_on) {
             // SAFETY: The model and the cache stay where they are, and `depends_on` is other than before when a part of the
             // cache was laid elsewhere.
-            if unsafe { known.launches.again(|| drop(work())) } {
+            if unsafe { known.launches.again(|| drop(work(known.count))) } {
                 *next = Some(known.next.clone());
-                return steady.as_ref();
+                return known.found.clone().filter(|_| known.count == count);
             }
             *unsteady = true;
         }
         // What was recorded lets go of its memory first.
         *steady = None;
-        let (launches, (tokens, found)) = Steady::first(&model.device(), work);
+        let (launches, (tokens, found)) = Steady::first(&model.device(), || work(count));
         *next = Some(tokens.clone());
-        *steady = found.map(|found| SteadyStep { depends_on, launches, next: tokens, found });
-        steady.as_ref()
+        *steady = Some(SteadyStep { depends_on, count, launches, next: tokens, found: found.clone() });
+        found
     }
 
     /// Passes through the decoder so far.
@@ -107,17 +112,11 @@ impl Step for ModelStep<'_> {
             self.cache.select(&rows, samples.as_deref());
         }
         let tokens = TokenBatch::new(tokens.len(), 1, tokens);
-        self.model.decoder.advance(&tokens, &mut self.cache);
-        let launches = self.model.decoder.launches(&tokens, &self.cache);
-        let launches = launches.filter(|_| probes.is_empty() && count <= MOST_FOUND && !self.unsteady);
-        let steady = launches.and_then(|launches| self.steady_step(&tokens, launches, count));
-        let (best, probed) = match steady {
-            Some(SteadyStep { next, found, .. }) => (next.read(found).await?, Vec::new()),
-            None => {
-                let hidden = self.model.pass(&tokens, &mut self.cache);
-                let next = self.next.insert(self.model.next_tokens(hidden, self.choice.as_ref()));
-                next.best(&self.scoring, count, &probes).await?
-            }
+        let found = self.pass(&tokens, count).filter(|_| probes.is_empty());
+        let next = self.next.as_ref().expect("a pass leaves what it leads to");
+        let (best, probed) = match found {
+            Some(found) => (next.read(&found).await?, Vec::new()),
+            None => next.best(&self.scoring, count, &probes).await?,
         };
         Ok(best
             .into_iter()

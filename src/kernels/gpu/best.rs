@@ -9,9 +9,7 @@ use crate::kernels::next_token::TokenScoring;
 use burn::tensor::Tensor;
 
 /// Lengths of lists that the kernels are compiled for: greedy search, the usual beams, wide ones.
-const LENGTHS: [usize; 4] = [4, 12, 32, MOST_FOUND];
-/// Longer ones are left to plain operations.
-pub const MOST_FOUND: usize = 64;
+const LENGTHS: [usize; 4] = [4, 12, 32, 64];
 
 /// At least the `k` best entries of each row under `scoring`, and those that `probes` names, `widest` a row; `None` for
 /// longer lists than the kernels keep.

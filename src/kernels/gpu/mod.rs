@@ -21,7 +21,7 @@ use burn_cubecl::CubeDevice;
 
 pub use adapter::set_software;
 pub use attention::{attention, attention_in_table, remembers};
-pub use best::{MOST_FOUND, best};
+pub use best::best;
 pub use norm::residual_norm;
 pub use pool::max_pool;
 pub use product::{convolve, linear, linear_into};
