@@ -216,11 +216,12 @@ unsafe fn in_order<L: Lanes, const X: usize, const STEPS: usize>(x: &[f32], weig
     let whole = depth - depth % (STEPS * L::COUNT);
     let mut sums = [[unsafe { L::splat(0.0) }; STEPS]; X];
     for k in (0..whole).step_by(STEPS * L::COUNT) {
+        let weights = unsafe { weights.as_ptr().add(k) };
+        let x: [*const f32; X] = std::array::from_fn(|row| unsafe { x.as_ptr().add(row * depth + k) });
         for step in 0..STEPS {
-            let at = k + step * L::COUNT;
-            let weights = unsafe { L::load(weights.as_ptr().add(at)) };
-            for (row, sums) in sums.iter_mut().enumerate() {
-                sums[step] = unsafe { sums[step].add_mul(L::load(x.as_ptr().add(row * depth + at)), weights) };
+            let weights = unsafe { L::load(weights.add(step * L::COUNT)) };
+            for (x, sums) in x.iter().zip(&mut sums) {
+                sums[step] = unsafe { sums[step].add_mul(L::load(x.add(step * L::COUNT)), weights) };
             }
         }
     }

@@ -214,8 +214,10 @@ impl WeightRows for UpperRows<'_> {
             let mut sums = [[L::splat(0.0); W]; X];
             for group in 0..depth / GROUP {
                 let mut counts = [[L::no_counts(); W]; X];
-                for at in (group * GROUP..(group + 1) * GROUP).step_by(SIXTEEN) {
-                    let codes: [L::Codes; W] = std::array::from_fn(|w| L::numbers(upper.add(w * depth + at)));
+                let upper: [*const i16; W] = std::array::from_fn(|w| upper.add(w * depth + group * GROUP));
+                let numbers = numbers.add(X * group * GROUP);
+                for at in (0..GROUP).step_by(SIXTEEN) {
+                    let codes: [L::Codes; W] = std::array::from_fn(|w| L::numbers(upper[w].add(at)));
                     for x in 0..X {
                         for w in 0..W {
                             counts[x][w] = L::count(counts[x][w], codes[w], numbers.add(X * at + x * SIXTEEN));
