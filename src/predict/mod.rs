@@ -14,12 +14,15 @@ use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig};
 use crate::error::{Error, Result};
 use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, Trie, beam_search, sample, score_candidates};
 use crate::image::Pixels;
-use crate::kernels::{floats, indices, tensor};
-use crate::model::{ImageFeatures, OfaModel, Source, TokenBatch};
+use crate::kernels::{floats, tensor};
+use crate::model::{EncoderOutput, ImageFeatures, OfaModel, Source, TokenBatch};
 use crate::task::{self, Answer, AnswerContext, Constraint, Hypothesis, ImageRule, Inputs, Prompt, Task};
 use crate::vocab::Vocab;
 use burn::tensor::Tensor;
 use serde::Serialize;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use web_time::Instant;
 
 pub use attention::{Attended, Attention};
@@ -168,51 +171,61 @@ impl Predictor {
         let source = self.source(task, image, &prompt.source)?;
         let started = Instant::now();
         let encoded = self.model.encode(&source);
-        touch(encoded.hidden.clone()).await?;
-        let encoder_ms = milliseconds(started);
+        let scored = options.num_beams.is_none() && decoding.sampling.is_none();
+        let search = self.search(task, &encoded, (&prompt, scored), &decoding, source.tokens.len, &mut report);
+        // A device goes on from the encoder to the first step while the host hears of it.
+        let (encoder_ms, found) = both(touched(&encoded, started), search).await;
+        let (encoder_ms, (hypotheses, steps)) = (encoder_ms?, found?);
+        let decode_ms = milliseconds(started) - encoder_ms;
+        let timings = Timings { stem_ms: image.map_or(0.0, |image| image.stem_ms), encoder_ms, decode_ms, steps };
+        self.read(task, image, inputs, prompt.prefix.len(), hypotheses, timings)
+    }
 
-        let started = Instant::now();
+    /// The hypotheses behind what was encoded, best first, and how many steps they took. Closed answers are `scored`, all of
+    /// them, or searched for.
+    async fn search(
+        &self,
+        task: &Task,
+        encoded: &EncoderOutput,
+        (prompt, scored): (&Prompt, bool),
+        decoding: &Decoding,
+        source_len: usize,
+        report: &mut impl AsyncFnMut(Event) -> Result<()>,
+    ) -> Result<(Vec<Hypothesis>, usize)> {
         let prefix_len = prompt.prefix.len();
-        let max_len = decoding.max_len(source.tokens.len) + prefix_len;
+        let max_len = decoding.max_len(source_len) + prefix_len;
         let mut each = async |progress: Progress<'_>| {
             let tokens = progress.tokens.get(prefix_len..).unwrap_or_default();
             report(self.event(task, progress.step, tokens)).await
         };
-        let (hypotheses, steps): (Vec<Hypothesis>, usize) = match &prompt.candidates {
-            Some(candidates) if options.num_beams.is_none() && decoding.sampling.is_none() => {
+        match &prompt.candidates {
+            Some(candidates) if scored => {
                 let longest = candidates.iter().map(Vec::len).max().unwrap_or(0);
                 let length = prefix_len + longest + 1;
-                let mut step = ModelStep::new(&self.model, &self.config, &encoded, &Decoding::default(), length);
+                let mut step = ModelStep::new(&self.model, &self.config, encoded, &Decoding::default(), length);
                 let whole: Vec<u32> =
                     [self.config.bos_token_id].into_iter().chain(prompt.prefix.iter().copied()).collect();
                 let eos = self.config.eos_token_id;
                 let scores = score_candidates(&mut step, &whole, candidates, eos, &mut each).await?;
-                (ranked(&prompt.prefix, candidates, &scores, eos), step.steps())
+                Ok((ranked(&prompt.prefix, candidates, &scores, eos), step.steps()))
             }
             candidates => {
                 let trie = candidates.as_ref().map(|answers| Trie::new(answers, self.config.eos_token_id));
-                let mut step = ModelStep::new(&self.model, &self.config, &encoded, &decoding, max_len);
+                let mut step = ModelStep::new(&self.model, &self.config, encoded, decoding, max_len);
                 let ids = SpecialIds::new(&self.config);
                 let prefixes = [prompt.prefix.clone()];
                 let start = Start { prefixes: &prefixes, trie: trie.as_ref() };
                 let found = match decoding.sampling {
-                    None => beam_search(&mut step, &ids, &decoding, max_len, start, &mut each).await?,
+                    None => beam_search(&mut step, &ids, decoding, max_len, start, &mut each).await?,
                     Some(sampling) => {
                         let mut dice = Dice::new(sampling.seed);
                         let mut pick = |draw: Draw<'_>| Ok(dice.pick(draw.kept));
-                        sample(&mut step, &ids, &decoding, max_len, start, &mut pick, &mut each).await?
+                        sample(&mut step, &ids, decoding, max_len, start, &mut pick, &mut each).await?
                     }
                 };
-                (found.into_iter().flatten().map(Hypothesis::from).collect(), step.steps())
+                Ok((found.into_iter().flatten().map(Hypothesis::from).collect(), step.steps()))
             }
-        };
-        let timings = Timings {
-            stem_ms: image.map_or(0.0, |image| image.stem_ms),
-            encoder_ms,
-            decode_ms: milliseconds(started),
-            steps,
-        };
-        self.read(task, image, inputs, prefix_len, hypotheses, timings)
+        }
     }
 
     /// Whether a question can be asked, before anything is computed.
@@ -368,10 +381,40 @@ fn milliseconds(since: Instant) -> f64 {
 
 /// Reads one number of `x` back: the device has then done all that leads to it.
 async fn touch(x: Tensor<3>) -> Result<()> {
-    let device = x.device();
-    let [_, _, width] = x.dims();
-    let first = x.slice([0..1, 0..1, 0..width]).reshape([width]).select(0, indices([0].into_iter(), &device));
-    floats(first).await.map(drop)
+    floats(x.slice([0..1, 0..1, 0..1])).await.map(drop)
+}
+
+/// How long it took from `started` until the device has encoded.
+async fn touched(encoded: &EncoderOutput, started: Instant) -> Result<f64> {
+    touch(encoded.hidden.clone()).await?;
+    Ok(milliseconds(started))
+}
+
+/// What both lead to. The first one begins first, and the second does not wait for it.
+async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let (mut a, mut b) = (None, None);
+    poll_fn(|context| {
+        go_on(&mut a, first.as_mut(), context);
+        go_on(&mut b, second.as_mut(), context);
+        match (a.take(), b.take()) {
+            (Some(a), Some(b)) => Poll::Ready((a, b)),
+            (found_a, found_b) => {
+                (a, b) = (found_a, found_b);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// Goes on with what is not there yet.
+fn go_on<T>(found: &mut Option<T>, future: Pin<&mut impl Future<Output = T>>, context: &mut Context<'_>) {
+    if found.is_none()
+        && let Poll::Ready(value) = future.poll(context)
+    {
+        *found = Some(value);
+    }
 }
 
 #[cfg(test)]
