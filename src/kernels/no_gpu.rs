@@ -29,16 +29,20 @@ pub fn rows_of_pass(_weight: &Weight, _: &Moment, _start: usize) -> Tensor<2> {
 }
 
 /// There are no launches.
-pub struct Steady;
+pub struct Steady<T>(std::marker::PhantomData<T>);
 
-impl Steady {
-    pub fn first<T>(_device: &Device, _work: impl FnOnce() -> T) -> (Self, T) {
+impl<T> Steady<T> {
+    pub fn first(_device: &Device, _work: impl FnOnce() -> T) -> Self {
         unreachable!("no device of this build is a GPU")
+    }
+
+    pub fn left(&self) -> Option<&T> {
+        None
     }
 
     /// # Safety
     /// It does nothing.
-    pub unsafe fn again(&mut self, _work: impl FnOnce()) -> bool {
+    pub unsafe fn again(&mut self, _work: impl FnOnce() -> T) -> bool {
         false
     }
 }

@@ -73,11 +73,12 @@ pub struct Tables {
 const ROOM: usize = 32;
 
 impl Past {
-    /// Of a decoder whose self-attentions project with `projections`, for answers of up to `tokens` tokens.
+    /// Of a decoder whose self-attentions project with `projections`, for answers of up to `tokens` tokens to sources of
+    /// `source` positions.
     pub fn new<'a>(
         projections: impl ExactSizeIterator<Item = &'a SelfProjections>,
         heads: usize,
-        tokens: usize,
+        [tokens, source]: [usize; 2],
         device: &Device,
     ) -> Self {
         let layers = projections.len();
@@ -85,7 +86,7 @@ impl Past {
             .map(|projections| match projections {
                 SelfProjections::Joined(linear) => {
                     let [outputs, _] = linear.weight.dims();
-                    gpu::remembers(device, linear.weight.dims(), heads, tokens).then_some(outputs)
+                    gpu::remembers(device, linear.weight.dims(), heads, tokens.max(source)).then_some(outputs)
                 }
                 SelfProjections::Apart(_) => None,
             })

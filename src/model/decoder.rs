@@ -92,11 +92,11 @@ impl Decoder {
 
     /// See [`OfaModel::begin`](super::OfaModel::begin).
     pub fn begin(&self, encoder: &EncoderOutput, code_masks: &[bool], max_len: usize) -> DecoderCache {
-        let [samples, _, _] = encoder.hidden.dims();
+        let [samples, source, _] = encoder.hidden.dims();
         let cross = self.layers.iter().map(|layer| layer.cross_keys_values(encoder.hidden.clone())).collect();
         let projections = self.layers.iter().map(DecoderLayer::self_projections);
         DecoderCache {
-            past: Past::new(projections, self.options.heads, max_len, &encoder.hidden.device()),
+            past: Past::new(projections, self.options.heads, [max_len, source], &encoder.hidden.device()),
             cross,
             encoder_positions: encoder.positions.clone(),
             key_mask: encoder.key_mask(),

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::generate::{Candidate, RowScores, Step, StepRequest};
 use crate::kernels::{Best, Choice, Found, NextTokens, Steady, TokenScoring, allowed_alone, allowed_range, entries};
 use crate::model::{DecoderCache, EncoderOutput, OfaModel, TokenBatch};
+use std::thread::{self, ThreadId};
 
 /// Ids below this stay allowed under every constraint range (reference §9.2).
 const ALWAYS_ALLOWED: u32 = 4;
@@ -26,13 +27,11 @@ pub struct ModelStep<'a> {
 
 /// Steps that make the same launches on a GPU, and leave what they lead to in the same place.
 struct SteadyStep {
-    /// See [`launches`](crate::model::Decoder::launches).
-    depends_on: [usize; 2],
-    launches: Steady,
-    next: NextTokens,
-    /// So many candidates.
+    /// See [`launches`](crate::model::Decoder::launches); and the thread, of which a device keeps the order.
+    depends_on: ([usize; 2], ThreadId),
+    /// So many candidates are found by the work.
     count: usize,
-    found: Option<Found>,
+    work: Steady<(NextTokens, Option<Found>)>,
 }
 
 impl<'a> ModelStep<'a> {
@@ -65,34 +64,41 @@ impl<'a> ModelStep<'a> {
     /// Takes the newest tokens through the decoder. Where kernels found the `count` best to come on the way, they are given.
     fn pass(&mut self, tokens: &TokenBatch, count: usize) -> Option<Found> {
         self.model.decoder.advance(tokens, &mut self.cache);
-        let depends_on = self.model.decoder.launches(tokens, &self.cache).filter(|_| !self.unsteady);
+        let launches = self.model.decoder.launches(tokens, &self.cache).filter(|_| !self.unsteady);
+        let depends_on = launches.map(|launches| (launches, thread::current().id()));
         let Self { model, cache, scoring, choice, next, steady, unsteady, .. } = self;
+        *next = None;
         let mut work = |count: usize| {
             let hidden = model.pass(tokens, cache);
             let next = model.next_tokens(hidden, choice.as_ref());
             let found = (count > 0).then(|| next.found(scoring, count)).flatten();
             (next, found)
         };
-        let Some(depends_on) = depends_on else {
-            let (tokens, _) = work(0);
-            *next = Some(tokens);
-            return None;
-        };
-        if let Some(known) = steady.as_mut().filter(|known| known.depends_on == depends_on) {
-            // SAFETY: The model and the cache stay where they are, and `depends_on` is other than before when a part of the
-            // cache was laid elsewhere.
-            if unsafe { known.launches.again(|| drop(work(known.count))) } {
-                *next = Some(known.next.clone());
-                return known.found.clone().filter(|_| known.count == count);
+        let again = match (&depends_on, &mut *steady) {
+            (Some(depends_on), Some(known)) if known.depends_on == *depends_on => {
+                // SAFETY: The model and the cache stay where they are, and what is depended on is other than before when a part
+                // of the cache was laid elsewhere or this is another thread.
+                let done = unsafe { known.work.again(|| work(known.count)) };
+                *unsteady = !done;
+                done
             }
-            *unsteady = true;
+            _ => false,
+        };
+        if !again {
+            // What was recorded lets go of its memory first.
+            *steady = None;
+            match depends_on.filter(|_| !*unsteady) {
+                Some(depends_on) => {
+                    let work = Steady::first(&model.device(), || work(count));
+                    *steady = Some(SteadyStep { depends_on, count, work });
+                }
+                None => *next = Some(work(0).0),
+            }
         }
-        // What was recorded lets go of its memory first.
-        *steady = None;
-        let (launches, (tokens, found)) = Steady::first(&model.device(), || work(count));
+        let known = steady.as_ref()?;
+        let (tokens, found) = known.work.left()?;
         *next = Some(tokens.clone());
-        *steady = Some(SteadyStep { depends_on, count, launches, next: tokens, found: found.clone() });
-        found
+        found.clone().filter(|_| known.count == count)
     }
 
     /// Passes through the decoder so far.
@@ -171,4 +177,109 @@ fn log_softmax(logits: &[f32]) -> Vec<f32> {
     let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = logits.iter().map(|logit| (logit - greatest).exp()).sum();
     logits.iter().map(|logit| logit - greatest - sum.ln()).collect()
+}
+
+#[cfg(all(test, feature = "gpu", feature = "cli", feature = "cpu"))]
+mod tests {
+    use super::*;
+    use crate::device::gpu_of_tests;
+    use crate::kernels::tensor;
+    use crate::model::{Parameters, Source, Stored};
+    use burn::tensor::{Device, Tensor};
+
+    /// Log-probabilities of two devices that sum in other orders.
+    const TOLERANCE: f32 = 1e-4;
+
+    /// Numbers that are the same on every device.
+    struct Drawn {
+        device: Device,
+        /// Of the table of embeddings.
+        parts: usize,
+        drawn: u64,
+    }
+
+    impl Drawn {
+        fn values(&mut self, name: &str, count: usize) -> Vec<f32> {
+            let one = name.ends_with("running_var") || name.contains("norm") && name.ends_with("weight");
+            let mut draw = || {
+                self.drawn = self.drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (self.drawn >> 40) as f32 / (1 << 23) as f32 - 1.0
+            };
+            (0..count).map(|_| if one { 1.0 + draw() / 10.0 } else { draw() / 4.0 }).collect()
+        }
+    }
+
+    impl Parameters for Drawn {
+        fn joins(&self) -> bool {
+            true
+        }
+
+        fn take(&mut self, name: &str, shape: &[usize]) -> Result<Stored> {
+            let count = shape.iter().product();
+            let values = self.values(name, count);
+            if name.ends_with("embed_tokens.weight") {
+                let rows = shape[0].div_ceil(self.parts);
+                let parts = values.chunks(rows * shape[1]);
+                let part = |values: &[f32]| {
+                    let height = values.len() / shape[1];
+                    Tensor::<2>::from_data(
+                        burn::tensor::TensorData::new(values.to_vec(), [height, shape[1]]),
+                        &self.device,
+                    )
+                };
+                return Ok(Stored::Rows(parts.map(part).collect()));
+            }
+            Ok(Stored::Flat(tensor(values, [count], &self.device)))
+        }
+    }
+
+    /// What a model says on `device` in steps that begin, branch, go on, ask for more and for certain tokens.
+    fn said(config: &OfaConfig, parts: usize, device: Device) -> (Vec<RowScores>, bool) {
+        let gpu = device != Device::flex();
+        let model = OfaModel::new(config, &mut Drawn { device, parts, drawn: 1 }).expect("a model");
+        let encoded = model.encode(&Source::text(TokenBatch::new(1, 5, vec![0, 21, 34, 55, 2])));
+        let mut step = ModelStep::new(&model, config, &encoded, &Decoding::default(), 40);
+        let mut said = Vec::new();
+        for (index, (count, probes)) in
+            [(8, 0), (8, 0), (8, 0), (8, 3), (16, 0), (8, 0), (80, 0), (0, 2), (8, 0)].into_iter().enumerate()
+        {
+            let rows = if index == 0 { Vec::new() } else { vec![0, usize::from(index > 1)] };
+            let tokens = vec![40 + index as u32; rows.len().max(1)];
+            let tokens: Vec<u32> = tokens.into_iter().enumerate().map(|(row, token)| token + 7 * row as u32).collect();
+            let probes: Vec<Vec<u32>> = if probes == 0 {
+                Vec::new()
+            } else {
+                vec![(0..probes).map(|probe| 450 + probe).collect(); tokens.len()]
+            };
+            let request = StepRequest { tokens, rows, samples: None, count, probes };
+            said.extend(pollster::block_on(step.step(request)).expect("a step"));
+            let more = pollster::block_on(step.best(70)).expect("candidates");
+            said.extend(more.into_iter().map(|candidates| RowScores { candidates, probes: Vec::new() }));
+        }
+        let steady = step.steady.as_ref().is_some_and(|steady| !gpu || steady.work.recorded());
+        (said, steady && !step.unsteady)
+    }
+
+    #[test]
+    fn steps_that_are_replayed_say_what_others_do() {
+        let config: OfaConfig =
+            serde_json::from_str(include_str!("../../tests/golden/seeded.json")).expect("a configuration");
+        let scaled = OfaConfig { scale_resids: true, scale_embedding: true, ..config.clone() };
+        for (config, parts) in [(&config, 1), (&config, 3), (&scaled, 1)] {
+            let (expected, _) = said(config, parts, Device::flex());
+            let (found, steady) = said(config, parts, gpu_of_tests());
+            assert!(steady, "{parts} parts");
+            assert_eq!(expected.len(), found.len());
+            for (index, (expected, found)) in expected.iter().zip(&found).enumerate() {
+                let scores = |row: &RowScores| -> Vec<f32> {
+                    row.candidates.iter().map(|candidate| candidate.score).chain(row.probes.iter().copied()).collect()
+                };
+                let (expected, found) = (scores(expected), scores(found));
+                assert_eq!(expected.len(), found.len());
+                for (expected, found) in expected.iter().zip(found) {
+                    assert!((expected - found).abs() < TOLERANCE, "{parts} parts, {index}: {expected}, found {found}");
+                }
+            }
+        }
+    }
 }

@@ -12,10 +12,11 @@ const MOST_KEYS: usize = 3072;
 /// A head's width in fours that invocations hold in registers.
 const MOST_QUADS: usize = 32;
 
-/// Whether tables can be kept for self-attentions that project with a joined matrix of this shape.
-pub fn remembers(device: &Device, [outputs, width]: [usize; 2], heads: usize, tokens: usize) -> bool {
+/// Whether tables can be kept for self-attentions that project with a joined matrix of this shape, in a decoder whose
+/// attentions see up to so many keys.
+pub fn remembers(device: &Device, [outputs, width]: [usize; 2], heads: usize, keys: usize) -> bool {
     let quads = outputs / 3 / heads / 4;
-    let fits = outputs == 3 * 4 * quads * heads && quads <= MOST_QUADS && tokens <= MOST_KEYS;
+    let fits = outputs == 3 * 4 * quads * heads && quads <= MOST_QUADS && keys <= MOST_KEYS;
     super::serves(device) && fits && width.is_multiple_of(4)
 }
 

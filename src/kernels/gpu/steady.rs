@@ -18,49 +18,76 @@ struct Kept {
     next: usize,
 }
 
-/// The launches of some work and the tensors that they make, which stay where they are.
-pub struct Steady {
+/// The launches of some work, the tensors that they make, which stay where they are, and what the work leaves.
+pub struct Steady<T> {
     client: Client,
     made: Vec<CubeTensor>,
+    left: Option<T>,
     graph: Option<Graph>,
 }
 
-impl Steady {
+impl<T> Steady<T> {
     /// Does the work a first time; what it makes from now on lies where it does now.
-    pub fn first<T>(device: &Device, work: impl FnOnce() -> T) -> (Self, T) {
-        let (done, made) = keeping(Vec::new(), work);
-        (Self { client: client(device), made, graph: None }, done)
+    pub fn first(device: &Device, work: impl FnOnce() -> T) -> Self {
+        let mut made = Vec::new();
+        let left = keeping(&mut made, work);
+        Self { client: client(device), made, left: Some(left), graph: None }
     }
 
-    /// Does the work again, which must be what it was: recorded if it was not yet, and replayed. Whether it is done.
+    /// What the work left when it was last done.
+    pub fn left(&self) -> Option<&T> {
+        self.left.as_ref()
+    }
+
+    /// Does the work again, which must be what it was: recorded if it was not yet, and replayed. Whether it is done; nothing
+    /// is left of it if not.
     ///
     /// # Safety
-    /// The tensors that the work reads or writes besides those that it makes are where they were, and no other thread writes
-    /// them.
-    pub unsafe fn again(&mut self, work: impl FnOnce()) -> bool {
+    /// The tensors that the work reads or writes besides those that it makes are where they were, no other thread writes
+    /// them, and this is the thread on which it was done before.
+    pub unsafe fn again(&mut self, work: impl FnOnce() -> T) -> bool {
         if self.graph.is_none() {
             self.graph = self.record(work);
         }
-        self.graph.as_ref().is_some_and(|graph| unsafe { graph.replay() }.is_ok())
+        let replayed = self.graph.as_ref().is_some_and(|graph| unsafe { graph.replay() }.is_ok());
+        if !replayed {
+            self.left = None;
+        }
+        replayed
     }
 
-    fn record(&mut self, work: impl FnOnce()) -> Option<Graph> {
-        let opened = self.client.graph_prepare().is_ok() && self.client.start_capture().is_ok();
+    fn record(&mut self, work: impl FnOnce() -> T) -> Option<Graph> {
+        // Operations without a kernel here find room where they had it the first time.
+        self.left = None;
+        self.client.graph_prepare().ok()?;
+        let opened = self.client.start_capture().is_ok();
         if opened {
             let before = self.made.len();
-            ((), self.made) = keeping(std::mem::take(&mut self.made), work);
+            self.left = Some(keeping(&mut self.made, work));
             debug_assert_eq!(before, self.made.len(), "the same work makes the same tensors");
         }
-        // Whatever was opened has to be closed.
+        // What was prepared has to be closed.
         self.client.stop_capture().ok().filter(|_| opened)
+    }
+
+    #[cfg(test)]
+    pub fn recorded(&self) -> bool {
+        self.graph.is_some()
     }
 }
 
-/// Does some work, whose tensors are made of those `kept`, and gives back these and what was missing.
-fn keeping<T>(kept: Vec<CubeTensor>, work: impl FnOnce() -> T) -> (T, Vec<CubeTensor>) {
-    KEPT.set(Some(Kept { tensors: kept, next: 0 }));
-    let done = work();
-    (done, KEPT.take().map(|kept| kept.tensors).unwrap_or_default())
+/// Does some work, whose tensors are made of those `made`, and adds to them what was missing.
+fn keeping<T>(made: &mut Vec<CubeTensor>, work: impl FnOnce() -> T) -> T {
+    /// Ends the keeping, however the work ends.
+    struct Keeping<'a>(&'a mut Vec<CubeTensor>);
+    impl Drop for Keeping<'_> {
+        fn drop(&mut self) {
+            *self.0 = KEPT.take().map(|kept| kept.tensors).unwrap_or_default();
+        }
+    }
+    KEPT.set(Some(Kept { tensors: std::mem::take(made), next: 0 }));
+    let _kept = Keeping(made);
+    work()
 }
 
 /// A tensor on the device of `beside` whose values are yet to be written, all of them.

@@ -6,6 +6,7 @@ use super::best::best_as;
 use super::norm::residual_norm_as;
 use super::product::{convolve_as, linear_as};
 use crate::config::Quantization;
+use crate::device::gpu_of_tests as gpu_device;
 use crate::kernels::arguments::{self, Finish, Moment};
 use crate::kernels::attention::{
     Bias, Columns, Heads, KeysValues, MASKED, attention, attention_weights, plain_attention, products, scores,
@@ -22,16 +23,10 @@ use crate::kernels::weight::Weight;
 use burn::module::{Param, RunningState};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::f16;
-use std::sync::OnceLock;
 
 /// Sums of a few hundred products of numbers of order 1, in another order.
 const TOLERANCE: f32 = 1e-4;
 const TEAMS: [Team; 2] = [Team::Alone, Team::Together];
-
-fn gpu_device() -> Device {
-    static DEVICE: OnceLock<Device> = OnceLock::new();
-    DEVICE.get_or_init(|| Device::wgpu_options().init().expect("an adapter, if only an emulated one")).clone()
-}
 
 /// Numbers that are the same in every run.
 struct Draws(u64);
@@ -459,13 +454,14 @@ fn steady_work_is_replayed() {
         let (_, normed) = gpu::residual_norm(None, rows, None, &gpu_norm).expect("a width in fours");
         gpu::linear(normed, &gpu_weight, Finish { bias: None, activation: Activation::None })
     };
-    let (mut steady, found) = gpu::Steady::first(&gpu_device(), work);
-    assert_same("first", expected([3, 89]), found.clone());
+    let mut steady = gpu::Steady::first(&gpu_device(), work);
+    let left = |steady: &gpu::Steady<Tensor<2>>| steady.left().cloned().expect("work that was done");
+    assert_same("first", expected([3, 89]), left(&steady));
     for ids in [[0, 1], [89, 89], [42, 7]] {
         rewrite(&moment, ids);
         // SAFETY: All tensors that are read live on.
-        assert!(unsafe { steady.again(|| drop(work())) });
-        assert_same(&format!("again, {ids:?}"), expected(ids), found.clone());
+        assert!(unsafe { steady.again(work) });
+        assert_same(&format!("again, {ids:?}"), expected(ids), left(&steady));
     }
 }
 
@@ -491,7 +487,7 @@ fn work_that_cannot_be_recorded_can_be_done() {
         let rows = rows + Tensor::<2>::from_data([[1.0f32]], &gpu_device());
         gpu::linear_into(rows, &identity, Finish { bias: None, activation: Activation::None }, &written, &moment);
     };
-    let (mut steady, ()) = gpu::Steady::first(&gpu_device(), work);
+    let mut steady = gpu::Steady::first(&gpu_device(), work);
     assert_same("first", table.rows(&[5, 6]) + 1.0, written.clone());
     rewrite(&moment, [7, 8]);
     // SAFETY: All tensors that are read live on.
