@@ -29,9 +29,9 @@ pub struct ModelStep<'a> {
 struct SteadyStep {
     /// See [`launches`](crate::model::Decoder::launches); and the thread, of which a device keeps the order.
     depends_on: ([usize; 2], ThreadId),
-    /// So many candidates are found by the work.
-    count: usize,
-    work: Steady<(NextTokens, Option<Found>)>,
+    pass: Steady<NextTokens>,
+    /// So many candidates.
+    found: Option<(usize, Steady<Option<Found>>)>,
 }
 
 impl<'a> ModelStep<'a> {
@@ -61,24 +61,22 @@ impl<'a> ModelStep<'a> {
         }
     }
 
-    /// Takes the newest tokens through the decoder. Where kernels found the `count` best to come on the way, they are given.
-    fn pass(&mut self, tokens: &TokenBatch, count: usize) -> Option<Found> {
+    /// Takes the newest tokens through the decoder.
+    fn pass(&mut self, tokens: &TokenBatch) {
         self.model.decoder.advance(tokens, &mut self.cache);
         let launches = self.model.decoder.launches(tokens, &self.cache).filter(|_| !self.unsteady);
         let depends_on = launches.map(|launches| (launches, thread::current().id()));
-        let Self { model, cache, scoring, choice, next, steady, unsteady, .. } = self;
+        let Self { model, cache, choice, next, steady, unsteady, .. } = self;
         *next = None;
-        let mut work = |count: usize| {
+        let mut work = || {
             let hidden = model.pass(tokens, cache);
-            let next = model.next_tokens(hidden, choice.as_ref());
-            let found = (count > 0).then(|| next.found(scoring, count)).flatten();
-            (next, found)
+            model.next_tokens(hidden, choice.as_ref())
         };
         let again = match (&depends_on, &mut *steady) {
             (Some(depends_on), Some(known)) if known.depends_on == *depends_on => {
                 // SAFETY: The model and the cache stay where they are, and what is depended on is other than before when a part
                 // of the cache was laid elsewhere or this is another thread.
-                let done = unsafe { known.work.again(|| work(known.count)) };
+                let done = unsafe { known.pass.again(&mut work) };
                 *unsteady = !done;
                 done
             }
@@ -89,16 +87,33 @@ impl<'a> ModelStep<'a> {
             *steady = None;
             match depends_on.filter(|_| !*unsteady) {
                 Some(depends_on) => {
-                    let work = Steady::first(&model.device(), || work(count));
-                    *steady = Some(SteadyStep { depends_on, count, work });
+                    let pass = Steady::first(&model.device(), work);
+                    *steady = Some(SteadyStep { depends_on, pass, found: None });
                 }
-                None => *next = Some(work(0).0),
+                None => *next = Some(work()),
             }
         }
-        let known = steady.as_ref()?;
-        let (tokens, found) = known.work.left()?;
-        *next = Some(tokens.clone());
-        found.clone().filter(|_| known.count == count)
+        if let Some(known) = steady {
+            *next = known.pass.left().cloned();
+        }
+    }
+
+    /// The `count` best tokens to come after a pass, where they were launched as steadily as that.
+    fn found(&mut self, count: usize) -> Option<Found> {
+        let Self { model, scoring, next, steady, unsteady, .. } = self;
+        let (known, next) = (steady.as_mut()?, next.as_ref()?);
+        let work = || next.found(scoring, count);
+        match &mut known.found {
+            Some((of, found)) if *of == count => {
+                // SAFETY: What the pass leads to stays where it is.
+                if !unsafe { found.again(work) } {
+                    (*steady, *unsteady) = (None, true);
+                    return None;
+                }
+            }
+            found => *found = Some((count, Steady::first(&model.device(), work))),
+        }
+        known.found.as_ref()?.1.left()?.clone()
     }
 
     /// Passes through the decoder so far.
@@ -118,7 +133,8 @@ impl Step for ModelStep<'_> {
             self.cache.select(&rows, samples.as_deref());
         }
         let tokens = TokenBatch::new(tokens.len(), 1, tokens);
-        let found = self.pass(&tokens, count).filter(|_| probes.is_empty());
+        self.pass(&tokens);
+        let found = if probes.is_empty() && count > 0 { self.found(count) } else { None };
         let next = self.next.as_ref().expect("a pass leaves what it leads to");
         let (best, probed) = match found {
             Some(found) => (next.read(&found).await?, Vec::new()),
@@ -241,7 +257,9 @@ mod tests {
         let mut step = ModelStep::new(&model, config, &encoded, &Decoding::default(), 40);
         let mut said = Vec::new();
         for (index, (count, probes)) in
-            [(8, 0), (8, 0), (8, 0), (8, 3), (16, 0), (8, 0), (80, 0), (0, 2), (8, 0)].into_iter().enumerate()
+            [(8, 0), (8, 0), (8, 0), (8, 3), (16, 0), (8, 0), (80, 0), (80, 0), (80, 0), (0, 2), (8, 0)]
+                .into_iter()
+                .enumerate()
         {
             let rows = if index == 0 { Vec::new() } else { vec![0, usize::from(index > 1)] };
             let tokens = vec![40 + index as u32; rows.len().max(1)];
@@ -256,7 +274,7 @@ mod tests {
             let more = pollster::block_on(step.best(70)).expect("candidates");
             said.extend(more.into_iter().map(|candidates| RowScores { candidates, probes: Vec::new() }));
         }
-        let steady = step.steady.as_ref().is_some_and(|steady| !gpu || steady.work.recorded());
+        let steady = step.steady.as_ref().is_some_and(|steady| !gpu || steady.pass.recorded());
         (said, steady && !step.unsteady)
     }
 
