@@ -22,10 +22,3 @@ pub async fn open() -> Result<Adapter> {
     };
     Ok(Adapter { device, name, software })
 }
-
-/// The one that all tests of a process share.
-#[cfg(all(test, feature = "cli"))]
-pub fn of_tests() -> Device {
-    static DEVICE: OnceLock<Device> = OnceLock::new();
-    DEVICE.get_or_init(|| pollster::block_on(open()).expect("an adapter, if only an emulated one").device).clone()
-}

@@ -9,9 +9,6 @@ mod gpu;
 #[cfg_attr(not(feature = "torch"), path = "no_torch.rs")]
 mod torch;
 
-#[cfg(all(test, feature = "gpu", feature = "cli"))]
-pub use gpu::of_tests as gpu_of_tests;
-
 use crate::error::{Error, Result};
 use burn::tensor::Device;
 use serde::Serialize;

@@ -33,6 +33,8 @@ pub use attention::{
 pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
 pub use embedding::{Choice, MAX_BINDING_BYTES, Table};
 pub use gpu::Steady;
+#[cfg(all(test, feature = "gpu", feature = "cli", feature = "cpu"))]
+pub use gpu::of_tests as gpu_of_tests;
 #[cfg(all(feature = "gpu", target_family = "wasm"))]
 pub use gpu::set_line as set_gpu_line;
 #[cfg(feature = "gpu")]

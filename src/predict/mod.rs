@@ -173,7 +173,8 @@ impl Predictor {
         let encoded = self.model.encode(&source);
         let scored = options.num_beams.is_none() && decoding.sampling.is_none();
         let search = self.search(task, &encoded, (&prompt, scored), &decoding, source.tokens.len, &mut report);
-        // A device goes on from the encoder to the first step while the host hears of it.
+        // In a browser the device goes on from the encoder to the first step while the page hears of it. Elsewhere the first of
+        // the two waits.
         let (encoder_ms, found) = both(touched(&encoded, started), search).await;
         let (encoder_ms, (hypotheses, steps)) = (encoder_ms?, found?);
         let decode_ms = milliseconds(started) - encoder_ms;

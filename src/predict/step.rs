@@ -30,7 +30,7 @@ struct SteadyStep {
     /// See [`launches`](crate::model::Decoder::launches); and the thread, of which a device keeps the order.
     depends_on: ([usize; 2], ThreadId),
     pass: Steady<NextTokens>,
-    /// So many candidates.
+    /// How many candidates are searched for, and the search.
     found: Option<(usize, Steady<Option<Found>>)>,
 }
 
@@ -98,12 +98,13 @@ impl<'a> ModelStep<'a> {
         }
     }
 
-    /// The `count` best tokens to come after a pass, where they were launched as steadily as that.
+    /// The `count` best tokens to come after a pass. `None` where passes are not steady or no kernel finds so many.
     fn found(&mut self, count: usize) -> Option<Found> {
         let Self { model, scoring, next, steady, unsteady, .. } = self;
         let (known, next) = (steady.as_mut()?, next.as_ref()?);
         let work = || next.found(scoring, count);
         match &mut known.found {
+            Some((of, found)) if *of == count && matches!(found.left(), Some(None)) => return None,
             Some((of, found)) if *of == count => {
                 // SAFETY: What the pass leads to stays where it is.
                 if !unsafe { found.again(work) } {
@@ -198,8 +199,7 @@ fn log_softmax(logits: &[f32]) -> Vec<f32> {
 #[cfg(all(test, feature = "gpu", feature = "cli", feature = "cpu"))]
 mod tests {
     use super::*;
-    use crate::device::gpu_of_tests;
-    use crate::kernels::tensor;
+    use crate::kernels::{gpu_of_tests, tensor};
     use crate::model::{Parameters, Source, Stored};
     use burn::tensor::{Device, Tensor};
 
@@ -251,16 +251,13 @@ mod tests {
 
     /// What a model says on `device` in steps that begin, branch, go on, ask for more and for certain tokens.
     fn said(config: &OfaConfig, parts: usize, device: Device) -> (Vec<RowScores>, bool) {
-        let gpu = device != Device::flex();
         let model = OfaModel::new(config, &mut Drawn { device, parts, drawn: 1 }).expect("a model");
         let encoded = model.encode(&Source::text(TokenBatch::new(1, 5, vec![0, 21, 34, 55, 2])));
         let mut step = ModelStep::new(&model, config, &encoded, &Decoding::default(), 40);
         let mut said = Vec::new();
-        for (index, (count, probes)) in
-            [(8, 0), (8, 0), (8, 0), (8, 3), (16, 0), (8, 0), (80, 0), (80, 0), (80, 0), (0, 2), (8, 0)]
-                .into_iter()
-                .enumerate()
-        {
+        let free = [8, 8, 8, 8, 8, 16, 8, 80, 80, 80, 8].map(|count| (count, 0));
+        let asked = free.into_iter().chain([(8, 3), (0, 2), (8, 0), (8, 0), (8, 0)]);
+        for (index, (count, probes)) in asked.enumerate() {
             let rows = if index == 0 { Vec::new() } else { vec![0, usize::from(index > 1)] };
             let tokens = vec![40 + index as u32; rows.len().max(1)];
             let tokens: Vec<u32> = tokens.into_iter().enumerate().map(|(row, token)| token + 7 * row as u32).collect();
@@ -274,7 +271,8 @@ mod tests {
             let more = pollster::block_on(step.best(70)).expect("candidates");
             said.extend(more.into_iter().map(|candidates| RowScores { candidates, probes: Vec::new() }));
         }
-        let steady = step.steady.as_ref().is_some_and(|steady| !gpu || steady.pass.recorded());
+        let found = |known: &SteadyStep| known.found.as_ref().is_some_and(|(_, found)| found.recorded());
+        let steady = step.steady.as_ref().is_some_and(|known| known.pass.recorded() && found(known));
         (said, steady && !step.unsteady)
     }
 

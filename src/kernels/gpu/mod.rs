@@ -59,5 +59,12 @@ fn grid(invocations: usize, width: usize) -> [usize; 3] {
     [groups.div_ceil(rows), rows, 1]
 }
 
+/// The one that all tests of a process share.
+#[cfg(all(test, feature = "cli", feature = "cpu"))]
+pub fn of_tests() -> Device {
+    static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
+    DEVICE.get_or_init(|| Device::wgpu_options().init().expect("an adapter, if only an emulated one")).clone()
+}
+
 #[cfg(all(test, feature = "cli", feature = "cpu"))]
 mod tests;

@@ -7,6 +7,7 @@ use burn_cubecl::cubecl::client::{Client, Graph};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 
 thread_local! {
     /// What the work at hand makes its tensors of, where they are kept for the next time.
@@ -60,19 +61,32 @@ impl<T> Steady<T> {
         // Operations without a kernel here find room where they had it the first time.
         self.left = None;
         self.client.graph_prepare().ok()?;
-        let opened = self.client.start_capture().is_ok();
-        if opened {
-            let before = self.made.len();
-            self.left = Some(keeping(&mut self.made, work));
-            debug_assert_eq!(before, self.made.len(), "the same work makes the same tensors");
-        }
-        // What was prepared has to be closed.
-        self.client.stop_capture().ok().filter(|_| opened)
+        let window = Window(&self.client);
+        self.client.start_capture().ok()?;
+        let before = self.made.len();
+        self.left = Some(keeping(&mut self.made, work));
+        debug_assert_eq!(before, self.made.len(), "the same work makes the same tensors");
+        window.graph()
     }
 
     #[cfg(test)]
     pub fn recorded(&self) -> bool {
         self.graph.is_some()
+    }
+}
+
+/// What was prepared to record; it is closed however the work ends, since a device reads nothing back in the meantime.
+struct Window<'a>(&'a Client);
+
+impl Window<'_> {
+    fn graph(self) -> Option<Graph> {
+        ManuallyDrop::new(self).0.stop_capture().ok()
+    }
+}
+
+impl Drop for Window<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.stop_capture();
     }
 }
 

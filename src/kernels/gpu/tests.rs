@@ -6,13 +6,12 @@ use super::best::best_as;
 use super::norm::residual_norm_as;
 use super::product::{convolve_as, linear_as};
 use crate::config::Quantization;
-use crate::device::gpu_of_tests as gpu_device;
 use crate::kernels::arguments::{self, Finish, Moment};
 use crate::kernels::attention::{
     Bias, Columns, Heads, KeysValues, MASKED, attention, attention_weights, plain_attention, products, scores,
 };
 use crate::kernels::convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
-use crate::kernels::gpu;
+use crate::kernels::gpu::{self, of_tests as gpu_device};
 use crate::kernels::linear::Activation;
 use crate::kernels::next_token::TokenScoring;
 use crate::kernels::norm::LayerNorm;
