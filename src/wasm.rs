@@ -317,6 +317,13 @@ fn js_error(error: Error) -> JsValue {
     js.into()
 }
 
+/// From now on kernels are those for real adapters, with shared memory and barriers, whatever there is.
+#[cfg(all(feature = "parity", feature = "gpu"))]
+#[wasm_bindgen(js_name = asOnRealAdapters)]
+pub fn as_on_real_adapters() {
+    crate::kernels::set_software_gpu(false);
+}
+
 /// Runs golden cases in the browser.
 #[cfg(feature = "parity")]
 #[wasm_bindgen]

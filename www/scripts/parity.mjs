@@ -1,4 +1,4 @@
-// Goldens of the original in headless Chromium: node scripts/parity.mjs DIR [cpu|relaxed|gpu]
+// Goldens of the original in headless Chromium: node scripts/parity.mjs DIR [cpu|relaxed|gpu|real]
 //
 // The cases, their comparison and their tolerances are those of the native run: they are compiled into the wasm.
 import { existsSync } from "node:fs";
@@ -10,10 +10,10 @@ import { WASM } from "./wasm.mjs";
 
 const www = fileURLToPath(new URL("..", import.meta.url));
 
-/** What the wasm files are called. */
-export const LABELS = { cpu: "CPU", relaxed: "CPU with relaxed SIMD", gpu: "WebGPU (software adapter)" };
+/** What is run: the wasm files, and that for WebGPU once more with the kernels that a real adapter gets. */
+export const LABELS = { cpu: "CPU", relaxed: "CPU with relaxed SIMD", gpu: "WebGPU (software adapter)", real: "WebGPU (kernels for real adapters)" };
 
-/** Runs every micro case of `directory` with one of the wasm files; calls `report(name, outcome)` for each. */
+/** Runs every micro case of `directory` with one of them; calls `report(name, outcome)` for each. */
 export async function parity(directory, build, report) {
   const micro = [join(directory, "micro"), directory].find((path) => existsSync(join(path, "shared_inputs.safetensors")));
   if (!micro) throw new Error(`${directory} holds no goldens: micro/shared_inputs.safetensors was not found`);
@@ -23,7 +23,7 @@ export async function parity(directory, build, report) {
     const page = await browser.newPage();
     await page.exposeFunction("report", report);
     await page.goto(`${server.url}blank.html`);
-    await page.evaluate(async (file) => {
+    await page.evaluate(async ({ file, real }) => {
       const ofa = await import(`/wasm/${file.split("/")[0]}/ofa.js`);
       await ofa.default({ module_or_path: `/wasm/${file}` });
       const get = async (name) => {
@@ -36,13 +36,14 @@ export async function parity(directory, build, report) {
       const runner = await ofa.ParityRunner.create(
         await text("config.json"), await text("manifest.json"), await bytes("model.safetensors"), await bytes("shared_inputs.safetensors"),
       );
+      if (real) ofa.asOnRealAdapters();
       for (const name of JSON.parse(runner.cases())) {
         const outcome = await bytes(`cases/${name}.safetensors`)
           .then((file) => runner.run(name, file))
           .then(JSON.parse, (error) => ({ outcome: "failed", reason: String(error?.message ?? error) }));
         await window.report(name, outcome);
       }
-    }, WASM[build]);
+    }, { file: WASM[build] ?? WASM.gpu, real: build === "real" });
   } finally {
     await browser.close();
     await server.close();
@@ -52,7 +53,7 @@ export async function parity(directory, build, report) {
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const [directory, ...builds] = process.argv.slice(2);
   const tally = { passed: 0, failed: 0, skipped: 0 };
-  for (const build of builds.length ? builds : Object.keys(WASM)) {
+  for (const build of builds.length ? builds : Object.keys(LABELS)) {
     const label = LABELS[build];
     await parity(resolve(directory ?? "../tests/golden"), build, (name, { outcome, difference, reason }) => {
       tally[outcome]++;
