@@ -321,7 +321,7 @@ fn js_error(error: Error) -> JsValue {
 #[cfg(all(feature = "parity", feature = "gpu"))]
 #[wasm_bindgen(js_name = asOnRealAdapters)]
 pub fn as_on_real_adapters() {
-    crate::kernels::set_software_gpu(false);
+    crate::device::as_on_real_adapters();
 }
 
 /// Runs golden cases in the browser.

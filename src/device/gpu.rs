@@ -22,3 +22,9 @@ pub async fn open() -> Result<Adapter> {
     };
     Ok(Adapter { device, name, software })
 }
+
+/// Chooses kernels as for a real adapter from now on, which a comparison may want where there is none.
+#[cfg(all(feature = "parity", target_family = "wasm"))]
+pub fn as_on_real_adapters() {
+    crate::kernels::set_software_gpu(false);
+}

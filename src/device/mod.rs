@@ -9,6 +9,9 @@ mod gpu;
 #[cfg_attr(not(feature = "torch"), path = "no_torch.rs")]
 mod torch;
 
+#[cfg(all(feature = "parity", feature = "gpu", target_family = "wasm"))]
+pub use gpu::as_on_real_adapters;
+
 use crate::error::{Error, Result};
 use burn::tensor::Device;
 use serde::Serialize;
