@@ -1,6 +1,6 @@
 //! Many questions at once, and one in one line.
 
-use super::{Answered, EncodedImage, Event, Predictor, Timings, milliseconds, touch};
+use super::{Answered, EncodedImage, Event, Predictor, Timings, milliseconds, touched};
 use crate::config::{AnswerOptions, Decoding};
 use crate::error::{Error, Result};
 use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, beam_search, sample};
@@ -64,8 +64,7 @@ impl Predictor {
             let source = stacked(sources.collect::<Result<Vec<_>>>()?, self.config.pad_token_id)?;
             let started = Instant::now();
             let encoded = self.model.encode(&source);
-            touch(encoded.hidden.clone()).await?;
-            let encoder_ms = milliseconds(started);
+            let encoder_ms = touched(encoded.hidden.clone(), started).await?;
             let started = Instant::now();
             let (found, steps) = self.search_all(task, &encoded, &decoding, source.tokens.len, &mut report).await?;
             let decode_ms = milliseconds(started);

@@ -9,20 +9,18 @@ mod forced;
 mod load;
 mod rehearsal;
 mod step;
+mod wait;
 
 use crate::config::{AnswerOptions, Decoding, GenerationConfig, OfaConfig};
 use crate::error::{Error, Result};
 use crate::generate::{Dice, Draw, Progress, SpecialIds, Start, Trie, beam_search, sample, score_candidates};
 use crate::image::Pixels;
-use crate::kernels::{floats, tensor};
+use crate::kernels::tensor;
 use crate::model::{EncoderOutput, ImageFeatures, OfaModel, Source, TokenBatch};
 use crate::task::{self, Answer, AnswerContext, Constraint, Hypothesis, ImageRule, Inputs, Prompt, Task};
 use crate::vocab::Vocab;
-use burn::tensor::Tensor;
 use serde::Serialize;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use wait::{both, milliseconds, touch, touched};
 use web_time::Instant;
 
 pub use attention::{Attended, Attention};
@@ -124,8 +122,8 @@ impl Predictor {
         let values = tensor(rule.view(pixels)?, [1, 3, side as usize, side as usize], &self.model.device());
         let features = self.model.encode_image(values);
         // Waits for the device, so that the time is the stem's own.
-        touch(features.patches.clone()).await?;
-        Ok(EncodedImage { features, size: pixels.size(), rule, stem_ms: milliseconds(started) })
+        let stem_ms = touched(features.patches.clone(), started).await?;
+        Ok(EncodedImage { features, size: pixels.size(), rule, stem_ms })
     }
 
     /// The side that `task`'s images are resized to.
@@ -175,7 +173,7 @@ impl Predictor {
         let search = self.search(task, &encoded, (&prompt, scored), &decoding, source.tokens.len, &mut report);
         // In a browser the device goes on from the encoder to the first step while the page hears of it. Elsewhere the first of
         // the two waits.
-        let (encoder_ms, found) = both(touched(&encoded, started), search).await;
+        let (encoder_ms, found) = both(touched(encoded.hidden.clone(), started), search).await;
         let (encoder_ms, (hypotheses, steps)) = (encoder_ms?, found?);
         let decode_ms = milliseconds(started) - encoder_ms;
         let timings = Timings { stem_ms: image.map_or(0.0, |image| image.stem_ms), encoder_ms, decode_ms, steps };
@@ -373,48 +371,6 @@ impl From<crate::generate::Hypothesis> for Hypothesis {
             score: f64::from(found.score),
             token_scores: found.token_scores.into_iter().map(f64::from).collect(),
         }
-    }
-}
-
-fn milliseconds(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1e3
-}
-
-/// Reads one number of `x` back: the device has then done all that leads to it.
-async fn touch(x: Tensor<3>) -> Result<()> {
-    floats(x.slice([0..1, 0..1, 0..1])).await.map(drop)
-}
-
-/// How long it took from `started` until the device has encoded.
-async fn touched(encoded: &EncoderOutput, started: Instant) -> Result<f64> {
-    touch(encoded.hidden.clone()).await?;
-    Ok(milliseconds(started))
-}
-
-/// What both lead to. The first one begins first, and the second does not wait for it.
-async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
-    let (mut first, mut second) = (pin!(first), pin!(second));
-    let (mut a, mut b) = (None, None);
-    poll_fn(|context| {
-        go_on(&mut a, first.as_mut(), context);
-        go_on(&mut b, second.as_mut(), context);
-        match (a.take(), b.take()) {
-            (Some(a), Some(b)) => Poll::Ready((a, b)),
-            (found_a, found_b) => {
-                (a, b) = (found_a, found_b);
-                Poll::Pending
-            }
-        }
-    })
-    .await
-}
-
-/// Goes on with what is not there yet.
-fn go_on<T>(found: &mut Option<T>, future: Pin<&mut impl Future<Output = T>>, context: &mut Context<'_>) {
-    if found.is_none()
-        && let Poll::Ready(value) = future.poll(context)
-    {
-        *found = Some(value);
     }
 }
 

@@ -84,15 +84,13 @@ pub fn attention_as(
         .reads("k", F32X4, k.tensor.clone())
         .reads("v", F32X4, v.tensor.clone())
         .reads("bias", F32, bias.values.clone());
-    launch = match (table, &bias.moment) {
-        (Some(moment), _) => {
-            let launch = launch.with(SCATTERED).reads_words("moment", U32, moment.words.clone());
-            launch.number("slots", moment.slots())
-        }
-        (None, Some(moment)) => {
-            launch.with(IN_ORDER_AT_A_MOMENT).reads_words("moment", U32, moment.words.clone()).number("keys", keys)
-        }
-        (None, None) => launch.with(IN_ORDER).number("keys", keys).number("bias_first", bias.first),
+    launch = match table {
+        Some(moment) => launch.with(SCATTERED).number("slots", moment.slots()),
+        None => launch.with(IN_ORDER).number("keys", keys),
+    };
+    launch = match table.or(bias.moment.as_ref()) {
+        Some(moment) => launch.with(AT_A_MOMENT).reads_words("moment", U32, moment.words.clone()),
+        None => launch.with(AT_ONCE).number("bias_first", bias.first),
     };
     launch = match &heads.scales {
         Some(scales) => launch.with(SCALED).reads("head_scales", F32, scales.clone()),
@@ -118,20 +116,18 @@ pub fn attention_as(
 const SCATTERED: &str = "
 fn first_query() -> u32 { return moment[0]; }
 fn key_count() -> u32 { return moment[1]; }
-fn first_bias() -> u32 { return moment[2]; }
 fn key_row(query: Query, keys: u32, key: u32) -> u32 { return moment[numbers.slots + query.row * keys + key]; }
 ";
 const IN_ORDER: &str = "
 fn first_query() -> u32 { return 0u; }
 fn key_count() -> u32 { return numbers.keys; }
-fn first_bias() -> u32 { return numbers.bias_first; }
 fn key_row(query: Query, keys: u32, key: u32) -> u32 { return query.row / numbers.share * keys + key; }
 ";
-const IN_ORDER_AT_A_MOMENT: &str = "
-fn first_query() -> u32 { return 0u; }
-fn key_count() -> u32 { return numbers.keys; }
+const AT_A_MOMENT: &str = "
 fn first_bias() -> u32 { return moment[2]; }
-fn key_row(query: Query, keys: u32, key: u32) -> u32 { return query.row / numbers.share * keys + key; }
+";
+const AT_ONCE: &str = "
+fn first_bias() -> u32 { return numbers.bias_first; }
 ";
 const SCALED: &str = "
 fn head_scale(head: u32) -> f32 { return head_scales[head]; }
