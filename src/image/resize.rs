@@ -55,6 +55,9 @@ pub fn resize_bicubic(pixels: &Pixels, width: u32, height: u32) -> Result<Pixels
 /// [`crate::error::Error::Image`] if the size asked for is zero or too large.
 pub fn resize(pixels: &Pixels, width: u32, height: u32, filter: Filter) -> Result<Pixels> {
     check_size(width, height)?;
+    if pixels.size() == (width, height) {
+        return Ok(pixels.clone());
+    }
     let columns = Taps::new(pixels.width, width, filter);
     let rows = Taps::new(pixels.height, height, filter);
     let mut rgb = vec![0; width as usize * height as usize * 3];

@@ -174,7 +174,9 @@ pub fn scores(q: Tensor<3>, k: Tensor<3>, heads: usize, scale: f64, mask: Option
     if gpu::serves(&q.device()) {
         return gpu::scores(q, k, heads, scale, mask);
     }
-    let scores = split_heads(q * scale, heads).matmul(split_heads(k, heads).swap_dims(2, 3));
+    let q = q * scale;
+    let scores = host::scores(&q, &k, heads)
+        .unwrap_or_else(|| split_heads(q, heads).matmul(split_heads(k, heads).swap_dims(2, 3)));
     match mask {
         Some(mask) => scores + mask,
         None => scores,

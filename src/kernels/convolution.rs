@@ -255,3 +255,12 @@ pub fn max_pool(x: Tensor<4>) -> Tensor<4> {
     host::max_pool(&x)
         .unwrap_or_else(|| max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1])))
 }
+
+/// A row of channels each pixel.
+///
+/// # Shapes
+/// `[B, C, h, w]` → `[B, h · w, C]`
+pub fn pixels_as_rows(x: Tensor<4>) -> Tensor<3> {
+    let [batch, channels, height, width] = x.dims();
+    host::pixels_as_rows(&x).unwrap_or_else(|| x.reshape([batch, channels, height * width]).swap_dims(1, 2))
+}

@@ -30,7 +30,7 @@ pub use arguments::Found;
 pub use attention::{
     Bias, Columns, Heads, KeysValues, MASKED, attention, attention_weights, products, scores, split_heads,
 };
-pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool};
+pub use convolution::{BatchNorm, ConvNorm, Convolution, max_pool, pixels_as_rows};
 pub use embedding::{Choice, MAX_BINDING_BYTES, Table};
 pub use gpu::Steady;
 #[cfg(all(test, feature = "gpu", feature = "cli", feature = "cpu"))]

@@ -9,7 +9,7 @@ use super::resnet::Resnet;
 use super::tokens::TokenBatch;
 use crate::config::{OfaConfig, TYPE_EMBEDDINGS};
 use crate::error::Result;
-use crate::kernels::{Bias, LayerNorm, Linear, MASKED, Stream, Table, indices, normalise, tensor};
+use crate::kernels::{Bias, LayerNorm, Linear, MASKED, Stream, Table, indices, normalise, pixels_as_rows, tensor};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
@@ -167,9 +167,8 @@ impl Encoder {
     /// `[B, 3, height, width]` → patches `[B, P, C]`
     pub fn encode_image(&self, patch_images: Tensor<4>) -> ImageFeatures {
         let features = self.embed_images.forward(patch_images);
-        let [batch, channels, rows, columns] = features.dims();
-        let patches = features.reshape([batch, channels, rows * columns]).swap_dims(1, 2);
-        ImageFeatures { patches: self.image_proj.forward(patches), grid: [rows, columns] }
+        let [_, _, rows, columns] = features.dims();
+        ImageFeatures { patches: self.image_proj.forward(pixels_as_rows(features)), grid: [rows, columns] }
     }
 
     /// Runs all layers; `embed_tokens` is the table shared with the decoder.
@@ -264,7 +263,7 @@ impl Encoder {
             None => vec![ids],
             Some(order) => order.iter().map(|patches| patches.iter().map(|patch| ids[*patch]).collect()).collect(),
         };
-        let buckets = PatchBuckets { ids, bucket_size };
+        let buckets = PatchBuckets::new(&ids, bucket_size);
         let hidden = self.embed(patches, IMAGE, positions.clone(), self.patch_layernorm_embedding.as_ref());
         EmbeddedPatches { hidden, positions: self.positions.image_pos_ln.forward(positions), buckets }
     }

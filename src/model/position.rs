@@ -163,18 +163,28 @@ pub fn token_bucket(i: usize, j: usize, bucket_size: usize) -> usize {
 
 /// Rows of the image table for pairs of position ids; id 0 is the BOS of a code raster and has rows of its own.
 pub fn image_buckets(query: usize, key: usize, bucket_size: usize) -> usize {
-    let width = 2 * bucket_size - 1;
-    let specials = width * width;
+    let specials = differences(bucket_size).pow(2);
     match (query, key) {
         (0, 0) => specials + 2,
         (0, _) => specials,
         (_, 0) => specials + 1,
-        _ => {
-            let place = |id: usize| ((id - 1) / bucket_size, (id - 1) % bucket_size);
-            let ((query_row, query_column), (key_row, key_column)) = (place(query), place(key));
-            (query_row + bucket_size - 1 - key_row) * width + query_column + bucket_size - 1 - key_column
-        }
+        _ => raster_bucket(raster_place(query, bucket_size), raster_place(key, bucket_size), bucket_size),
     }
+}
+
+/// How many differences two columns of a raster can have, and two rows.
+fn differences(bucket_size: usize) -> usize {
+    2 * bucket_size - 1
+}
+
+/// Where a position id other than 0 lies in a raster whose rows are as many columns apart as columns have differences.
+pub fn raster_place(id: usize, bucket_size: usize) -> usize {
+    (id - 1) / bucket_size * differences(bucket_size) + (id - 1) % bucket_size
+}
+
+/// The row of the image table for two places of a raster: those of one difference share it.
+pub fn raster_bucket(query: usize, key: usize, bucket_size: usize) -> usize {
+    query + (bucket_size - 1) * (differences(bucket_size) + 1) - key
 }
 
 /// Position ids of a grid of patches, row by row: the stride is the bucket size, not the grid's width.

@@ -1,21 +1,27 @@
 //! Relative biases. The encoder's: image-image and text-text pairs from their tables, nothing between image and text.
 //! The decoder's: tokens or image codes.
 
-use super::position::{Buckets, RelativeTables, image_buckets, token_bucket};
+use super::position::{Buckets, RelativeTables, raster_bucket, raster_place, token_bucket};
 use crate::kernels::{Pairs, RelativeRow};
 use burn::tensor::{Device, Tensor};
 
-/// Position ids of the patches, from which the rows of a table of image positions follow.
+/// Where patches lie, from which the rows of a table of image positions follow.
 pub struct PatchBuckets {
-    /// One list for all samples, or a list a sample.
-    pub ids: Vec<Vec<usize>>,
-    pub bucket_size: usize,
+    /// Places of a raster: one list for all samples, or a list a sample.
+    places: Vec<Vec<usize>>,
+    bucket_size: usize,
 }
 
 impl PatchBuckets {
+    /// Of position ids, in one list for all samples or a list a sample.
+    pub fn new(ids: &[Vec<usize>], bucket_size: usize) -> Self {
+        let places = |ids: &Vec<usize>| ids.iter().map(|id| raster_place(*id, bucket_size)).collect();
+        Self { places: ids.iter().map(places).collect(), bucket_size }
+    }
+
     fn row(&self, sample: usize, query: usize, key: usize) -> usize {
-        let ids = &self.ids[sample];
-        image_buckets(ids[query], ids[key], self.bucket_size)
+        let places = &self.places[sample];
+        raster_bucket(places[query], places[key], self.bucket_size)
     }
 }
 
@@ -31,8 +37,8 @@ pub enum RelativeBias {
 impl RelativeBias {
     /// Of `image`'s patches and then `text_len` tokens.
     pub fn new(image: Option<PatchBuckets>, text_len: usize, token_bucket_size: usize, device: &Device) -> Self {
-        let samples = image.as_ref().map_or(1, |image| image.ids.len());
-        let patches = image.as_ref().map_or(0, |image| image.ids[0].len());
+        let samples = image.as_ref().map_or(1, |image| image.places.len());
+        let patches = image.as_ref().map_or(0, |image| image.places[0].len());
         let length = patches + text_len;
         let pairs = Pairs::new([samples, length, length], device, |sample, query, key| match &image {
             Some(image) if query < patches && key < patches => RelativeRow::Image(image.row(sample, query, key)),

@@ -59,7 +59,7 @@ pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Op
             if count < FEW {
                 let asked: Vec<f32> =
                     asked.values.chunks(asked.stride).take(count).flat_map(|row| &row[..depth]).copied().collect();
-                few_rows(&asked, &PlainRows { rows: known, depth, count: keys }, scores);
+                few_rows(&asked, &PlainRows { rows: known, depth, count: keys }, Shared::new(scores));
             } else {
                 let right = Transposed { rows: known, count: keys };
                 let left = LeftRows { rows: asked, count };
@@ -84,6 +84,27 @@ pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Op
     });
     // SAFETY: each head of each query has been written.
     Some(tensor(unsafe { context.filled() }, [rows, length, width], &device))
+}
+
+/// As [`scores`](crate::kernels::scores()) without a mask, of queries that have been scaled.
+pub fn scores(q: &Tensor<3>, k: &Tensor<3>, heads: usize) -> Option<Tensor<4>> {
+    let ([asked, queries, width], [known, keys, _]) = (q.dims(), k.dims());
+    let (samples, depth, device) = (asked.max(known), width / heads, q.device());
+    let [q, k] = [q, k].map(|x| Part::of(&Columns::all(x.clone())));
+    let (q, k) = (q?, k?);
+    let mut scores = Room::new(samples * heads * queries * keys);
+    let out = scores.shared();
+    ranges(samples * heads, 1, samples * queries * keys * width, |range| {
+        for index in range {
+            let (sample, column) = (index / heads, index % heads * depth);
+            let left = LeftRows { rows: q.rows(sample % asked * queries, column), count: queries };
+            let right = Transposed { rows: k.rows(sample % known * keys, column), count: keys };
+            let out = out.behind(index * queries * keys);
+            product(&left, &right, [queries, depth, keys], out, keys, &Finish::default());
+        }
+    });
+    // SAFETY: each head of each sample has been written.
+    Some(tensor(unsafe { scores.filled() }, [samples, heads, queries, keys], &device))
 }
 
 /// Columns of a tensor where they lie.

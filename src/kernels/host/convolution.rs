@@ -3,7 +3,7 @@
 
 use super::lanes::Lanes;
 use super::parallel::Room;
-use super::product::{Finish, LeftRows, Right, product};
+use super::product::{Finish, LeftRows, Right, Rows, Straight, product};
 use super::{Ending, Matrix, Values, tensor, winograd};
 use burn::tensor::Tensor;
 use std::ops::Range;
@@ -28,39 +28,72 @@ type Place = [usize; 2];
 impl Patches<'_> {
     /// Fills the columns `place` of the panel's rows `depth` with a run of pixels of one row of the result.
     #[inline(always)]
-    fn run(&self, depth: Range<usize>, [row, column]: Place, place: Range<usize>, width: usize, panel: &mut [f32]) {
-        let area = self.kernel * self.kernel;
-        let length = place.len();
+    unsafe fn run<L: Lanes>(
+        &self,
+        depth: Range<usize>,
+        [row, column]: Place,
+        place: Range<usize>,
+        width: usize,
+        panel: &mut [f32],
+    ) {
+        let Self { kernel, stride, padding, height, .. } = *self;
         let (mut channel, mut ky, mut kx) =
-            (depth.start / area, depth.start % area / self.kernel, depth.start % self.kernel);
-        for panel in panel.chunks_exact_mut(width) {
-            let place = &mut panel[place.clone()];
-            let y = (row * self.stride + ky).wrapping_sub(self.padding);
-            let x = (column * self.stride + kx).wrapping_sub(self.padding);
-            let last = x.wrapping_add((length - 1) * self.stride);
-            if y >= self.height {
-                place.fill(0.0);
-            } else {
-                let line = &self.image[(channel * self.height + y) * self.width..][..self.width];
-                if x < self.width && last < self.width && self.stride == 1 {
-                    place.copy_from_slice(&line[x..x + length]);
-                } else if x < self.width && last < self.width {
-                    let values = line[x..].iter().step_by(self.stride);
-                    place.iter_mut().zip(values).for_each(|(place, value)| *place = *value);
+            (depth.start / (kernel * kernel), depth.start / kernel % kernel, depth.start % kernel);
+        let mut at = 0;
+        while at < depth.len() {
+            let taps = (kernel - kx).min(depth.len() - at);
+            let y = (row * stride + ky).wrapping_sub(padding);
+            let line = if y < height { &self.image[(channel * height + y) * self.width..] } else { &[] };
+            for tap in 0..taps {
+                let place = &mut panel[(at + tap) * width..][place.clone()];
+                if y < height {
+                    unsafe { self.line::<L>(line, column * stride + kx + tap, place) };
                 } else {
-                    for (index, place) in place.iter_mut().enumerate() {
-                        *place = line.get(x.wrapping_add(index * self.stride)).copied().unwrap_or(0.0);
-                    }
+                    place.fill(0.0);
                 }
             }
-            kx += 1;
-            if kx == self.kernel {
-                (kx, ky) = (0, ky + 1);
-            }
-            if ky == self.kernel {
+            at += taps;
+            (kx, ky) = (0, ky + 1);
+            if ky == kernel {
                 (ky, channel) = (0, channel + 1);
             }
         }
+    }
+
+    /// Every `stride`-th value from `start` on of a line with zeros around it, whatever follows the line.
+    #[inline(always)]
+    unsafe fn line<L: Lanes>(&self, line: &[f32], start: usize, place: &mut [f32]) {
+        let Self { stride, padding, width, .. } = *self;
+        if start >= padding && start + (place.len() - 1) * stride < width + padding {
+            return unsafe { every::<L>(stride, &line[start - padding..], place) };
+        }
+        // How many places lie left of the image, and where those within it end.
+        let left = padding.saturating_sub(start).div_ceil(stride).min(place.len());
+        let end = (width + padding).saturating_sub(start).div_ceil(stride).clamp(left, place.len());
+        place[..left].fill(0.0);
+        place[end..].fill(0.0);
+        if left < end {
+            unsafe { every::<L>(stride, &line[start + left * stride - padding..], &mut place[left..end]) };
+        }
+    }
+}
+
+/// Copies every `stride`-th value.
+#[inline(always)]
+unsafe fn every<L: Lanes>(stride: usize, values: &[f32], place: &mut [f32]) {
+    if stride == 1 {
+        return place.copy_from_slice(&values[..place.len()]);
+    }
+    let mut done = 0;
+    if stride == 2 {
+        while done + L::COUNT <= place.len() && 2 * (done + L::COUNT) <= values.len() {
+            // SAFETY: within both.
+            unsafe { L::evens(values.as_ptr().add(2 * done)).store(place.as_mut_ptr().add(done)) };
+            done += L::COUNT;
+        }
+    }
+    for (index, place) in place.iter_mut().enumerate().skip(done) {
+        *place = values[index * stride];
     }
 }
 
@@ -68,6 +101,10 @@ impl Right for Patches<'_> {
     #[inline(always)]
     unsafe fn pack<L: Lanes>(&self, depth: Range<usize>, first: usize, width: usize, panel: &mut [f32]) {
         let pixels = self.out_width * self.out_height;
+        if [self.kernel, self.stride, self.padding] == [1, 1, 0] {
+            let image = Straight { rows: Rows { values: self.image, stride: pixels }, columns: pixels };
+            return unsafe { image.pack::<L>(depth, first, width, panel) };
+        }
         let last = (first + width).min(pixels);
         if last < first + width {
             panel.fill(0.0);
@@ -80,9 +117,9 @@ impl Right for Patches<'_> {
             let place = pixel - first..pixel - first + length;
             if length == 2 * L::COUNT {
                 // The compiler then knows how much is copied.
-                self.run(depth.clone(), at, 0..2 * L::COUNT, 2 * L::COUNT, panel);
+                unsafe { self.run::<L>(depth.clone(), at, 0..2 * L::COUNT, 2 * L::COUNT, panel) };
             } else {
-                self.run(depth.clone(), at, place, width, panel);
+                unsafe { self.run::<L>(depth.clone(), at, place, width, panel) };
             }
             pixel += length;
         }

@@ -44,9 +44,8 @@ pub trait WeightRows: Sync {
     unsafe fn dots<L: Lanes, const X: usize, const W: usize>(reader: Self::Reader<'_>, first: usize) -> [[f32; W]; X];
 }
 
-/// `out = x Wᵀ`, `[rows, count]`.
-pub fn few_rows<R: WeightRows>(x: &[f32], weights: &R, out: &mut [f32]) {
-    let out = Shared::new(out);
+/// Writes all of `out = x Wᵀ`, `[rows, count]`.
+pub fn few_rows<R: WeightRows>(x: &[f32], weights: &R, out: Shared) {
     let (work, rows, input) = (x.len() * weights.count(), x.len() / weights.depth(), weights.input(x));
     ranges(weights.count(), PIECE, work, |range| {
         for row in (0..rows).step_by(TOGETHER) {

@@ -5,6 +5,7 @@ use super::few_rows::{WeightRows, bytes, few_rows};
 use super::lanes::{Lanes, Work, run};
 use super::math::exp;
 use super::packed::{CountedRows, SIXTEEN};
+use super::parallel::Shared;
 use super::product::{BLOCK, Right, SQUARE, turn};
 use crate::kernels::halved::{GROUP, HalvedWeight, UPPER, joined};
 use crate::kernels::top_k::{Best, above, best};
@@ -135,7 +136,7 @@ impl Right for HalvedRows<'_> {
                 let row = (first + left + column).min(self.0.rows - 1);
                 values.iter_mut().zip(depth.clone()).for_each(|(value, k)| *value = self.value(row, k));
             }
-            turn(values.each_ref().map(|values| &values[..depth.len()]), left, width, panel);
+            unsafe { turn::<L>(values.each_ref().map(|values| &values[..depth.len()]), left, width, panel) };
         }
     }
 }
@@ -267,7 +268,7 @@ pub fn best_products(
     let k = k.min(count);
     let upper = UpperRows(weight);
     let CountedInput { rows: counted, .. } = upper.input(values.as_slice());
-    few_rows(values.as_slice(), &upper, &mut rough);
+    few_rows(values.as_slice(), &upper, Shared::new(&mut rough));
 
     let (mut found, mut probed) = (Vec::new(), Vec::new());
     for (row, (x, rough)) in values.as_slice().chunks_exact(depth).zip(rough.chunks_exact(count)).enumerate() {

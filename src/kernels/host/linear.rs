@@ -4,7 +4,7 @@ use super::few_rows::{PlainRows, few_rows};
 use super::lanes::{Lanes, Work, run};
 use super::math::{LogSoftmax, Normalise};
 use super::packed::few_packed_rows;
-use super::parallel::{Shared, ranges};
+use super::parallel::{Room, Shared, ranges};
 use super::product::{Finish, LeftRows, Rows, Transposed, product};
 use super::{Ending, Matrix, Values, tensor};
 use burn::tensor::Tensor;
@@ -26,7 +26,8 @@ pub fn linear<const D: usize>(
     let (bias, residual) = (Values::maybe(bias)?, Values::maybe(residual)?);
     let values = values.as_slice();
     let rows = values.len() / depth;
-    let mut out = vec![0.0f32; rows * count];
+    let mut result = Room::new(rows * count);
+    let out = result.shared();
     let finish = Finish {
         column_bias: bias.as_ref().map(Values::as_slice),
         residual: residual.as_ref().map(Values::as_slice),
@@ -35,25 +36,25 @@ pub fn linear<const D: usize>(
     };
     if rows < MANY_ROWS {
         match weights {
-            Matrix::Plain(..) => few_rows(values, &PlainRows { rows: weights.rows(), depth, count }, &mut out),
-            Matrix::Packed(packed) => few_packed_rows(values, packed, &mut out),
-            Matrix::Halved(halved) => few_rows(values, halved, &mut out),
+            Matrix::Plain(..) => few_rows(values, &PlainRows { rows: weights.rows(), depth, count }, out),
+            Matrix::Packed(packed) => few_packed_rows(values, packed, out),
+            Matrix::Halved(halved) => few_rows(values, halved, out),
         }
-        run(Finished { out: &mut out, count, finish });
+        // SAFETY: all of it has been written.
+        run(Finished { out: unsafe { out.part(0, rows * count) }, count, finish });
     } else {
         let left = LeftRows { rows: Rows { values, stride: depth }, count: rows };
-        let (size, place) = ([rows, depth, count], Shared::new(&mut out));
+        let size = [rows, depth, count];
         match weights {
-            Matrix::Plain(..) => {
-                product(&left, &Transposed { rows: weights.rows(), count }, size, place, count, &finish)
-            }
-            Matrix::Packed(packed) => product(&left, packed, size, place, count, &finish),
-            Matrix::Halved(halved) => product(&left, halved, size, place, count, &finish),
+            Matrix::Plain(..) => product(&left, &Transposed { rows: weights.rows(), count }, size, out, count, &finish),
+            Matrix::Packed(packed) => product(&left, packed, size, out, count, &finish),
+            Matrix::Halved(halved) => product(&left, halved, size, out, count, &finish),
         }
     }
     let mut shape = x.dims();
     shape[D - 1] = count;
-    Some(tensor(out, shape, &x.device()))
+    // SAFETY: all of it has been written.
+    Some(tensor(unsafe { result.filled() }, shape, &x.device()))
 }
 
 /// What follows the sums of a few rows.
@@ -86,9 +87,13 @@ pub fn layer_norm<const D: usize>(
 ) -> Option<Tensor<D>> {
     let (values, weight, bias) = (Values::of(x)?, Values::of(weight)?, Values::of(bias)?);
     let (values, weight, bias) = (values.as_slice(), weight.as_slice(), bias.as_slice());
-    let mut out = vec![0.0f32; values.len()];
-    run(Normalise { x: values, weight, bias, epsilon: epsilon as f32, out: &mut out });
-    Some(tensor(out, x.dims(), &x.device()))
+    let mut result = Room::new(values.len());
+    let out = result.shared();
+    // SAFETY: it is written before it is read.
+    let rows = unsafe { out.part(0, values.len()) };
+    run(Normalise { x: values, weight, bias, epsilon: epsilon as f32, out: rows });
+    // SAFETY: all of it has been written.
+    Some(tensor(unsafe { result.filled() }, x.dims(), &x.device()))
 }
 
 /// Log-probabilities over the last dimension.

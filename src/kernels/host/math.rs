@@ -79,7 +79,6 @@ macro_rules! each {
         }
     }};
 }
-pub(super) use each;
 
 /// The sum over a row of what is made of its values.
 macro_rules! total {

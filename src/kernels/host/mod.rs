@@ -12,6 +12,7 @@ mod linear;
 mod math;
 mod packed;
 mod parallel;
+mod pixels;
 mod pool;
 mod product;
 mod relative;
@@ -30,10 +31,11 @@ use halved::HalvedRows;
 use packed::PackedRows;
 use product::Rows;
 
-pub use attention::attention;
+pub use attention::{attention, scores};
 pub use convolution::convolution;
 pub use halved::best_products;
 pub use linear::{layer_norm, linear, log_softmax};
+pub use pixels::pixels_as_rows;
 pub use pool::max_pool;
 pub use relative::add_relative;
 

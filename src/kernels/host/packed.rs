@@ -2,6 +2,7 @@
 
 use super::few_rows::{TOGETHER, WeightRows, bytes, few_rows};
 use super::lanes::{Lanes, MOST_LANES, Work, run};
+use super::parallel::Shared;
 use super::product::{BLOCK, Left, Right, SQUARE, turn};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -178,7 +179,7 @@ unsafe fn greatest_and_length<L: Lanes>(values: &[f32]) -> [f32; 2] {
 struct CodeRows<'a, const BITS: usize>(PackedRows<'a>);
 
 /// `out = x Wᵀ`, `[rows, count]`, of a few rows.
-pub fn few_packed_rows(x: &[f32], weights: &PackedRows<'_>, out: &mut [f32]) {
+pub fn few_packed_rows(x: &[f32], weights: &PackedRows<'_>, out: Shared) {
     if weights.bits == 8 {
         few_rows(x, &CodeRows::<8>(*weights), out);
     } else {
@@ -316,7 +317,7 @@ impl Right for PackedRows<'_> {
                 let row = (first + left + column).min(self.count - 1);
                 unsafe { self.unpack::<L>(row, depth.start, &mut values[..depth.len()]) };
             }
-            turn(values.each_ref().map(|values| &values[..depth.len()]), left, width, panel);
+            unsafe { turn::<L>(values.each_ref().map(|values| &values[..depth.len()]), left, width, panel) };
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::few_rows::bytes;
 use super::lanes::{CACHE_LINE, Lanes, MOST_LANES, Work, prefetch, run};
-use super::math::{each, gelu};
+use super::math::gelu;
 use super::parallel::{Shared, ranges};
 use crate::kernels::Activation;
 use std::cell::Cell;
@@ -11,8 +11,11 @@ use std::ops::Range;
 
 /// Inner products are summed over this many values at a time, so that a panel is 32 kB at most.
 pub(super) const BLOCK: usize = 256;
-/// Panels that are packed together, so that the rows of the left matrix come from the second cache.
+/// So many panels of whole blocks are packed together as the second cache holds beside rows of the left matrix, and
+/// more lower ones.
 const PANELS: usize = 8;
+/// Values from row to row beyond which processors do not fetch the next row on their own: a page of memory.
+const FAR: usize = 1024;
 
 thread_local! {
     /// Room for packed panels, which every product fills anew.
@@ -134,7 +137,8 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
                     unsafe { right.pack::<L>(block.clone(), panel * width, width, &mut packed[..block.len() * width]) };
                 }
                 for row in (0..rows).step_by(T) {
-                    let tile = Tile { left, row, rows, block: block.clone(), columns, out, stride };
+                    let finish = Some(finish).filter(|finish| block.end == depth && finish.changes());
+                    let tile = Tile { left, row, rows, block: block.clone(), columns, out, stride, finish };
                     let panels = panels.clone().zip(packed.chunks_exact(length));
                     // Few last rows take less than a whole tile.
                     match rows - row {
@@ -144,18 +148,13 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
                     }
                 }
             }
-            let first = panels.start * width;
-            let valid = (panels.end * width).min(columns) - first;
-            for row in 0..rows {
-                let at = row * stride + first;
-                unsafe { finish.apply::<L>(row, first, at, out.part(at, valid)) };
-            }
             ROOM.set(kept);
         }
     }
     let [rows, depth, columns] = size;
     let work = rows * depth * columns;
-    ranges(columns.div_ceil(panel_width()), PANELS, work, |panels| {
+    let together = PANELS * BLOCK / depth.clamp(1, BLOCK);
+    ranges(columns.div_ceil(panel_width()), together, work, |panels| {
         run(Strips { left, right, size, panels, out, stride, finish });
     });
 }
@@ -169,6 +168,8 @@ struct Tile<'a, A> {
     columns: usize,
     out: Shared,
     stride: usize,
+    /// What follows the last of the sums.
+    finish: Option<&'a Finish<'a>>,
 }
 
 impl<A: Left> Tile<'_, A> {
@@ -179,15 +180,40 @@ impl<A: Left> Tile<'_, A> {
         panels: impl Iterator<Item = (usize, &'p [f32])>,
         scratch: &mut [f32],
     ) {
-        let Self { left, row, rows, block, columns, out, stride } = self;
+        let Self { left, row, rows, block, columns, out, stride, finish } = self;
         let width = 2 * L::COUNT;
         let pointers: [*const f32; T] = unsafe { left.rows::<L, T>(row, block.clone(), scratch) };
+        let (here, add) = (row..(row + T).min(rows), block.start > 0);
         for (panel, packed) in panels {
             let first = panel * width;
+            let valid = width.min(columns - first);
+            if let Some(Finish { residual: Some(residual), .. }) = finish {
+                // They lie too far apart for processors to fetch them on their own.
+                here.clone()
+                    .for_each(|row| unsafe { prefetch::<L>(bytes(&residual[row * stride + first..][..valid])) });
+            }
             let sums = unsafe { tile::<L, T>(block.len(), pointers, packed.as_ptr()) };
-            for (r, sums) in sums.into_iter().enumerate().take(rows - row) {
-                let place = out.at((row + r) * stride + first);
-                unsafe { keep(sums, place, width.min(columns - first), block.start > 0) };
+            if finish.is_none() && valid == width && here.len() == T {
+                // By rows that are known, so that sums stay in registers.
+                for r in 0..T {
+                    // SAFETY: this place of the result is handed out once.
+                    unsafe { keep(sums[r], out.at((row + r) * stride + first), width, add) };
+                }
+                continue;
+            }
+            for (row, sums) in here.clone().zip(sums) {
+                let at = row * stride + first;
+                // SAFETY: this place of the result is handed out once.
+                unsafe {
+                    match finish {
+                        Some(finish) if valid == width => finish.keep(sums, row, first, at, out.at(at), add),
+                        Some(finish) => {
+                            keep(sums, out.at(at), valid, add);
+                            finish.apply::<L>(row, first, at, out.part(at, valid));
+                        }
+                        None => keep(sums, out.at(at), valid, add),
+                    }
+                }
             }
         }
     }
@@ -264,25 +290,75 @@ unsafe fn keep<L: Lanes>(sums: [L; 2], place: *mut f32, valid: usize, add: bool)
 }
 
 impl Finish<'_> {
+    /// Whether it is more than the sums.
+    fn changes(&self) -> bool {
+        let Self { row_bias, column_bias, residual, activation } = self;
+        row_bias.is_some() || column_bias.is_some() || residual.is_some() || *activation != Activation::None
+    }
+
+    /// What becomes of a register of sums: of a row, from a column on, and where they lie.
     #[inline(always)]
-    pub unsafe fn apply<L: Lanes>(&self, row: usize, column: usize, at: usize, values: &mut [f32]) {
+    pub(super) unsafe fn of<L: Lanes>(&self, mut sum: L, row: usize, column: usize, at: usize) -> L {
         unsafe {
             if let Some(bias) = self.row_bias {
-                let bias = L::splat(bias[row]);
-                each!(L, values, |x| x.add(bias));
+                sum = sum.add(L::splat(bias[row]));
             }
-            let len = values.len();
-            for more in
-                [self.column_bias.map(|bias| &bias[column..column + len]), self.residual.map(|all| &all[at..at + len])]
-            {
-                values.iter_mut().zip(more.unwrap_or_default()).for_each(|(value, more)| *value += more);
+            if let Some(bias) = self.column_bias {
+                sum = sum.add(L::load(bias[column..][..L::COUNT].as_ptr()));
+            }
+            if let Some(residual) = self.residual {
+                sum = sum.add(L::load(residual[at..][..L::COUNT].as_ptr()));
             }
             match self.activation {
-                Activation::None => {}
-                Activation::Relu => each!(L, values, |x| x.max(L::splat(0.0))),
-                Activation::Gelu => each!(L, values, |x| gelu(x)),
+                Activation::None => sum,
+                Activation::Relu => sum.max(L::splat(0.0)),
+                Activation::Gelu => gelu(sum),
             }
         }
+    }
+
+    /// Writes what becomes of the sums of a panel's whole width, and of what is there if they are added to it.
+    #[inline(always)]
+    unsafe fn keep<L: Lanes>(&self, sums: [L; 2], row: usize, column: usize, at: usize, place: *mut f32, add: bool) {
+        for (half, sum) in sums.into_iter().enumerate() {
+            let from = half * L::COUNT;
+            unsafe {
+                let place = place.add(from);
+                let sum = if add { L::load(place).add(sum) } else { sum };
+                self.of(sum, row, column + from, at + from).store(place);
+            }
+        }
+    }
+
+    /// Finishes a row's sums in place.
+    #[inline(always)]
+    pub unsafe fn apply<L: Lanes>(&self, row: usize, column: usize, at: usize, values: &mut [f32]) {
+        let mut chunks = values.chunks_exact_mut(L::COUNT);
+        let mut done = 0;
+        for chunk in &mut chunks {
+            unsafe { self.of(L::load(chunk.as_ptr()), row, column + done, at + done).store(chunk.as_mut_ptr()) };
+            done += L::COUNT;
+        }
+        let rest = chunks.into_remainder();
+        if rest.is_empty() {
+            return;
+        }
+        // The values that fill no register go through one of their own.
+        let padded = |values: &[f32], from: usize| {
+            let mut padded = [0.0f32; MOST_LANES];
+            padded[..rest.len()].copy_from_slice(&values[from..][..rest.len()]);
+            padded
+        };
+        let column_bias = self.column_bias.map(|bias| padded(bias, column + done));
+        let residual = self.residual.map(|residual| padded(residual, at + done));
+        let finish = Finish {
+            column_bias: column_bias.as_ref().map(|bias| &bias[..]),
+            residual: residual.as_ref().map(|residual| &residual[..]),
+            ..*self
+        };
+        let mut last = padded(rest, 0);
+        unsafe { finish.of(L::load(last.as_ptr()), row, 0, 0).store(last.as_mut_ptr()) };
+        rest.copy_from_slice(&last[..rest.len()]);
     }
 }
 
@@ -292,18 +368,15 @@ pub(super) const SQUARE: usize = 8;
 /// Writes rows of one length into a panel of `width` columns as the columns from `left` on, by squares that registers
 /// can turn.
 #[inline(always)]
-pub(super) fn turn(rows: [&[f32]; SQUARE], left: usize, width: usize, panel: &mut [f32]) {
-    let whole = rows[0].len() - rows[0].len() % SQUARE;
-    assert!(rows.iter().all(|row| row.len() == rows[0].len()));
+pub(super) unsafe fn turn<L: Lanes>(rows: [&[f32]; SQUARE], left: usize, width: usize, panel: &mut [f32]) {
+    let length = rows[0].len();
+    let whole = length - length % SQUARE;
+    assert!(rows.iter().all(|row| row.len() == length) && left + SQUARE <= width && length * width <= panel.len());
     for top in (0..whole).step_by(SQUARE) {
-        // SAFETY: within rows that are all as long as the first.
-        let square: [[f32; SQUARE]; SQUARE] =
-            rows.map(|row| std::array::from_fn(|k| unsafe { *row.get_unchecked(top + k) }));
-        for k in 0..SQUARE {
-            panel[(top + k) * width + left..][..SQUARE].copy_from_slice(&square.map(|row| row[k]));
-        }
+        // SAFETY: within rows that are all as long as the first, and as many lines of the panel.
+        unsafe { L::turn(rows.map(|row| row.as_ptr().add(top)), panel.as_mut_ptr().add(top * width + left), width) };
     }
-    for k in whole..rows[0].len() {
+    for k in whole..length {
         rows.iter().enumerate().for_each(|(column, row)| panel[k * width + left + column] = row[k]);
     }
 }
@@ -323,7 +396,7 @@ impl Right for Transposed<'_> {
         };
         for left in (0..width).step_by(SQUARE) {
             (left + SQUARE..left + 2 * SQUARE).for_each(|next| unsafe { prefetch::<L>(bytes(row(next))) });
-            turn(std::array::from_fn(|column| row(left + column)), left, width, panel);
+            unsafe { turn::<L>(std::array::from_fn(|column| row(left + column)), left, width, panel) };
         }
     }
 }
@@ -341,8 +414,15 @@ impl Right for Straight<'_> {
         for (k, place) in depth.zip(panel.chunks_exact_mut(width)) {
             let start = k * self.rows.stride + first;
             if valid == 2 * L::COUNT {
+                let values = &self.rows.values[start..start + 2 * L::COUNT];
+                if self.rows.stride >= FAR {
+                    // Of the next panel.
+                    for at in [2 * L::COUNT, 3 * L::COUNT] {
+                        unsafe { L::prefetch(self.rows.values.as_ptr().wrapping_add(start + at).cast()) };
+                    }
+                }
                 // The compiler then knows how much is copied.
-                place[..2 * L::COUNT].copy_from_slice(&self.rows.values[start..start + 2 * L::COUNT]);
+                place[..2 * L::COUNT].copy_from_slice(values);
                 continue;
             }
             place[..valid].copy_from_slice(&self.rows.values[start..start + valid]);

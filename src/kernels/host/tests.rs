@@ -5,7 +5,7 @@ use crate::config::Quantization;
 use crate::kernels::attention::{Bias, Columns, Heads, KeysValues, plain_attention};
 use crate::kernels::{
     Activation, Halves, NextTokens, PackedWeight, Pairs, RelativeRow, Table, TokenScoring, Weight, Words,
-    allowed_alone, indices,
+    allowed_alone, indices, split_heads,
 };
 use burn::module::Param;
 use burn::tensor::module::{conv2d, max_pool2d};
@@ -105,6 +105,9 @@ fn convolutions_of_odd_shapes() {
         (2, 4, 3, 1, 2, [5, 8]),
         (1, 30, 13, 3, 2, [19, 40]),
         (1, 2, 6, 3, 1, [1, 1]),
+        // Wider than a panel, and rows a page apart.
+        (1, 3, 5, 7, 2, [9, 140]),
+        (1, 20, 30, 1, 1, [40, 30]),
     ] {
         let weight = random([out, channels, kernel, kernel]);
         let matrix = Matrix::plain(&weight).expect("weights that the kernels read");
@@ -198,6 +201,27 @@ fn attention_of_odd_shapes() {
                 assert_close(attention(&q, &kv, &bias, &heads), plain, TOLERANCE, &what);
             }
         }
+    }
+}
+
+#[test]
+fn scores_of_odd_shapes() {
+    for (asked, known, heads, queries, keys, depth) in
+        [(1, 1, 1, 1, 1, 3), (1, 3, 2, 5, 17, 8), (2, 1, 3, 33, 4, 20), (2, 2, 4, 13, 300, 64)]
+    {
+        let (q, k) = (random([asked, queries, heads * depth]), random([known, keys, heads * depth]));
+        let [apart, below] = [&q, &k].map(|x| split_heads(x.clone(), heads));
+        let plain = apart.matmul(below.swap_dims(2, 3));
+        assert_close(scores(&q, &k, heads), plain, TOLERANCE, &format!("{heads} heads, {queries} x {keys}"));
+    }
+}
+
+#[test]
+fn pixels_of_odd_shapes_as_rows() {
+    for [batch, channels, height, width] in [[1, 1, 1, 1], [2, 8, 3, 5], [1, 13, 7, 4], [1, 32, 8, 8]] {
+        let x = random([batch, channels, height, width]);
+        let plain = x.clone().reshape([batch, channels, height * width]).swap_dims(1, 2);
+        assert_close(pixels_as_rows(&x), plain, f32::MIN_POSITIVE, &format!("{channels} x {height} x {width}"));
     }
 }
 

@@ -5,7 +5,7 @@
 use super::Matrix;
 use super::lanes::{Lanes, MOST_LANES, Work, run};
 use super::parallel::{Room, Shared, ranges};
-use super::product::{Finish, LeftRows, Rows, Straight, panel_width, product};
+use super::product::{Finish, LeftRows, Rows, SQUARE, Straight, panel_width, product, turn};
 use std::ops::Range;
 
 /// Places of a line.
@@ -109,13 +109,17 @@ impl Work for Spread<'_> {
                 }
                 _ => &weights.rows().values[row * channels * ALL..][..channels * ALL],
             };
-            for (channel, kernel) in kernels.chunks_exact(ALL).enumerate() {
+            let whole = channels - channels % SQUARE;
+            for first in (0..whole).step_by(SQUARE) {
+                let kernels = &kernels[first * ALL..][..SQUARE * ALL];
                 // The next row's, of plain weights.
-                unsafe { L::prefetch(kernel.as_ptr_range().end.wrapping_add(channels * ALL).cast()) };
-                for (tap, value) in kernel.iter().enumerate() {
-                    // SAFETY: there are no more channels than the stride.
-                    unsafe { *taps.get_unchecked_mut(tap * places.stride + channel) = *value };
-                }
+                let next = kernels.as_ptr().wrapping_add(channels * ALL);
+                (0..SQUARE * ALL).step_by(16).for_each(|at| unsafe { L::prefetch(next.wrapping_add(at).cast()) });
+                let kernel = |channel: usize| &kernels[channel * ALL..][..ALL];
+                unsafe { turn::<L>(std::array::from_fn(kernel), first, places.stride, &mut taps) };
+            }
+            for (channel, kernel) in kernels.chunks_exact(ALL).enumerate().skip(whole) {
+                kernel.iter().enumerate().for_each(|(tap, value)| taps[tap * places.stride + channel] = *value);
             }
             let to = places.row(row).map(|at| to.at(at));
             for at in (0..places.stride).step_by(L::COUNT) {
@@ -326,14 +330,24 @@ impl Work for Gather<'_> {
                     let [left, right] =
                         [0, 1].map(|x| &results[(2 * y + x) * length + tile_row * columns..][..columns]);
                     let to = result.at(at);
-                    for (x, (left, right)) in left.iter().zip(right).take(width / 2).enumerate() {
+                    let whole = width / 2 - width / 2 % L::COUNT;
+                    for x in (0..whole).step_by(L::COUNT) {
                         // SAFETY: each row is handed out once.
-                        unsafe { to.add(2 * x).cast::<[f32; 2]>().write_unaligned([*left, *right]) };
+                        unsafe {
+                            let pairs = L::load(left[x..].as_ptr()).zipped(L::load(right[x..].as_ptr()));
+                            for (half, results) in pairs.into_iter().enumerate() {
+                                let column = 2 * x + half * L::COUNT;
+                                finish.of(results, row, 0, at + column).store(to.add(column));
+                            }
+                        }
                     }
-                    if width % 2 == 1 {
-                        unsafe { to.add(width - 1).write(left[columns - 1]) };
+                    let rest = unsafe { result.part(at + 2 * whole, width - 2 * whole) };
+                    let (pairs, odd) = rest.as_chunks_mut::<2>();
+                    for (pair, (left, right)) in pairs.iter_mut().zip(left[whole..].iter().zip(&right[whole..])) {
+                        *pair = [*left, *right];
                     }
-                    unsafe { finish.apply::<L>(row, 0, at, result.part(at, width)) };
+                    odd.iter_mut().for_each(|last| *last = left[columns - 1]);
+                    unsafe { finish.apply::<L>(row, 0, at + 2 * whole, rest) };
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::config::AutoencoderConfig;
 use crate::error::Result;
-use crate::kernels::{Bias, Columns, Convolution, GroupNorm, Heads, KeysValues, attention, silu};
+use crate::kernels::{Bias, Columns, Convolution, GroupNorm, Heads, KeysValues, attention, pixels_as_rows, silu};
 use crate::model::Path;
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -64,9 +64,8 @@ impl AttnBlock {
         let [batch, channels, height, width] = x.dims();
         let normed = self.norm.forward(x.clone());
         let squares = height * width;
-        let rows =
-            |layer: &Convolution| layer.forward(normed.clone()).reshape([batch, channels, squares]).swap_dims(1, 2);
-        let [q, k, v] = [&self.q, &self.k, &self.v].map(|layer| Columns::all(rows(layer)));
+        let rows = |layer: &Convolution| Columns::all(pixels_as_rows(layer.forward(normed.clone())));
+        let [q, k, v] = [&self.q, &self.k, &self.v].map(rows);
         let heads = Heads { count: 1, scale: (channels as f64).powf(-0.5), scales: None };
         let bias = Bias::new(Tensor::zeros([1, 1, squares, squares], &x.device()));
         let mixed = attention(&q, &KeysValues { k, v }, &bias, &heads).swap_dims(1, 2);

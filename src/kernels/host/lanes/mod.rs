@@ -36,6 +36,20 @@ pub trait Lanes: Copy {
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// Every second of twice `COUNT` values, from the first on.
+    unsafe fn evens(from: *const f32) -> Self;
+    /// The values of two registers in turns.
+    unsafe fn zipped(self, other: Self) -> [Self; 2];
+    /// Writes eight rows of eight values as columns, `width` from line to line.
+    #[inline(always)]
+    unsafe fn turn(rows: [*const f32; 8], to: *mut f32, width: usize) {
+        unsafe {
+            let square = rows.map(|row| row.cast::<[f32; 8]>().read_unaligned());
+            for k in 0..8 {
+                to.add(k * width).cast::<[f32; 8]>().write_unaligned(square.map(|row| row[k]));
+            }
+        }
+    }
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;

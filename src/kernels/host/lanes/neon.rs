@@ -26,6 +26,14 @@ impl Lanes for Neon {
         unsafe { vst1q_f32(to, self.0) }
     }
     #[inline(always)]
+    unsafe fn evens(from: *const f32) -> Self {
+        Self(unsafe { vuzp1q_f32(vld1q_f32(from), vld1q_f32(from.add(4))) })
+    }
+    #[inline(always)]
+    unsafe fn zipped(self, other: Self) -> [Self; 2] {
+        unsafe { [Self(vzip1q_f32(self.0, other.0)), Self(vzip2q_f32(self.0, other.0))] }
+    }
+    #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Self(unsafe { vaddq_f32(self.0, other.0) })
     }

@@ -35,6 +35,16 @@ impl Lanes for Plain {
         unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
     }
     #[inline(always)]
+    unsafe fn evens(from: *const f32) -> Self {
+        let [a, _, b, _, c, _, d, _] = unsafe { from.cast::<[f32; 8]>().read_unaligned() };
+        Self([a, b, c, d])
+    }
+    #[inline(always)]
+    unsafe fn zipped(self, other: Self) -> [Self; 2] {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        [Self([a, e, b, f]), Self([c, g, d, h])]
+    }
+    #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         self.zip(other, |a, b| a + b)
     }

@@ -27,6 +27,15 @@ impl Lanes for Simd128 {
         unsafe { v128_store(to.cast(), self.0) }
     }
     #[inline(always)]
+    unsafe fn evens(from: *const f32) -> Self {
+        let [low, high] = unsafe { [v128_load(from.cast()), v128_load(from.add(4).cast())] };
+        Self(i32x4_shuffle::<0, 2, 4, 6>(low, high))
+    }
+    #[inline(always)]
+    unsafe fn zipped(self, other: Self) -> [Self; 2] {
+        [Self(i32x4_shuffle::<0, 4, 1, 5>(self.0, other.0)), Self(i32x4_shuffle::<2, 6, 3, 7>(self.0, other.0))]
+    }
+    #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Self(f32x4_add(self.0, other.0))
     }

@@ -17,6 +17,27 @@ pub unsafe fn run<W: Work>(work: W) -> W::Output {
 #[derive(Clone, Copy)]
 pub struct Avx2(__m256);
 
+/// As [`Lanes::turn`], four columns at a time: halves of rows 0 and 4, 1 and 5 and so on share a register.
+#[inline(always)]
+pub unsafe fn turn(rows: [*const f32; 8], to: *mut f32, width: usize) {
+    unsafe {
+        for first in [0, 4] {
+            let both = |row: usize| {
+                let upper = _mm256_castps128_ps256(_mm_loadu_ps(rows[row].add(first)));
+                _mm256_insertf128_ps::<1>(upper, _mm_loadu_ps(rows[row + 4].add(first)))
+            };
+            let [a, b, c, d] = [both(0), both(1), both(2), both(3)];
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            let to = to.add(first * width);
+            _mm256_storeu_ps(to, _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd));
+            _mm256_storeu_ps(to.add(width), _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd));
+            let (ab, cd) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            _mm256_storeu_ps(to.add(2 * width), _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd));
+            _mm256_storeu_ps(to.add(3 * width), _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd));
+        }
+    }
+}
+
 impl Lanes for Avx2 {
     const COUNT: usize = 8;
     const TILE_ROWS: usize = 6;
@@ -36,6 +57,24 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         unsafe { _mm256_storeu_ps(to, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn evens(from: *const f32) -> Self {
+        unsafe {
+            let evens = _mm256_shuffle_ps::<0b10_00_10_00>(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8)));
+            Self(_mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(evens))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn turn(rows: [*const f32; 8], to: *mut f32, width: usize) {
+        unsafe { turn(rows, to, width) }
+    }
+    #[inline(always)]
+    unsafe fn zipped(self, other: Self) -> [Self; 2] {
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_ps(self.0, other.0), _mm256_unpackhi_ps(self.0, other.0));
+            [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)].map(Self)
+        }
     }
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {

@@ -1,5 +1,6 @@
 //! AVX-512.
 
+use super::x86::turn;
 use super::{HALF_EXPONENTS, Lanes, Work};
 use std::arch::x86_64::*;
 
@@ -41,6 +42,25 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         unsafe { _mm512_storeu_ps(to, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn evens(from: *const f32) -> Self {
+        unsafe {
+            let places = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+            Self(_mm512_permutex2var_ps(_mm512_loadu_ps(from), places, _mm512_loadu_ps(from.add(16))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn turn(rows: [*const f32; 8], to: *mut f32, width: usize) {
+        unsafe { turn(rows, to, width) }
+    }
+    #[inline(always)]
+    unsafe fn zipped(self, other: Self) -> [Self; 2] {
+        unsafe {
+            let low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+            let high = _mm512_or_epi32(low, _mm512_set1_epi32(8));
+            [low, high].map(|places| Self(_mm512_permutex2var_ps(self.0, places, other.0)))
+        }
     }
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {

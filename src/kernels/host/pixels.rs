@@ -1,0 +1,42 @@
+//! Feature maps as rows of pixels.
+
+use super::lanes::{Lanes, Work, run};
+use super::product::{SQUARE, turn};
+use super::{Values, tensor};
+use burn::tensor::Tensor;
+
+/// As [`pixels_as_rows`](crate::kernels::pixels_as_rows).
+pub fn pixels_as_rows(x: &Tensor<4>) -> Option<Tensor<3>> {
+    let [batch, channels, height, width] = x.dims();
+    let pixels = height * width;
+    let values = Values::of(x)?;
+    let mut rows = vec![0.0f32; batch * pixels * channels];
+    let maps = values.as_slice().chunks_exact(channels * pixels);
+    maps.zip(rows.chunks_exact_mut(pixels * channels)).for_each(|(map, rows)| run(Turned { map, channels, rows }));
+    Some(tensor(rows, [batch, pixels, channels], &x.device()))
+}
+
+struct Turned<'a> {
+    /// `[channels, pixels]`
+    map: &'a [f32],
+    channels: usize,
+    rows: &'a mut [f32],
+}
+
+impl Work for Turned<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Self { map, channels, rows } = self;
+        let pixels = map.len() / channels;
+        let channel = |channel: usize| &map[channel * pixels..][..pixels];
+        let whole = channels - channels % SQUARE;
+        for first in (0..whole).step_by(SQUARE) {
+            unsafe { turn::<L>(std::array::from_fn(|at| channel(first + at)), first, channels, rows) };
+        }
+        for last in whole..channels {
+            rows.chunks_exact_mut(channels).zip(channel(last)).for_each(|(row, value)| row[last] = *value);
+        }
+    }
+}
