@@ -49,7 +49,7 @@ pub fn resize_bicubic(pixels: &Pixels, width: u32, height: u32) -> Result<Pixels
     resize(pixels, width, height, Filter::Bicubic)
 }
 
-/// Resizes to exactly `width` x `height`.
+/// Resizes to exactly `width` x `height`; an image of that size comes back as it is.
 ///
 /// # Errors
 /// [`crate::error::Error::Image`] if the size asked for is zero or too large.

@@ -13,7 +13,7 @@ pub struct PatchBuckets {
 }
 
 impl PatchBuckets {
-    /// Of position ids, in one list for all samples or a list a sample.
+    /// Of position ids other than 0, in one list for all samples or a list a sample.
     pub fn new(ids: &[Vec<usize>], bucket_size: usize) -> Self {
         let places = |ids: &Vec<usize>| ids.iter().map(|id| raster_place(*id, bucket_size)).collect();
         Self { places: ids.iter().map(places).collect(), bucket_size }

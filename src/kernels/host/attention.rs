@@ -87,8 +87,13 @@ pub fn attention(q: &Columns, kv: &KeysValues, bias: &Bias, heads: &Heads) -> Op
 }
 
 /// As [`scores`](crate::kernels::scores()) without a mask, of queries that have been scaled.
+///
+/// # Panics
+/// On keys of another width or number of samples, and a width that is none a head.
 pub fn scores(q: &Tensor<3>, k: &Tensor<3>, heads: usize) -> Option<Tensor<4>> {
-    let ([asked, queries, width], [known, keys, _]) = (q.dims(), k.dims());
+    let ([asked, queries, width], [known, keys, other]) = (q.dims(), k.dims());
+    assert!(width == other && width > 0 && width % heads == 0, "{heads} heads of {width} and {other}");
+    assert!(asked == known || asked == 1 || known == 1, "{asked} and {known} samples");
     let (samples, depth, device) = (asked.max(known), width / heads, q.device());
     let [q, k] = [q, k].map(|x| Part::of(&Columns::all(x.clone())));
     let (q, k) = (q?, k?);

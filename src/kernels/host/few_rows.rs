@@ -103,6 +103,7 @@ impl<R: WeightRows, const X: usize, const W: usize> Columns<'_, '_, R, X, W> {
             }
             let dots: [[f32; TAKEN]; X] = unsafe { R::dots::<L, X, TAKEN>(reader, first) };
             for (at, dots) in dots.iter().enumerate() {
+                // SAFETY: nobody else writes these columns.
                 unsafe { out.part(place(at, first), TAKEN) }.copy_from_slice(dots);
             }
         }

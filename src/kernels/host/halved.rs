@@ -2,11 +2,11 @@
 
 use super::Values;
 use super::few_rows::{WeightRows, bytes, few_rows};
-use super::lanes::{Lanes, Work, run};
+use super::lanes::{Lanes, SQUARE, Work, run};
 use super::math::exp;
 use super::packed::{CountedRows, SIXTEEN};
 use super::parallel::Shared;
-use super::product::{BLOCK, Right, SQUARE, turn};
+use super::product::{BLOCK, Right, turn};
 use crate::kernels::halved::{GROUP, HalvedWeight, UPPER, joined};
 use crate::kernels::top_k::{Best, above, best};
 use burn::tensor::Tensor;

@@ -40,8 +40,10 @@ pub fn linear<const D: usize>(
             Matrix::Packed(packed) => few_packed_rows(values, packed, out),
             Matrix::Halved(halved) => few_rows(values, halved, out),
         }
-        // SAFETY: all of it has been written.
-        run(Finished { out: unsafe { out.part(0, rows * count) }, count, finish });
+        if finish.changes() {
+            // SAFETY: all of it has been written.
+            run(Finished { out: unsafe { out.part(0, rows * count) }, count, finish });
+        }
     } else {
         let left = LeftRows { rows: Rows { values, stride: depth }, count: rows };
         let size = [rows, depth, count];
@@ -87,6 +89,8 @@ pub fn layer_norm<const D: usize>(
 ) -> Option<Tensor<D>> {
     let (values, weight, bias) = (Values::of(x)?, Values::of(weight)?, Values::of(bias)?);
     let (values, weight, bias) = (values.as_slice(), weight.as_slice(), bias.as_slice());
+    let whole = values.len().is_multiple_of(weight.len().max(1)) && weight.len() == bias.len();
+    assert!(whole, "{} values, a weight of {}, a bias of {}", values.len(), weight.len(), bias.len());
     let mut result = Room::new(values.len());
     let out = result.shared();
     // SAFETY: it is written before it is read.

@@ -1,9 +1,9 @@
 //! Packed 8- and 4-bit matrices, unpacked in registers where they are multiplied.
 
 use super::few_rows::{TOGETHER, WeightRows, bytes, few_rows};
-use super::lanes::{Lanes, MOST_LANES, Work, run};
+use super::lanes::{Lanes, MOST_LANES, SQUARE, Work, run};
 use super::parallel::Shared;
-use super::product::{BLOCK, Left, Right, SQUARE, turn};
+use super::product::{BLOCK, Left, Right, turn};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -178,7 +178,7 @@ unsafe fn greatest_and_length<L: Lanes>(values: &[f32]) -> [f32; 2] {
 /// Packed rows of `BITS` bits, so that loops do not ask how many.
 struct CodeRows<'a, const BITS: usize>(PackedRows<'a>);
 
-/// `out = x Wᵀ`, `[rows, count]`, of a few rows.
+/// Writes all of `out = x Wᵀ`, `[rows, count]`, of a few rows.
 pub fn few_packed_rows(x: &[f32], weights: &PackedRows<'_>, out: Shared) {
     if weights.bits == 8 {
         few_rows(x, &CodeRows::<8>(*weights), out);

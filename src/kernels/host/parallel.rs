@@ -93,7 +93,7 @@ impl Shared {
     }
 
     /// # Safety
-    /// It has been written, and no other part that is alive overlaps this one.
+    /// It has been written or is written before it is read, and no other part that is alive overlaps this one.
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {

@@ -1,7 +1,8 @@
 //! Feature maps as rows of pixels.
 
-use super::lanes::{Lanes, Work, run};
-use super::product::{SQUARE, turn};
+use super::lanes::{Lanes, SQUARE, Work, run};
+use super::parallel::{Room, ranges};
+use super::product::turn;
 use super::{Values, tensor};
 use burn::tensor::Tensor;
 
@@ -10,10 +11,18 @@ pub fn pixels_as_rows(x: &Tensor<4>) -> Option<Tensor<3>> {
     let [batch, channels, height, width] = x.dims();
     let pixels = height * width;
     let values = Values::of(x)?;
-    let mut rows = vec![0.0f32; batch * pixels * channels];
-    let maps = values.as_slice().chunks_exact(channels * pixels);
-    maps.zip(rows.chunks_exact_mut(pixels * channels)).for_each(|(map, rows)| run(Turned { map, channels, rows }));
-    Some(tensor(rows, [batch, pixels, channels], &x.device()))
+    let mut result = Room::new(batch * pixels * channels);
+    let rows = result.shared();
+    ranges(batch, 1, values.as_slice().len(), |images| {
+        for image in images {
+            let [start, length] = [image * channels * pixels, channels * pixels];
+            // SAFETY: each image is handed out once, and written before it is read.
+            let rows = unsafe { rows.part(start, length) };
+            run(Turned { map: &values.as_slice()[start..start + length], channels, rows });
+        }
+    });
+    // SAFETY: each image has been written.
+    Some(tensor(unsafe { result.filled() }, [batch, pixels, channels], &x.device()))
 }
 
 struct Turned<'a> {

@@ -2,7 +2,7 @@
 //! left one is read where it lies. Convolutions, linear layers and attention differ in how they pack.
 
 use super::few_rows::bytes;
-use super::lanes::{CACHE_LINE, Lanes, MOST_LANES, Work, prefetch, run};
+use super::lanes::{CACHE_LINE, Lanes, MOST_LANES, SQUARE, Work, prefetch, run};
 use super::math::gelu;
 use super::parallel::{Shared, ranges};
 use crate::kernels::Activation;
@@ -14,8 +14,8 @@ pub(super) const BLOCK: usize = 256;
 /// So many panels of whole blocks are packed together as the second cache holds beside rows of the left matrix, and
 /// more lower ones.
 const PANELS: usize = 8;
-/// Values from row to row beyond which processors do not fetch the next row on their own: a page of memory.
-const FAR: usize = 1024;
+/// Values of a page of memory, beyond which processors do not fetch ahead on their own.
+const PAGE: usize = 1024;
 
 thread_local! {
     /// Room for packed panels, which every product fills anew.
@@ -133,11 +133,11 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
             let mut scratch = [0.0f32; 12 * BLOCK];
             for start in (0..depth).step_by(BLOCK) {
                 let block = start..(start + BLOCK).min(depth);
+                let finish = Some(finish).filter(|finish| block.end == depth && finish.changes());
                 for (panel, packed) in panels.clone().zip(packed.chunks_exact_mut(length)) {
                     unsafe { right.pack::<L>(block.clone(), panel * width, width, &mut packed[..block.len() * width]) };
                 }
                 for row in (0..rows).step_by(T) {
-                    let finish = Some(finish).filter(|finish| block.end == depth && finish.changes());
                     let tile = Tile { left, row, rows, block: block.clone(), columns, out, stride, finish };
                     let panels = panels.clone().zip(packed.chunks_exact(length));
                     // Few last rows take less than a whole tile.
@@ -173,7 +173,8 @@ struct Tile<'a, A> {
 }
 
 impl<A: Left> Tile<'_, A> {
-    /// Adds the products of `T` rows with panels.
+    /// Writes the products of `T` rows with panels, or adds them, and finishes the last.
+    #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
     unsafe fn against<'p, L: Lanes, const T: usize>(
         self,
@@ -194,7 +195,7 @@ impl<A: Left> Tile<'_, A> {
             }
             let sums = unsafe { tile::<L, T>(block.len(), pointers, packed.as_ptr()) };
             if finish.is_none() && valid == width && here.len() == T {
-                // By rows that are known, so that sums stay in registers.
+                // By rows that are known, so that sums stay in registers. What follows would be too much code to repeat.
                 for r in 0..T {
                     // SAFETY: this place of the result is handed out once.
                     unsafe { keep(sums[r], out.at((row + r) * stride + first), width, add) };
@@ -267,6 +268,12 @@ unsafe fn tile<L: Lanes, const T: usize>(depth: usize, rows: [*const f32; T], pa
     }
 }
 
+/// A register of sums, with what is there if they are added to it.
+#[inline(always)]
+unsafe fn total<L: Lanes>(sum: L, place: *const f32, add: bool) -> L {
+    if add { unsafe { L::load(place).add(sum) } } else { sum }
+}
+
 /// Writes `valid` sums, or adds them to what is there.
 #[inline(always)]
 unsafe fn keep<L: Lanes>(sums: [L; 2], place: *mut f32, valid: usize, add: bool) {
@@ -274,8 +281,7 @@ unsafe fn keep<L: Lanes>(sums: [L; 2], place: *mut f32, valid: usize, add: bool)
         if valid == 2 * L::COUNT {
             for (half, sum) in sums.into_iter().enumerate() {
                 let place = place.add(half * L::COUNT);
-                let sum = if add { L::load(place).add(sum) } else { sum };
-                sum.store(place);
+                total(sum, place, add).store(place);
             }
         } else {
             let mut values = [0.0f32; 2 * MOST_LANES];
@@ -291,7 +297,7 @@ unsafe fn keep<L: Lanes>(sums: [L; 2], place: *mut f32, valid: usize, add: bool)
 
 impl Finish<'_> {
     /// Whether it is more than the sums.
-    fn changes(&self) -> bool {
+    pub fn changes(&self) -> bool {
         let Self { row_bias, column_bias, residual, activation } = self;
         row_bias.is_some() || column_bias.is_some() || residual.is_some() || *activation != Activation::None
     }
@@ -324,8 +330,7 @@ impl Finish<'_> {
             let from = half * L::COUNT;
             unsafe {
                 let place = place.add(from);
-                let sum = if add { L::load(place).add(sum) } else { sum };
-                self.of(sum, row, column + from, at + from).store(place);
+                self.of(total(sum, place, add), row, column + from, at + from).store(place);
             }
         }
     }
@@ -361,9 +366,6 @@ impl Finish<'_> {
         rest.copy_from_slice(&last[..rest.len()]);
     }
 }
-
-/// The side of the squares in which [`turn`] goes; panels are whole numbers of them wide.
-pub(super) const SQUARE: usize = 8;
 
 /// Writes rows of one length into a panel of `width` columns as the columns from `left` on, by squares that registers
 /// can turn.
@@ -415,7 +417,7 @@ impl Right for Straight<'_> {
             let start = k * self.rows.stride + first;
             if valid == 2 * L::COUNT {
                 let values = &self.rows.values[start..start + 2 * L::COUNT];
-                if self.rows.stride >= FAR {
+                if self.rows.stride >= PAGE {
                     // Of the next panel.
                     for at in [2 * L::COUNT, 3 * L::COUNT] {
                         unsafe { L::prefetch(self.rows.values.as_ptr().wrapping_add(start + at).cast()) };

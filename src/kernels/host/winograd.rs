@@ -3,9 +3,9 @@
 //! the results back.
 
 use super::Matrix;
-use super::lanes::{Lanes, MOST_LANES, Work, run};
+use super::lanes::{Lanes, MOST_LANES, SQUARE, Work, run};
 use super::parallel::{Room, Shared, ranges};
-use super::product::{Finish, LeftRows, Rows, SQUARE, Straight, panel_width, product, turn};
+use super::product::{Finish, LeftRows, Rows, Straight, panel_width, product, turn};
 use std::ops::Range;
 
 /// Places of a line.
@@ -337,10 +337,12 @@ impl Work for Gather<'_> {
                             let pairs = L::load(left[x..].as_ptr()).zipped(L::load(right[x..].as_ptr()));
                             for (half, results) in pairs.into_iter().enumerate() {
                                 let column = 2 * x + half * L::COUNT;
+                                // A bias here is a channel's.
                                 finish.of(results, row, 0, at + column).store(to.add(column));
                             }
                         }
                     }
+                    // SAFETY: each row is handed out once, and written before it is finished.
                     let rest = unsafe { result.part(at + 2 * whole, width - 2 * whole) };
                     let (pairs, odd) = rest.as_chunks_mut::<2>();
                     for (pair, (left, right)) in pairs.iter_mut().zip(left[whole..].iter().zip(&right[whole..])) {

@@ -17,6 +17,8 @@ mod x86_wide;
 
 /// Values of the widest registers.
 pub const MOST_LANES: usize = 16;
+/// The side of the squares that [`Lanes::turn`] turns; two registers are whole numbers of them wide.
+pub const SQUARE: usize = 8;
 
 /// A register of `COUNT` values. All methods may only be called where its instructions are known to exist, which
 /// [`run`] sees to; pointers must be valid for as many values as a method reads or writes.
@@ -40,13 +42,13 @@ pub trait Lanes: Copy {
     unsafe fn evens(from: *const f32) -> Self;
     /// The values of two registers in turns.
     unsafe fn zipped(self, other: Self) -> [Self; 2];
-    /// Writes eight rows of eight values as columns, `width` from line to line.
+    /// Writes the rows of a square as columns, `width` from line to line.
     #[inline(always)]
-    unsafe fn turn(rows: [*const f32; 8], to: *mut f32, width: usize) {
+    unsafe fn turn(rows: [*const f32; SQUARE], to: *mut f32, width: usize) {
         unsafe {
-            let square = rows.map(|row| row.cast::<[f32; 8]>().read_unaligned());
-            for k in 0..8 {
-                to.add(k * width).cast::<[f32; 8]>().write_unaligned(square.map(|row| row[k]));
+            let square = rows.map(|row| row.cast::<[f32; SQUARE]>().read_unaligned());
+            for k in 0..SQUARE {
+                to.add(k * width).cast::<[f32; SQUARE]>().write_unaligned(square.map(|row| row[k]));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! AVX2 and FMA.
 
-use super::{HALF_EXPONENTS, Lanes, Work};
+use super::{HALF_EXPONENTS, Lanes, SQUARE, Work};
 use std::arch::x86_64::*;
 
 pub fn available() -> bool {
@@ -19,7 +19,7 @@ pub struct Avx2(__m256);
 
 /// As [`Lanes::turn`], four columns at a time: halves of rows 0 and 4, 1 and 5 and so on share a register.
 #[inline(always)]
-pub unsafe fn turn(rows: [*const f32; 8], to: *mut f32, width: usize) {
+pub(super) unsafe fn turn(rows: [*const f32; SQUARE], to: *mut f32, width: usize) {
     unsafe {
         for first in [0, 4] {
             let both = |row: usize| {
@@ -66,7 +66,7 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn turn(rows: [*const f32; 8], to: *mut f32, width: usize) {
+    unsafe fn turn(rows: [*const f32; SQUARE], to: *mut f32, width: usize) {
         unsafe { turn(rows, to, width) }
     }
     #[inline(always)]

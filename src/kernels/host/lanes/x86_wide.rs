@@ -1,7 +1,7 @@
 //! AVX-512.
 
 use super::x86::turn;
-use super::{HALF_EXPONENTS, Lanes, Work};
+use super::{HALF_EXPONENTS, Lanes, SQUARE, Work};
 use std::arch::x86_64::*;
 
 pub fn available() -> bool {
@@ -51,7 +51,7 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn turn(rows: [*const f32; 8], to: *mut f32, width: usize) {
+    unsafe fn turn(rows: [*const f32; SQUARE], to: *mut f32, width: usize) {
         unsafe { turn(rows, to, width) }
     }
     #[inline(always)]
