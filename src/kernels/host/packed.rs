@@ -42,38 +42,40 @@ impl PackedRows<'_> {
         unsafe { words.as_ptr().cast::<u8>().add(at * self.bits / 8) }
     }
 
-    #[inline(always)]
-    fn scale_and_bias(&self, row: usize, group: usize) -> [f32; 2] {
-        let pair = self.scales[row * (self.depth / self.group) + group];
-        [half_to_float(pair & 0xffff), half_to_float(pair >> 16)]
-    }
-
     /// Values from `at` on, where a group begins, a whole number of sixteens, into `place`.
     ///
     /// # Safety
     /// The instructions behind `L` exist.
     #[inline(always)]
     pub unsafe fn unpack<L: Lanes>(&self, row: usize, at: usize, place: &mut [f32]) {
-        for (index, place) in place.chunks_mut(self.group).enumerate() {
-            let at = at + index * self.group;
-            let [scale, bias] = self.scale_and_bias(row, at / self.group);
-            let codes = self.code(row, at);
-            for (index, place) in place.chunks_exact_mut(SIXTEEN).enumerate() {
-                unsafe {
-                    let values = sixteen::<L>(codes.add(index * SIXTEEN * self.bits / 8), self.bits);
+        unsafe {
+            if self.bits == 8 {
+                self.unpack_bits::<L, 8>(row, at, place);
+            } else {
+                self.unpack_bits::<L, 4>(row, at, place);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn unpack_bits<L: Lanes, const BITS: usize>(&self, row: usize, at: usize, place: &mut [f32]) {
+        // Divisions cost as much as the values of a group.
+        let first = row * (self.depth / self.group) + at / self.group;
+        let mut codes = self.code(row, at);
+        for (place, pair) in place.chunks_mut(self.group).zip(&self.scales[first..]) {
+            let [scale, bias] = [pair & 0xffff, pair >> 16].map(half_to_float);
+            unsafe {
+                let [scale, bias] = [L::splat(scale), L::splat(bias)];
+                for place in place.chunks_exact_mut(SIXTEEN) {
+                    let values = if BITS == 8 { L::bytes(codes) } else { L::nibbles(codes) };
                     for (part, value) in values.as_ref().iter().enumerate() {
-                        let value = L::splat(bias).add_mul(*value, L::splat(scale));
-                        value.store(place.as_mut_ptr().add(part * L::COUNT));
+                        bias.add_mul(*value, scale).store(place.as_mut_ptr().add(part * L::COUNT));
                     }
+                    codes = codes.add(SIXTEEN * BITS / 8);
                 }
             }
         }
     }
-}
-
-#[inline(always)]
-unsafe fn sixteen<L: Lanes>(codes: *const u8, bits: usize) -> L::Sixteen {
-    unsafe { if bits == 8 { L::bytes(codes) } else { L::nibbles(codes) } }
 }
 
 /// Of finite values; scales and biases are.
