@@ -1,6 +1,7 @@
 //! A convolution as a product of its weights with the patches under them, which are cut out panel by panel, or by fewer
 //! products where [`winograd`] pays.
 
+use super::counted::{self, CountedWeights, RoundedPatches};
 use super::lanes::Lanes;
 use super::parallel::Room;
 use super::product::{Finish, LeftRows, Right, Rows, Straight, product};
@@ -167,6 +168,10 @@ pub fn convolution(
         match weights {
             Matrix::Plain(..) => {
                 product(&LeftRows { rows: weights.rows(), count: out }, &patches, size, place, pixels, &finish)
+            }
+            Matrix::Packed(packed) if counted::pays(packed) => {
+                let patches = RoundedPatches { patches: &patches, group: packed.group };
+                product(&CountedWeights(packed), &patches, size, place, pixels, &finish)
             }
             Matrix::Packed(packed) => product(packed, &patches, size, place, pixels, &finish),
             Matrix::Halved(_) => return None,

@@ -1,5 +1,6 @@
 //! Linear layers with the activation behind them, norms, and log-probabilities.
 
+use super::counted::{self, CountedWeights, RoundedRows};
 use super::few_rows::{PlainRows, few_rows};
 use super::lanes::{Lanes, Work, run};
 use super::math::{LogSoftmax, Normalise};
@@ -49,6 +50,10 @@ pub fn linear<const D: usize>(
         let size = [rows, depth, count];
         match weights {
             Matrix::Plain(..) => product(&left, &Transposed { rows: weights.rows(), count }, size, out, count, &finish),
+            Matrix::Packed(packed) if counted::pays(packed) => {
+                let left = RoundedRows::new(left.rows, [rows, depth], packed.group);
+                product(&left, &CountedWeights(packed), size, out, count, &finish)
+            }
             Matrix::Packed(packed) => product(&left, packed, size, out, count, &finish),
             Matrix::Halved(halved) => product(&left, halved, size, out, count, &finish),
         }

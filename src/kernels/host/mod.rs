@@ -3,6 +3,7 @@
 
 mod attention;
 mod convolution;
+mod counted;
 mod few_rows;
 #[cfg_attr(not(feature = "train"), path = "no_gradients.rs")]
 pub mod gradients;

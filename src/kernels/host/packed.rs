@@ -36,7 +36,7 @@ impl PackedRows<'_> {
 
     /// Where the codes of a row lie, from the value `at` on.
     #[inline(always)]
-    fn code(&self, row: usize, at: usize) -> *const u8 {
+    pub(super) fn code(&self, row: usize, at: usize) -> *const u8 {
         let words = &self.codes[row * self.depth * self.bits / 32..][..self.depth * self.bits / 32];
         // SAFETY: `at` is below `depth`.
         unsafe { words.as_ptr().cast::<u8>().add(at * self.bits / 8) }
@@ -63,7 +63,7 @@ impl PackedRows<'_> {
         let first = row * (self.depth / self.group) + at / self.group;
         let mut codes = self.code(row, at);
         for (place, pair) in place.chunks_mut(self.group).zip(&self.scales[first..]) {
-            let [scale, bias] = [pair & 0xffff, pair >> 16].map(half_to_float);
+            let [scale, bias] = scale_and_bias(*pair);
             unsafe {
                 let [scale, bias] = [L::splat(scale), L::splat(bias)];
                 for place in place.chunks_exact_mut(SIXTEEN) {
@@ -76,6 +76,12 @@ impl PackedRows<'_> {
             }
         }
     }
+}
+
+/// Of the group whose f16 numbers these are.
+#[inline(always)]
+pub(super) fn scale_and_bias(pair: u32) -> [f32; 2] {
+    [pair & 0xffff, pair >> 16].map(half_to_float)
 }
 
 /// Of finite values; scales and biases are.

@@ -53,6 +53,9 @@ pub struct Finish<'a> {
 
 /// The left matrix.
 pub trait Left: Sync {
+    /// Of a tile, where registers had room for more: 12, 8, 6 or 4.
+    const MOST_ROWS: usize = 12;
+
     /// Where the values `depth` of `T` rows from `first` on lie, in `scratch` if they had to be unpacked. Rows beyond
     /// the last repeat it.
     ///
@@ -64,6 +67,20 @@ pub trait Left: Sync {
         depth: Range<usize>,
         scratch: &mut [f32],
     ) -> [*const f32; T];
+
+    /// Inner products of such rows with the columns of a panel.
+    ///
+    /// # Safety
+    /// The instructions behind `L` exist, and the rows and the panel are as long as `depth` says.
+    #[inline(always)]
+    unsafe fn tile<L: Lanes, const T: usize>(
+        &self,
+        depth: usize,
+        rows: [*const f32; T],
+        panel: *const f32,
+    ) -> [[L; 2]; T] {
+        unsafe { tile::<L, T>(depth, rows, panel) }
+    }
 }
 
 /// A matrix of `count` rows as they lie in memory.
@@ -110,7 +127,7 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
         unsafe fn run<L: Lanes>(self) {
             // SAFETY: each range of panels is handed out once.
             unsafe {
-                match L::TILE_ROWS {
+                match L::TILE_ROWS.min(A::MOST_ROWS) {
                     12 => self.strips::<L, 12>(),
                     8 => self.strips::<L, 8>(),
                     6 => self.strips::<L, 6>(),
@@ -193,7 +210,7 @@ impl<A: Left> Tile<'_, A> {
                 here.clone()
                     .for_each(|row| unsafe { prefetch::<L>(bytes(&residual[row * stride + first..][..valid])) });
             }
-            let sums = unsafe { tile::<L, T>(block.len(), pointers, packed.as_ptr()) };
+            let sums = unsafe { left.tile::<L, T>(block.len(), pointers, packed.as_ptr()) };
             if finish.is_none() && valid == width && here.len() == T {
                 // By rows that are known, so that sums stay in registers. What follows would be too much code to repeat.
                 for r in 0..T {

@@ -95,6 +95,62 @@ pub trait Lanes: Copy {
     /// The sums as values, and zeros where there are fewer.
     unsafe fn counted(sums: Self::Counts) -> Self;
 
+    // A register also holds `COUNT` pairs of whole numbers of sixteen bits, or `COUNT` counts of 32.
+
+    /// Pairs of twice `COUNT` unsigned bytes.
+    #[inline(always)]
+    unsafe fn byte_pairs(from: *const u8) -> Self {
+        Self::of_words(|at| unsafe { u32::from(*from.add(2 * at)) | u32::from(*from.add(2 * at + 1)) << 16 })
+    }
+    /// Pairs of the unsigned halves of `COUNT` bytes.
+    #[inline(always)]
+    unsafe fn nibble_pairs(from: *const u8) -> Self {
+        Self::of_words(|at| unsafe { u32::from(*from.add(at) & 15) | u32::from(*from.add(at) >> 4) << 16 })
+    }
+    /// Whole numbers, and others behind each.
+    #[inline(always)]
+    unsafe fn paired(self, behind: Self) -> Self {
+        let (first, second) = (self.values(), behind.values());
+        let bits = |value: f32| u32::from(value as i16 as u16);
+        Self::of_words(|at| bits(first[at]) | bits(second[at]) << 16)
+    }
+    /// Writes whole numbers in sixteen bits each.
+    #[inline(always)]
+    unsafe fn store_numbers(self, to: *mut i16) {
+        for (at, value) in self.values().into_iter().enumerate().take(Self::COUNT) {
+            unsafe { to.add(at).write(value as i16) };
+        }
+    }
+    /// Counts, and the two products of each of two pairs.
+    #[inline(always)]
+    unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
+        let [sums, a, b] = [self.values(), a.values(), b.values()].map(|values| values.map(f32::to_bits));
+        let halves = |bits: u32| [bits as i16, (bits >> 16) as i16].map(i32::from);
+        Self::of_words(|at| {
+            let ([a, c], [b, d]) = (halves(a[at]), halves(b[at]));
+            (sums[at] as i32).wrapping_add(a * b).wrapping_add(c * d) as u32
+        })
+    }
+    /// Counts as values.
+    #[inline(always)]
+    unsafe fn whole(self) -> Self {
+        let counts = self.values();
+        Self::of_words(|at| (counts[at].to_bits() as i32 as f32).to_bits())
+    }
+    #[inline(always)]
+    fn of_words(word: impl Fn(usize) -> u32) -> Self {
+        let mut words = [0.0f32; MOST_LANES];
+        (0..Self::COUNT).for_each(|at| words[at] = f32::from_bits(word(at)));
+        unsafe { Self::load(words.as_ptr()) }
+    }
+    /// The values, and zeros behind them.
+    #[inline(always)]
+    fn values(self) -> [f32; MOST_LANES] {
+        let mut values = [0.0f32; MOST_LANES];
+        unsafe { self.store(values.as_mut_ptr()) };
+        values
+    }
+
     unsafe fn sum(self) -> f32;
 
     #[inline(always)]
@@ -140,6 +196,14 @@ fn narrow() -> bool {
 /// Set for a test's process that does without the widest registers.
 #[cfg(target_arch = "x86_64")]
 pub(super) const NARROW: &str = "OFA_NARROW_REGISTERS";
+
+/// Whether the registers that [`run`] chooses multiply pairs of whole numbers faster than as many values.
+pub fn counts_pairs() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return x86::available();
+    #[cfg(not(target_arch = "x86_64"))]
+    return cfg!(all(target_arch = "wasm32", target_feature = "simd128"));
+}
 
 /// Runs a kernel with the best registers of this machine.
 ///

@@ -36,6 +36,35 @@ impl Lanes for Simd128 {
         [Self(i32x4_shuffle::<0, 4, 1, 5>(self.0, other.0)), Self(i32x4_shuffle::<2, 6, 3, 7>(self.0, other.0))]
     }
     #[inline(always)]
+    unsafe fn byte_pairs(from: *const u8) -> Self {
+        Self(unsafe { u16x8_load_extend_u8x8(from) })
+    }
+    #[inline(always)]
+    unsafe fn nibble_pairs(from: *const u8) -> Self {
+        let bytes = u32x4_extend_low_u16x8(u16x8_extend_low_u8x16(unsafe { v128_load32_zero(from.cast()) }));
+        let high = u32x4_shl(v128_and(bytes, u32x4_splat(0xf0)), 12);
+        Self(v128_or(v128_and(bytes, u32x4_splat(0x0f)), high))
+    }
+    #[inline(always)]
+    unsafe fn paired(self, behind: Self) -> Self {
+        let (first, second) = (i32x4_trunc_sat_f32x4(self.0), i32x4_trunc_sat_f32x4(behind.0));
+        // The lower halves of words.
+        Self(i16x8_shuffle::<0, 8, 2, 10, 4, 12, 6, 14>(first, second))
+    }
+    #[inline(always)]
+    unsafe fn store_numbers(self, to: *mut i16) {
+        let numbers = i32x4_trunc_sat_f32x4(self.0);
+        unsafe { v128_store64_lane::<0>(i16x8_narrow_i32x4(numbers, numbers), to.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
+        Self(i32x4_add(self.0, i32x4_dot_i16x8(a.0, b.0)))
+    }
+    #[inline(always)]
+    unsafe fn whole(self) -> Self {
+        Self(f32x4_convert_i32x4(self.0))
+    }
+    #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Self(f32x4_add(self.0, other.0))
     }

@@ -77,6 +77,47 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn byte_pairs(from: *const u8) -> Self {
+        unsafe { Self(_mm256_castsi256_ps(_mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast())))) }
+    }
+    #[inline(always)]
+    unsafe fn nibble_pairs(from: *const u8) -> Self {
+        unsafe {
+            let bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
+            let low = _mm256_and_si256(bytes, _mm256_set1_epi32(0x0f));
+            let high = _mm256_slli_epi32::<12>(_mm256_and_si256(bytes, _mm256_set1_epi32(0xf0)));
+            Self(_mm256_castsi256_ps(_mm256_or_si256(low, high)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn paired(self, behind: Self) -> Self {
+        unsafe {
+            let (first, second) = (_mm256_cvtps_epi32(self.0), _mm256_cvtps_epi32(behind.0));
+            // The upper half of each word from the second, the lower from the first.
+            let pairs = _mm256_blend_epi16::<0b1010_1010>(first, _mm256_slli_epi32::<16>(second));
+            Self(_mm256_castsi256_ps(pairs))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_numbers(self, to: *mut i16) {
+        unsafe {
+            let numbers = _mm256_cvtps_epi32(self.0);
+            let (low, high) = (_mm256_castsi256_si128(numbers), _mm256_extracti128_si256::<1>(numbers));
+            _mm_storeu_si128(to.cast(), _mm_packs_epi32(low, high));
+        }
+    }
+    #[inline(always)]
+    unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
+        unsafe {
+            let products = _mm256_madd_epi16(_mm256_castps_si256(a.0), _mm256_castps_si256(b.0));
+            Self(_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(self.0), products)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn whole(self) -> Self {
+        unsafe { Self(_mm256_cvtepi32_ps(_mm256_castps_si256(self.0))) }
+    }
+    #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Self(unsafe { _mm256_add_ps(self.0, other.0) })
     }

@@ -63,6 +63,43 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn byte_pairs(from: *const u8) -> Self {
+        unsafe { Self(_mm512_castsi512_ps(_mm512_cvtepu8_epi16(_mm256_loadu_si256(from.cast())))) }
+    }
+    #[inline(always)]
+    unsafe fn nibble_pairs(from: *const u8) -> Self {
+        unsafe {
+            let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
+            let low = _mm512_and_epi32(bytes, _mm512_set1_epi32(0x0f));
+            let high = _mm512_slli_epi32::<12>(_mm512_and_epi32(bytes, _mm512_set1_epi32(0xf0)));
+            Self(_mm512_castsi512_ps(_mm512_or_epi32(low, high)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn paired(self, behind: Self) -> Self {
+        unsafe {
+            let (first, second) = (_mm512_cvtps_epi32(self.0), _mm512_cvtps_epi32(behind.0));
+            // The upper half of each word from the second, the lower from the first.
+            let pairs = _mm512_mask_blend_epi16(0xaaaa_aaaa, first, _mm512_slli_epi32::<16>(second));
+            Self(_mm512_castsi512_ps(pairs))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_numbers(self, to: *mut i16) {
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(self.0))) }
+    }
+    #[inline(always)]
+    unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
+        unsafe {
+            let (a, b) = (_mm512_castps_si512(a.0), _mm512_castps_si512(b.0));
+            Self(_mm512_castsi512_ps(_mm512_dpwssd_epi32(_mm512_castps_si512(self.0), a, b)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn whole(self) -> Self {
+        unsafe { Self(_mm512_cvtepi32_ps(_mm512_castps_si512(self.0))) }
+    }
+    #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Self(unsafe { _mm512_add_ps(self.0, other.0) })
     }
