@@ -172,7 +172,7 @@ impl WeightRows for UpperRows<'_> {
 
     fn input(&self, x: &[f32]) -> CountedInput {
         let depth = self.0.columns;
-        let rows = CountedRows::new(x, depth, GROUP, self.0.longest, false);
+        let rows = CountedRows::new(x, depth, GROUP, self.0.longest, 16);
         let sums = rows.sums.chunks_exact(rows.stride).map(|sums| sums[..depth / GROUP].iter().sum::<f32>());
         let middles = sums.map(|sum| sum * f32::from(self.0.middle)).collect();
         CountedInput { rows, middles }

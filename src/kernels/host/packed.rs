@@ -110,10 +110,10 @@ pub struct CountedRows {
 }
 
 impl CountedRows {
-    /// `longest` is the greatest length of a group of codes, if sums of products with them could exceed 32 bits. For
-    /// [`Lanes::nibble_codes`] the numbers at even places of a sixteen come first.
-    pub fn new(x: &[f32], depth: usize, group: usize, longest: f32, even_first: bool) -> Self {
-        run(Counting { x, depth, group, longest, even_first })
+    /// For codes of so many bits. `longest` is the greatest length of a group of them, if sums of products could exceed 32
+    /// bits. For [`Lanes::nibble_codes`] the numbers at even places of a sixteen come first.
+    pub fn new(x: &[f32], depth: usize, group: usize, longest: f32, bits: usize) -> Self {
+        run(Counting { x, depth, group, longest, bits })
     }
 }
 
@@ -122,7 +122,14 @@ struct Counting<'a> {
     depth: usize,
     group: usize,
     longest: f32,
-    even_first: bool,
+    bits: usize,
+}
+
+/// Numbers of a row that lie in one piece, beside those of the other rows that are multiplied together: as many as codes of
+/// so many bits are taken at a time.
+#[inline(always)]
+fn piece<L: Lanes>(bits: usize, group: usize) -> usize {
+    if bits == 8 && L::COUNT == SIXTEEN && group.is_multiple_of(2 * SIXTEEN) { 2 * SIXTEEN } else { SIXTEEN }
 }
 
 impl Work for Counting<'_> {
@@ -130,14 +137,15 @@ impl Work for Counting<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) -> CountedRows {
-        let Self { x, depth, group, longest, even_first } = self;
+        let Self { x, depth, group, longest, bits } = self;
+        let piece = piece::<L>(bits, group);
         let stride = (depth / group).next_multiple_of(MOST_LANES);
         let (mut numbers, mut scales, mut sums) = (vec![0; x.len()], Vec::new(), Vec::new());
         let together = x.chunks(TOGETHER * depth).zip(numbers.chunks_mut(TOGETHER * depth));
         for (x, numbers) in together {
             let rows = x.len() / depth;
             for (row, x) in x.chunks_exact(depth).enumerate() {
-                let mut sixteens = numbers.chunks_exact_mut(SIXTEEN).skip(row).step_by(rows);
+                let mut pieces = numbers.chunks_exact_mut(piece).skip(row).step_by(rows);
                 for group in x.chunks_exact(group) {
                     let [greatest, length] = unsafe { greatest_and_length::<L>(group) };
                     // By Cauchy and Schwarz no sum is greater than the product of lengths.
@@ -150,11 +158,14 @@ impl Work for Counting<'_> {
                     // Of zeros, and of what is too small to divide by.
                     let inverse = if scale > f32::MIN_POSITIVE { scale.recip() } else { 0.0 };
                     let mut sum = 0;
-                    for (values, numbers) in group.as_chunks::<SIXTEEN>().0.iter().zip(&mut sixteens) {
-                        for (at, value) in values.iter().enumerate() {
-                            let place = if even_first { at / 2 + at % 2 * (SIXTEEN / 2) } else { at };
-                            numbers[place] = (value * inverse).round_ties_even() as i16;
-                            sum += i32::from(numbers[place]);
+                    for (values, numbers) in group.chunks_exact(piece).zip(&mut pieces) {
+                        let sixteens = values.as_chunks::<SIXTEEN>().0.iter().zip(numbers.as_chunks_mut::<SIXTEEN>().0);
+                        for (values, numbers) in sixteens {
+                            for (at, value) in values.iter().enumerate() {
+                                let place = if bits == 4 { at / 2 + at % 2 * (SIXTEEN / 2) } else { at };
+                                numbers[place] = (value * inverse).round_ties_even() as i16;
+                                sum += i32::from(numbers[place]);
+                            }
                         }
                     }
                     scales.push(scale);
@@ -219,7 +230,7 @@ impl<const BITS: usize> WeightRows for CodeRows<'_, BITS> {
     const STREAMS: usize = 16 / BITS;
 
     fn input(&self, x: &[f32]) -> CountedRows {
-        CountedRows::new(x, self.0.depth, self.0.group, 0.0, BITS == 4)
+        CountedRows::new(x, self.0.depth, self.0.group, 0.0, BITS)
     }
 
     fn depth(&self) -> usize {
@@ -261,6 +272,7 @@ impl<const BITS: usize> WeightRows for CodeRows<'_, BITS> {
     #[inline(always)]
     unsafe fn dots<L: Lanes, const X: usize, const W: usize>(reader: PackedReader<'_>, first: usize) -> [[f32; W]; X] {
         let PackedReader { depth, groups, sixteens, stride, .. } = reader;
+        let piece = piece::<L>(BITS, sixteens * SIXTEEN);
         unsafe {
             let mut codes: [*const u8; W] =
                 std::array::from_fn(|w| reader.codes.as_ptr().cast::<u8>().add((first + w) * (depth * BITS / 8)));
@@ -280,6 +292,31 @@ impl<const BITS: usize> WeightRows for CodeRows<'_, BITS> {
                     }
                 }
                 for group in block..groups.min(block + L::COUNT) {
+                    if piece == 2 * SIXTEEN {
+                        // Zero is no count, too.
+                        let mut counts = [[L::splat(0.0); W]; X];
+                        for _ in 0..sixteens / 2 {
+                            let mut pairs = [L::splat(0.0); W];
+                            for w in 0..W {
+                                pairs[w] = L::byte_pairs(codes[w]);
+                            }
+                            for x in 0..X {
+                                let numbers = L::load(numbers.add(x * piece).cast());
+                                for w in 0..W {
+                                    counts[x][w] = counts[x][w].add_pairs(numbers, pairs[w]);
+                                }
+                            }
+                            codes = codes.map(|at| at.add(piece));
+                            numbers = numbers.add(X * piece);
+                        }
+                        for x in 0..X {
+                            for w in 0..W {
+                                let factor = L::splat(*factors[x][w].as_ptr().cast::<f32>().add(group - block));
+                                sums[x][w] = sums[x][w].add_mul(counts[x][w].whole(), factor);
+                            }
+                        }
+                        continue;
+                    }
                     let mut counts = [[L::no_counts(); W]; X];
                     for _ in 0..sixteens {
                         let sixteen = codes.map(|at| if BITS == 8 { L::byte_codes(at) } else { L::nibble_codes(at) });
