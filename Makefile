@@ -84,7 +84,7 @@ CPU_PATH := -C target-feature=+relaxed-simd -C llvm-args=-inline-threshold=80
 define wasm
 	@$(say) 'Building the $(1) wasm ($(WASM_PROFILE))'
 	$(if $(filter cpu,$(1)),RUSTFLAGS="$(SIMD)") cargo rustc --locked --lib --crate-type cdylib --target wasm32-unknown-unknown \
-	  --profile $(WASM_PROFILE) --no-default-features --features $(1)$(WASM_FEATURES) \
+	  --profile $(WASM_PROFILE) --no-default-features --features $(if $(filter cpu,$(1)),threads,$(1))$(WASM_FEATURES) \
 	  $(if $(filter gpu,$(1)),--config 'profile.$(WASM_PROFILE).package.ofa.opt-level="s"') --target-dir $(CARGO_TARGET_DIR)-wasm-$(1) \
 	  $(if $(filter cpu,$(1)),-- $(CPU_PATH))
 	$(BINDGEN) $(CARGO_TARGET_DIR)-wasm-$(1)/wasm32-unknown-unknown/$(WASM_PROFILE)/ofa.wasm www/wasm/$(1) ofa
@@ -98,7 +98,7 @@ binary: tools ## The native binary, as tests use it
 bindgen: wasm-target
 	cargo build --locked -p ofa-bindgen
 
-wasm: bindgen ## The wasm files: one for WebGPU, two for the CPU
+wasm: bindgen ## The wasm files: one for WebGPU, four for the CPU
 	$(call wasm,cpu)
 	$(call wasm,gpu)
 
@@ -195,7 +195,7 @@ lint: wasm-target npm ## rustfmt, clippy (native and wasm), docs, types, spellin
 	@$(say) 'Linting'
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --lib --target wasm32-unknown-unknown --no-default-features --features cpu,gpu,parity -- -D warnings
+	cargo clippy --locked --lib --target wasm32-unknown-unknown --no-default-features --features cpu,gpu,parity,threads -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	cd www && npm run --silent check
 	@if test -x $(VENV)/bin/typos || { python3 -m venv $(VENV) && $(VENV)/bin/pip install -q --disable-pip-version-check typos; }; \
@@ -240,13 +240,13 @@ peer-bundles: binary seeded-weights
 	  $(OFA) convert $(OFA_TINY_WEIGHTS) --tokenizer $(PEER)/vocabulary --arch tiny --image-size 256 --out $(PEER)/converted && \
 	  for kind in f32 q8; do $(OFA) export $(PEER)/converted --out $(PEER)/bundles/$$kind --dtype $$kind --no-report; done; }
 
-bench-peer: peer-graphs peer-bundles npm chromium ## Ours beside onnxruntime-web in one Chromium: make bench-peer [DEVICES=cpu,webgpu]
+bench-peer: peer-graphs peer-bundles npm chromium ## Ours beside onnxruntime-web in one Chromium: make bench-peer [DEVICES=cpu,webgpu] [THREADS=N]
 	@test -d $(PEER)/web/node_modules/onnxruntime-web || { \
 	  $(say) 'Installing onnxruntime-web (npm)'; \
 	  npm install --silent --no-audit --no-fund --prefix $(PEER)/web onnxruntime-web@1.30.0; }
 	$(MAKE) --no-print-directory release-wasm
 	cd www && npm run --silent build && node scripts/bench-peer.mjs $(PEER)/graphs \
-	  $(PEER)/web/node_modules/onnxruntime-web/dist $(PEER)/bundles --devices $(or $(DEVICES),cpu,webgpu)
+	  $(PEER)/web/node_modules/onnxruntime-web/dist $(PEER)/bundles --devices $(or $(DEVICES),cpu,webgpu) --threads $(or $(THREADS),1)
 
 bench-dawn: peer-graphs peer-bundles npm ## The same on WebGPU in Node, for a GPU on a machine without a browser
 	@test -d $(PEER)/dawn/node_modules/webgpu || { \

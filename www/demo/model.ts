@@ -90,7 +90,8 @@ export class ModelCard {
       this.ofa = loaded;
       [this.tasks, this.world] = [listed?.tasks, listed?.world];
       const { device, precision, parameters, bytes: size } = loaded.info;
-      el("badge").textContent = `${device.kind === "webgpu" ? "WebGPU" : "CPU"} · ${precision} · ${(parameters / 1e6).toFixed(1)} M parameters · ${bytes(size)}`;
+      const threads = (device.threads ?? 1) > 1 ? `, ${device.threads} threads` : "";
+      el("badge").textContent = `${device.kind === "webgpu" ? "WebGPU" : "CPU"}${threads} · ${precision} · ${(parameters / 1e6).toFixed(1)} M parameters · ${bytes(size)}`;
       el("badge").title = device.name;
       show("badge", true);
       el("reason").textContent = device.reason ? `Running on the CPU: ${device.reason}.` : "";

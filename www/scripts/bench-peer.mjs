@@ -1,15 +1,16 @@
 // Ours beside onnxruntime-web: one Chromium, one run, the same weights and picture, round by round in turns.
 //
-// node scripts/bench-peer.mjs GRAPHS ORT BUNDLES [--devices cpu,webgpu] [--precisions f32,q8] [--rounds N] [--clock thread]
+// node scripts/bench-peer.mjs GRAPHS ORT BUNDLES [--devices cpu,webgpu] [--precisions f32,q8] [--rounds N] [--clock thread] [--threads N]
 //
 // GRAPHS and BUNDLES hold a folder a precision, ORT is the `dist` of onnxruntime-web. The last line is one JSON object:
 // medians of ours ÷ theirs in f32 and what WebGPU was asked for. On a busy machine `--clock thread` compares the processor
-// time of the page's thread on the CPU path, not the time that passes.
+// time of the page's thread on the CPU path, not the time that passes. With `--threads` both have as many on the CPU, in a page
+// that is cross-origin isolated.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { launch } from "./browser.mjs";
-import { serve } from "./serve.mjs";
+import { ISOLATED, serve } from "./serve.mjs";
 
 const www = fileURLToPath(new URL("..", import.meta.url));
 const PICTURE = "/golden/tiny/resized_0_256x256.png";
@@ -27,10 +28,11 @@ function option(name, fallback) {
 const [graphs, ort, bundles] = process.argv.slice(2);
 const devices = option("devices", "cpu,webgpu").split(",");
 const precisions = option("precisions", "f32,q8").split(",");
+const threads = Number(option("threads", 1));
 const byThread = option("clock", "wall") === "thread";
 
 /** Runs in the page. */
-async function measure({ device, precision, picture, rounds, length, graphs: hasGraphs }) {
+async function measure({ device, precision, picture, rounds, length, threads, graphs: hasGraphs }) {
   const page = await import("/bench/peer-page.mjs");
   const memory = page.watchMemory();
   const grown = async (work) => {
@@ -42,8 +44,8 @@ async function measure({ device, precision, picture, rounds, length, graphs: has
   const sides = {};
   const result = {};
   for (const [name, load, paths] of [
-    ["ours", () => page.ours(`/bundle/${precision}/`, device, picture), ["/ofa-web/", `/bundle/${precision}/`]],
-    ["theirs", () => page.theirs(`/graphs/${precision}/`, device, picture), ["/ort/", `/graphs/${precision}/`]],
+    ["ours", () => page.ours(`/bundle/${precision}/`, device, picture, threads), ["/ofa-web/", `/bundle/${precision}/`]],
+    ["theirs", () => page.theirs(`/graphs/${precision}/`, device, picture, threads), ["/ort/", `/graphs/${precision}/`]],
   ]) {
     if (name === "theirs" && !hasGraphs) continue;
     const [side, loadMs, loaded] = await grown(load);
@@ -114,7 +116,7 @@ async function exposeThreadTime(page) {
 const server = await serve({
   "/": join(www, "dist-demo"), "/pages/": join(www, "test/pages"), "/bench/": join(www, "scripts"), "/golden/": join(www, "../tests/golden"),
   "/bundle/": bundles, "/graphs/": graphs, "/ort/": ort,
-});
+}, threads > 1 ? { headers: ISOLATED } : {});
 const browser = await launch();
 const results = {};
 try {
@@ -128,7 +130,7 @@ try {
       // Their 8-bit operators do not run on WebGPU.
       const withPeer = existsSync(join(graphs, precision)) && (device === "cpu" || precision === "f32");
       const rounds = Number(option("rounds", effort.rounds));
-      const found = await page.evaluate(measure, { device, precision, picture: PICTURE, ...effort, rounds, graphs: withPeer });
+      const found = await page.evaluate(measure, { device, precision, picture: PICTURE, ...effort, rounds, threads, graphs: withPeer });
       (results[device] ??= {})[precision] = found;
       print(device, precision, found);
       await page.close();

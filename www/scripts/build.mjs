@@ -3,7 +3,7 @@ import { build } from "esbuild";
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { WASM } from "./wasm.mjs";
+import { WASM, bindings } from "./wasm.mjs";
 
 const www = fileURLToPath(new URL("..", import.meta.url));
 process.chdir(www);
@@ -20,14 +20,13 @@ const common = { bundle: true, minify: true, format: "esm", target: "es2022", le
 async function buildPackage() {
   rmSync("dist", { recursive: true, force: true });
   // What is found by its address is in a folder of the package's name: it is also what package.json exports (see wasm.ts).
-  const entryPoints = { ofa: "src/ofa.ts", "ofa-web/worker": "src/worker.ts" };
+  const entryPoints = { ofa: "src/ofa.ts", "ofa-web/worker": "src/worker.ts", "ofa-web/member": "src/member.ts" };
   await build({ ...common, entryPoints, outdir: "dist", splitting: true, chunkNames: "[name]-[hash]" });
   // The wasm bindings stay files of their own: only the one that is needed is fetched.
   keepImportsOfTheBrowser();
-  for (const kind of ["cpu", "gpu"]) {
-    mkdirSync(`dist/ofa-web/wasm/${kind}`, { recursive: true });
-    const glue = readFileSync(`wasm/${kind}/ofa.js`, "utf8");
-    await build({ ...common, bundle: false, stdin: { contents: glue, loader: "js" }, outfile: `dist/ofa-web/wasm/${kind}/ofa.js` });
+  for (const file of new Set(Object.values(WASM).map(bindings))) {
+    const glue = readFileSync(`wasm/${file}`, "utf8");
+    await build({ ...common, bundle: false, stdin: { contents: glue, loader: "js" }, outfile: `dist/ofa-web/wasm/${file}` });
   }
   for (const file of Object.values(WASM)) cpSync(`wasm/${file}`, `dist/ofa-web/wasm/${file}`);
   execFileSync("node_modules/.bin/tsc", ["-p", "tsconfig.types.json"], { stdio: "inherit" });

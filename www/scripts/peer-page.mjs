@@ -53,9 +53,9 @@ export function downloaded(paths) {
 }
 
 /** OFA here. The counters see every call of this realm into WebGPU, the peer's too. */
-export async function ours(bundle, device, picture) {
+export async function ours(bundle, device, picture, threads) {
   const { OFA } = await import("/ofa-web/ofa.js");
-  const ofa = await OFA.load(bundle, { device, worker: false, cache: "none", counters: true });
+  const ofa = await OFA.load(bundle, { device, threads, worker: false, cache: "none", counters: true });
   const counters = async () => (await ofa.refreshInfo()).counters;
   let image;
   return {
@@ -81,12 +81,11 @@ export async function ours(bundle, device, picture) {
 }
 
 /** onnxruntime-web with the graphs of `directory`. */
-export async function theirs(directory, device, picture) {
+export async function theirs(directory, device, picture, threads) {
   const gpu = device === "webgpu";
   const ort = await import(`${PEER}${gpu ? "ort.webgpu.min.mjs" : "ort.wasm.min.mjs"}`);
   ort.env.wasm.wasmPaths = PEER;
-  // As on every page without the headers that threads need, and as ours.
-  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.numThreads = threads;
   const load = async (name, location) => {
     const file = new Uint8Array(await (await fetch(`${directory}${name}.onnx`)).arrayBuffer());
     const executionProviders = [gpu ? "webgpu" : "wasm"];

@@ -1,6 +1,6 @@
 // A static server on 127.0.0.1 with byte ranges, and with the faults that tests ask for.
 //
-// node scripts/serve.mjs [DIR] [--port N] [--open]
+// node scripts/serve.mjs [DIR] [--port N] [--open] [--isolated]
 import { spawn } from "node:child_process";
 import { createReadStream, existsSync, statSync } from "node:fs";
 import { createServer } from "node:http";
@@ -12,8 +12,11 @@ const TYPES = {
   ".json": "application/json", ".wasm": "application/wasm", ".png": "image/png", ".jpg": "image/jpeg", ".svg": "image/svg+xml",
 };
 
+/** With these a page may share memory with its workers. */
+export const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+
 /**
- * Serves `roots`, a map from path prefixes to directories.
+ * Serves `roots`, a map from path prefixes to directories, each file with `headers`.
  *
  * `faults` maps the end of a path to what goes wrong there: `{ cut: BYTES, times }` ends the connection early,
  * `{ most: BYTES }` after so many bytes of each answer, `{ flip: OFFSET }` changes a byte, `{ status: CODE, times }` answers
@@ -21,7 +24,7 @@ const TYPES = {
  * `{ noRange: true }` ignores ranges, `{ headers }` changes some, `{ delay: MS }` waits before every piece. `times` is how
  * often; without it, always.
  */
-export async function serve(roots, { port = 0, faults = {} } = {}) {
+export async function serve(roots, { port = 0, faults = {}, headers = {} } = {}) {
   const requests = [];
   const server = createServer((request, response) => {
     const { path, search } = read(request.url);
@@ -34,7 +37,7 @@ export async function serve(roots, { port = 0, faults = {} } = {}) {
     if (active && fault.status) return end(response, fault.status, "as the test asked");
     if (active && fault.page) return end(response, 200, "<!doctype html><title>app</title>", "text/html");
     if (fault.query !== undefined && fault.query !== search) return end(response, 403, "not signed");
-    send(request, response, file, active ? fault : {});
+    send(request, response, file, active ? fault : {}, headers);
   });
   await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${server.address().port}/`;
@@ -66,13 +69,13 @@ function end(response, status, text, type = "text/plain") {
   response.writeHead(status, { "content-type": type }).end(text);
 }
 
-function send(request, response, file, fault) {
+function send(request, response, file, fault, more) {
   const { size } = statSync(file);
   const range = fault.noRange ? null : /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
   const start = range ? Number(range[1]) : 0;
   const last = range?.[2] ? Math.min(Number(range[2]), size - 1) : size - 1;
   if (range && start >= size) return end(response, 416, "beyond the end");
-  const headers = { "content-type": TYPES[extname(file)] ?? "application/octet-stream", "content-length": last - start + 1, "cache-control": "no-store" };
+  const headers = { "content-type": TYPES[extname(file)] ?? "application/octet-stream", "content-length": last - start + 1, "cache-control": "no-store", ...more };
   if (!fault.noRange) headers["accept-ranges"] = "bytes";
   if (range) headers["content-range"] = `bytes ${start}-${last}/${size}`;
   response.writeHead(range ? 206 : 200, { ...headers, ...fault.headers });
@@ -88,11 +91,11 @@ function send(request, response, file, fault) {
       response.write(piece.subarray(0, Math.max(0, piece.length - (position - cut))), () => response.destroy());
       return;
     }
-    const more = response.write(piece);
+    const goesOn = response.write(piece);
     if (fault.delay) {
       stream.pause();
       setTimeout(() => stream.resume(), fault.delay);
-    } else if (!more) {
+    } else if (!goesOn) {
       stream.pause();
       response.once("drain", () => stream.resume());
     }
@@ -105,7 +108,8 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const at = options.indexOf("--port");
   const port = at < 0 ? 8080 : Number(options.splice(at, 2)[1]);
   const directory = options.find((option) => !option.startsWith("--")) ?? "dist-demo";
-  const { url } = await serve({ "/": directory }, { port }).catch(() => serve({ "/": directory }));
+  const headers = options.includes("--isolated") ? ISOLATED : {};
+  const { url } = await serve({ "/": directory }, { port, headers }).catch(() => serve({ "/": directory }, { headers }));
   console.log(`Serving ${directory} at ${url}  (Ctrl-C ends)`);
   if (options.includes("--open")) {
     const opener = { darwin: "open", win32: "explorer" }[process.platform] ?? "xdg-open";

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
-import { WASM } from "./wasm.mjs";
+import { WASM, bindings } from "./wasm.mjs";
 
 const dist = fileURLToPath(new URL("../dist/", import.meta.url));
 
@@ -15,10 +15,11 @@ function weigh(name) {
 }
 
 console.log(`${"file".padEnd(28)} ${"raw".padStart(10)} ${"brotli 11".padStart(10)}`);
-const scripts = [...readdirSync(dist), "ofa-web/worker.js"].filter((name) => name.endsWith(".js"));
+const scripts = [...readdirSync(dist), "ofa-web/worker.js", "ofa-web/member.js"].filter((name) => name.endsWith(".js"));
 const shared = scripts.map(weigh).reduce((a, b) => a + b, 0);
-const glue = ["ofa-web/wasm/gpu/ofa.js", "ofa-web/wasm/cpu/ofa.js"].map(weigh);
-const gpu = weigh(`ofa-web/wasm/${WASM.gpu}`);
-const cpu = [WASM.cpu, WASM.relaxed].map((file) => weigh(`ofa-web/wasm/${file}`));
+const { gpu: forGpu, ...forCpu } = WASM;
+const glue = [...new Set(Object.values(WASM).map(bindings))].map((file) => weigh(`ofa-web/wasm/${file}`));
+const gpu = weigh(`ofa-web/wasm/${forGpu}`);
+const cpu = Object.values(forCpu).map((file) => weigh(`ofa-web/wasm/${file}`));
 // A visitor fetches one of each, and the bindings of one build; the larger counts.
 console.log(`gpu_wasm_br=${gpu} cpu_wasm_br=${Math.max(...cpu)} js_br=${shared + Math.max(...glue)}`);

@@ -1,6 +1,7 @@
 import { ChunkCache, type CacheMode } from "./cache.js";
 import { drawCodes, fetchCodes, preview, type Drawn } from "./codes.js";
 import { countGpuCalls } from "./counters.js";
+import { threadsHere, type Crew } from "./crew.js";
 import { fetchManifest, fetchShards, fetchSmallFiles, requireHashing, type DownloadOptions } from "./download.js";
 import { Crash, OfaError, aborted, throwIfAborted, unlessAborted } from "./errors.js";
 import type { Rgba } from "./image.js";
@@ -18,6 +19,7 @@ export interface LoadRequest {
   url: string | undefined;
   files: FileAt[] | undefined;
   device: DeviceChoice;
+  threads: number | undefined;
   cache: CacheMode;
   counters: boolean;
 }
@@ -61,6 +63,7 @@ export interface Engine {
 /** The model in this thread. */
 export class LocalEngine implements Engine {
   private session: WasmSession | undefined;
+  private crew: Crew | undefined;
   private bundle: { source: Source; cache: ChunkCache } | undefined;
   private codes: WasmCodes | undefined;
   private openingCodes: Shared<Progress> | undefined;
@@ -72,6 +75,7 @@ export class LocalEngine implements Engine {
 
   async load(request: LoadRequest, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<ModelInfo> {
     requireHashing();
+    const wanted = threadsHere(request.threads);
     const source = request.files ? new FileSource(request.files) : new UrlSource(request.url ?? "");
     const found = await probe(request.device);
     throwIfAborted(signal);
@@ -82,7 +86,8 @@ export class LocalEngine implements Engine {
     const options = { source, cache, signal, onProgress };
     const lap = stopwatch();
     if (request.counters) this.takeCounters = countGpuCalls();
-    const { session, device } = await this.guard(() => openSession(request.device, found, fetchSmallFiles(manifest, options), signal));
+    const { session, device, crew } = await this.guard(() => openSession(request.device, found, wanted, fetchSmallFiles(manifest, options), signal));
+    this.crew = crew;
     const loading: LoadTimings = { compileMs: lap(), downloadMs: 0, uploadMs: 0, buildMs: 0 };
     try {
       // Once bytes are on their way. A crash ends the load at its next step; all else, calls of the model will say.
@@ -103,7 +108,7 @@ export class LocalEngine implements Engine {
       loading.buildMs = lap();
       throwIfAborted(signal);
     } catch (error) {
-      release(session);
+      this.release(session);
       throw error;
     }
     this.session = session;
@@ -113,7 +118,7 @@ export class LocalEngine implements Engine {
     };
     this.model = {
       version: own.version,
-      device: device.kind === "webgpu" && !device.name ? { ...device, name: own.device.name } : device,
+      device: { ...device, name: device.name || own.device.name },
       precision: manifest.precision,
       parameters: manifest.parameters,
       bytes: total,
@@ -211,7 +216,13 @@ export class LocalEngine implements Engine {
 
   info(): Promise<ModelInfo> {
     if (!this.model) return Promise.reject(new OfaError("internal", "no model is loaded"));
-    return Promise.resolve(this.takeCounters ? { ...this.model, counters: this.takeCounters() } : this.model);
+    const { device } = this.model;
+    const counters = this.takeCounters?.();
+    return Promise.resolve({
+      ...this.model,
+      device: device.kind === "cpu" ? { ...device, threads: this.crew?.threads ?? 1 } : device,
+      ...(counters && { counters }),
+    });
   }
 
   dispose(): Promise<void> {
@@ -231,7 +242,7 @@ export class LocalEngine implements Engine {
     const codes = await this.guard(() => fetchCodes(open, options));
     // The model may be gone.
     if (this.session) this.codes = codes;
-    else release(codes);
+    else this.release(codes);
   }
 
   /** One call after the other: the model is one. */
@@ -269,6 +280,7 @@ export class LocalEngine implements Engine {
       const failure = failureOf(error);
       if (failure instanceof Crash) {
         abandonModule();
+        this.crew?.end();
         void this.end(failure);
       }
       throw this.ended ?? failure;
@@ -283,7 +295,17 @@ export class LocalEngine implements Engine {
     const parts = [this.codes, this.session];
     this.session = this.codes = undefined;
     await this.last;
-    for (const part of parts) if (part) release(part);
+    for (const part of parts) if (part) this.release(part);
+  }
+
+  private release(part: { free(): void }): void {
+    // Threads of a module that trapped may hold what freeing waits for.
+    if (this.crew && this.ended instanceof Crash) return;
+    try {
+      part.free();
+    } catch {
+      // A module that trapped cannot clean up; it goes as a whole.
+    }
   }
 }
 
@@ -309,14 +331,6 @@ function plain(name: string, value: unknown): unknown {
   if (typeof value === "bigint") throw new TypeError(`${name} is a BigInt`);
   // Half of an emoji, where a text was cut, is no text for Rust.
   return typeof value === "string" ? value.replace(/\p{Surrogate}/gu, "\ufffd") : value;
-}
-
-function release(part: { free(): void }): void {
-  try {
-    part.free();
-  } catch {
-    // A module that trapped cannot clean up; it goes as a whole.
-  }
 }
 
 /** Milliseconds since the last call. */

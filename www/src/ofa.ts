@@ -24,6 +24,8 @@ export type * from "./types.js";
 export interface LoadOptions {
   /** Default `auto`. */
   device?: DeviceChoice | undefined;
+  /** How many threads the CPU path takes, on pages that are cross-origin isolated. Default: the processor's, four at most. */
+  threads?: number | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
   signal?: AbortSignal | undefined;
   /** `auto` keeps what was verified in the browser's cache. Default `auto`. */
@@ -79,9 +81,9 @@ export class OFA {
    * @throws OfaError `fetch`, `manifest`, `integrity`, `unsupported`, `aborted`, or one of the model's own codes.
    */
   static async load(bundle: BundleInput, options: LoadOptions = {}): Promise<OFA> {
-    const { device = "auto", onProgress, signal, cache = "auto", worker = true, counters = false } = withSignal(options);
+    const { device = "auto", threads, onProgress, signal, cache = "auto", worker = true, counters = false } = withSignal(options);
     throwIfAborted(signal);
-    const request: LoadRequest = { ...placeOf(bundle), device, cache, counters };
+    const request: LoadRequest = { ...placeOf(bundle), device, threads, cache, counters };
     return new OFA(await Loaded.load(request, worker, reported(onProgress), signal));
   }
 

@@ -1,3 +1,4 @@
+import type { Crew } from "./crew.js";
 import type { SmallFiles } from "./download.js";
 import { OfaError, throwIfAborted, unlessAborted } from "./errors.js";
 import { cpu } from "./probe.js";
@@ -11,19 +12,20 @@ let opened: Promise<unknown> = Promise.resolve();
 export async function openSession(
   choice: DeviceChoice,
   device: DeviceInfo,
+  threads: number,
   files: Promise<SmallFiles>,
   signal: AbortSignal,
-): Promise<{ session: WasmSession; device: DeviceInfo }> {
-  const [wasm, { config, tokenizer, generation }] = await Promise.all([unlessAborted(loadWasm(device.kind), signal), files]);
+): Promise<{ session: WasmSession; device: DeviceInfo; crew: Crew | undefined }> {
+  const [{ wasm, crew }, { config, tokenizer, generation }] = await Promise.all([unlessAborted(loadWasm(device.kind, threads), signal), files]);
   throwIfAborted(signal);
   try {
     const session = opened.then(() => wasm.Session.create(config, tokenizer, generation));
     opened = session.catch(() => undefined);
-    return { session: await session, device };
+    return { session: await session, device, crew };
   } catch (error) {
     const { code, message } = OfaError.from(error);
     if (choice !== "auto" || device.kind === "cpu" || code !== "device") throw error;
     const [why] = message.split("\n");
-    return openSession(choice, cpu(`the GPU (${device.name}) cannot be opened: ${why}`), files, signal);
+    return openSession(choice, cpu(`the GPU (${device.name}) cannot be opened: ${why}`), threads, files, signal);
   }
 }

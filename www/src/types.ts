@@ -189,6 +189,8 @@ export interface DeviceInfo {
   name: string;
   /** Why this one, where another would have been better or was asked for. */
   reason?: string;
+  /** Of a loaded model on the CPU: how many threads work on it. */
+  threads?: number;
 }
 
 /** What is loaded. */

@@ -1,8 +1,9 @@
+import { Crew, type CrewExports } from "./crew.js";
 import { OfaError } from "./errors.js";
 
-/** The interface of both wasm builds; see `src/wasm.rs` of the crate. */
+/** The interface of all wasm builds; see `src/wasm.rs` of the crate. */
 export interface WasmModule {
-  default(options: { module_or_path: Response }): Promise<unknown>;
+  default(options: { module_or_path: Response | WebAssembly.Module }): Promise<unknown>;
   version(): string;
   Session: {
     create(config: string, tokenizer: string, generation?: string): Promise<WasmSession>;
@@ -58,6 +59,9 @@ export function abandonModule(): void {
   abandoned++;
 }
 
+/** Who shares the work of the modules of this realm, by where their bindings come from. */
+const crews = new Map<string, Crew>();
+
 /** How often files of each build were missing or damaged, which a browser may remember. */
 const failed = new Map<string, number>();
 
@@ -78,29 +82,46 @@ const RELAXED_SIMD = [
   0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11,
 ];
 
-/** Fetches and compiles the one build that is needed. Damaged files are fetched once more. */
-export async function loadWasm(kind: "webgpu" | "cpu", again = true): Promise<WasmModule> {
+/** The bindings and the wasm file of a build. */
+function filesOf(kind: "webgpu" | "cpu", shared: boolean): [glue: URL, binary: URL] {
   // Bundlers follow literals only. The development server of Vite 5 to 7 moves this script away from its files, and finds
   // them as those of the package `ofa-web`; for all others that is a folder beside it.
-  const [glue, binary] =
-    kind === "webgpu"
-      ? [new URL("ofa-web/wasm/gpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/gpu/ofa_bg.wasm", import.meta.url)]
-      : [
-          new URL("ofa-web/wasm/cpu/ofa.js", import.meta.url),
-          WebAssembly.validate(new Uint8Array(RELAXED_SIMD))
-            ? new URL("ofa-web/wasm/cpu/ofa_relaxed_bg.wasm", import.meta.url)
-            : new URL("ofa-web/wasm/cpu/ofa_bg.wasm", import.meta.url),
-        ];
-  const tries = failed.get(kind) ?? 0;
+  if (kind === "webgpu") return [new URL("ofa-web/wasm/gpu/ofa.js", import.meta.url), new URL("ofa-web/wasm/gpu/ofa_bg.wasm", import.meta.url)];
+  const relaxed = WebAssembly.validate(new Uint8Array(RELAXED_SIMD));
+  return shared
+    ? [
+        new URL("ofa-web/wasm/cpu/ofa_threads.js", import.meta.url),
+        relaxed
+          ? new URL("ofa-web/wasm/cpu/ofa_threads_relaxed_bg.wasm", import.meta.url)
+          : new URL("ofa-web/wasm/cpu/ofa_threads_bg.wasm", import.meta.url),
+      ]
+    : [
+        new URL("ofa-web/wasm/cpu/ofa.js", import.meta.url),
+        relaxed
+          ? new URL("ofa-web/wasm/cpu/ofa_relaxed_bg.wasm", import.meta.url)
+          : new URL("ofa-web/wasm/cpu/ofa_bg.wasm", import.meta.url),
+      ];
+}
+
+/** Fetches and compiles the one build that is needed. Damaged files are fetched once more. */
+export async function loadWasm(kind: "webgpu" | "cpu", threads: number, again = true): Promise<{ wasm: WasmModule; crew: Crew | undefined }> {
+  const shared = kind === "cpu" && threads > 1;
+  const [glue, binary] = filesOf(kind, shared);
+  const tries = failed.get(binary.href) ?? 0;
   const faulty = (url: URL, why: string, cause?: unknown) => {
-    failed.set(kind, tries + 1);
+    failed.set(binary.href, tries + 1);
     return new OfaError("fetch", `${url.origin}${url.pathname}: expected a file of the package ofa-web, beside its other files (${why})`, { cause });
   };
   if (abandoned + tries > 0) glue.search = `?again=${abandoned + tries}`;
-  const module: WasmModule = await import(/* @vite-ignore */ glue.href).catch((error: Error) => {
+  const wasm: WasmModule = await import(/* @vite-ignore */ glue.href).catch((error: Error) => {
     throw faulty(glue, error.message, error);
   });
-  if (origins.has(glue.href)) return module;
+  const loaded = () => {
+    const crew = crews.get(glue.href);
+    crew?.gather(threads);
+    return { wasm, crew };
+  };
+  if (origins.has(glue.href)) return loaded();
   const response = await fetch(binary, { cache: tries > 0 ? "reload" : "default" }).catch((error: Error) => {
     throw faulty(binary, error.message, error);
   });
@@ -108,17 +129,25 @@ export async function loadWasm(kind: "webgpu" | "cpu", again = true): Promise<Wa
   if (!response.ok || type?.startsWith("text/html")) {
     throw faulty(binary, `the server answered ${response.status} ${response.ok ? "with a web page" : response.statusText}`);
   }
+  // A module that was served as another type did not stream in, and V8 knows it by no address.
+  const streamed = type === "application/wasm";
   try {
-    await module.default({ module_or_path: response });
+    if (shared) {
+      const compiled = await (streamed ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
+      const exports = (await wasm.default({ module_or_path: compiled })) as CrewExports;
+      if (!crews.has(glue.href)) crews.set(glue.href, new Crew(compiled, exports));
+    } else {
+      await wasm.default({ module_or_path: response });
+    }
   } catch (error) {
     // Too little memory, or a trap: the file is as it should be.
     if (error instanceof RangeError || error instanceof WebAssembly.RuntimeError) throw error;
     const fault = faulty(binary, OfaError.from(error).message, error);
-    if (again) return loadWasm(kind, false);
+    if (again) return loadWasm(kind, threads, false);
     throw fault;
   }
-  // A module that was served as another type did not stream in, and V8 knows it by no address.
-  const streamed = type === "application/wasm";
   origins.add(glue.href).add(streamed ? response.url : "wasm://");
-  return module;
+  // Where it was compiled is its address in Firefox, unless it streamed in.
+  if (shared && !streamed) origins.add(import.meta.url);
+  return loaded();
 }

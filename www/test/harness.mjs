@@ -44,11 +44,11 @@ export async function startBrowser() {
   return browser;
 }
 
-/** Serves the demo site, the test bundle at /bundle/ and the goldens at /golden/, with faults, and `extra` roots. */
-export function startServer(faults = {}, extra = {}) {
+/** Serves the demo site, the test bundle at /bundle/ and the goldens at /golden/, with faults, `extra` roots and headers. */
+export function startServer(faults = {}, extra = {}, headers = {}) {
   const roots = { "/": join(www, "dist-demo"), "/bundle/": testBundle, "/golden/": goldens, "/pages/": join(www, "test/pages") };
   if (existsSync(tinyBundle)) Object.assign(roots, { "/tiny/": tinyBundle, "/tiny-q8/": `${tinyBundle}-q8` });
-  return serve({ ...roots, ...extra }, { faults });
+  return serve({ ...roots, ...extra }, { faults, headers });
 }
 
 /** A blank page of `server` with `OFA` and `OfaError` in its global scope and errors as plain objects. */

@@ -7,15 +7,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { serve } from "../scripts/serve.mjs";
+import { ISOLATED, serve } from "../scripts/serve.mjs";
+import { WASM } from "../scripts/wasm.mjs";
 import { goldens, native, startBrowser, testBundle, www } from "./harness.mjs";
 
 const PICTURE = "tiny/raw_0.png";
 const APP = `
 import { OFA } from "ofa-web";
-const ofa = await OFA.load("/bundle/", { device: "cpu" });
+const ofa = await OFA.load("/bundle/", { device: "cpu", threads: 2 });
 const { text } = await ofa.caption("/golden/${PICTURE}");
-document.querySelector("#out").textContent = JSON.stringify({ text, device: ofa.info.device.kind });
+let { device } = ofa.info;
+for (let waited = 0; crossOriginIsolated && device.threads < 2 && waited < 100; waited++) {
+  ({ device } = await ofa.refreshInfo());
+  await new Promise((resolve) => setTimeout(resolve, 20));
+}
+document.querySelector("#out").textContent = JSON.stringify({ text, device: device.kind, threads: device.threads });
 `;
 const PAGE = (script) => `<!doctype html><html lang="en"><title>app</title><link rel="icon" href="data:,"><p id="out"></p>${script}</html>`;
 let browser, directory, expected;
@@ -34,8 +40,8 @@ after(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-async function answerOf(root, extra = {}) {
-  const server = await serve({ "/": root, "/bundle/": testBundle, "/golden/": goldens, ...extra });
+async function answerOf(root, headers = {}) {
+  const server = await serve({ "/": root, "/bundle/": testBundle, "/golden/": goldens }, { headers });
   const page = await browser.newPage();
   const failures = [];
   page.on("pageerror", (error) => failures.push(error.message));
@@ -54,7 +60,7 @@ async function answerOf(root, extra = {}) {
 
 test("the tarball holds what the package needs and nothing else", () => {
   const files = readdirSync(join(directory, "node_modules/ofa-web"), { recursive: true }).map(String);
-  for (const needed of ["dist/ofa.js", "dist/ofa-web/worker.js", "dist/ofa-web/wasm/cpu/ofa_bg.wasm", "dist/ofa-web/wasm/cpu/ofa_relaxed_bg.wasm", "dist/ofa-web/wasm/gpu/ofa_bg.wasm", "dist/types/ofa.d.ts", "README.md", "LICENSE"]) {
+  for (const needed of ["dist/ofa.js", "dist/ofa-web/worker.js", "dist/ofa-web/member.js", ...Object.values(WASM).map((file) => `dist/ofa-web/wasm/${file}`), "dist/types/ofa.d.ts", "README.md", "LICENSE"]) {
     assert.ok(files.includes(needed), `${needed} is missing`);
   }
   assert.deepEqual(files.filter((file) => /^(src|test|demo|bindgen|scripts)/.test(file)), []);
@@ -107,7 +113,7 @@ test("what the scripts name by address is found beside them and by the package's
     const code = readFileSync(join(dist, name), "utf8");
     return [...code.matchAll(/new URL\("([^"]+)",import\.meta\.url\)/g)].map(([, name]) => name);
   });
-  assert.equal(names.length, 6, `found ${names}`);
+  assert.equal(names.length, 10, `found ${names}`);
   for (const name of names) assert.equal(resolve(name), fileURLToPath(new URL(name, pathToFileURL(`${dist}/`))));
 });
 
@@ -126,10 +132,12 @@ test("a Vite app builds with it and captions", { timeout: 180_000 }, async () =>
   symlinkSync(join(directory, "node_modules"), join(app, "node_modules"));
   const { build } = await import("vite");
   await build({ root: app, logLevel: "error", build: { target: "es2022", outDir: "built" } });
-  const { text, device, fetched } = await answerOf(join(app, "built"));
-  assert.equal(text, expected);
-  assert.equal(device, "cpu");
-  assert.equal(fetched.length, 1, `only the wasm that is needed is fetched, found ${fetched}`);
+  for (const [headers, expectedThreads] of [[{}, 1], [ISOLATED, 2]]) {
+    const { text, device, threads, fetched } = await answerOf(join(app, "built"), headers);
+    assert.equal(text, expected);
+    assert.deepEqual([device, threads], ["cpu", expectedThreads]);
+    assert.equal(fetched.length, 1, `only the wasm that is needed is fetched, found ${fetched}`);
+  }
 });
 
 test("a plain page captions with it", { timeout: 120_000 }, async () => {
@@ -138,7 +146,9 @@ test("a plain page captions with it", { timeout: 120_000 }, async () => {
   cpSync(join(directory, "node_modules/ofa-web/dist"), join(app, "ofa-web"), { recursive: true });
   const importmap = '<script type="importmap">{ "imports": { "ofa-web": "./ofa-web/ofa.js" } }</script>';
   writeFileSync(join(app, "index.html"), PAGE(`${importmap}<script type="module">${APP}</script>`));
-  const { text, fetched } = await answerOf(app);
-  assert.equal(text, expected);
-  assert.deepEqual(fetched, ["/ofa-web/ofa-web/wasm/cpu/ofa_relaxed_bg.wasm"]);
+  for (const [headers, file] of [[{}, WASM.relaxed], [ISOLATED, WASM.relaxedThreads]]) {
+    const { text, fetched } = await answerOf(app, headers);
+    assert.equal(text, expected);
+    assert.deepEqual(fetched, [`/ofa-web/ofa-web/wasm/${file}`]);
+  }
 });

@@ -6,7 +6,7 @@ use super::lanes::{CACHE_LINE, Lanes, MOST_LANES, SQUARE, Work, prefetch, run};
 use super::math::gelu;
 use super::parallel::{Shared, ranges};
 use crate::kernels::Activation;
-use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Inner products are summed over this many values at a time, so that a panel is 32 kB at most.
@@ -16,11 +16,6 @@ pub(super) const BLOCK: usize = 256;
 const PANELS: usize = 8;
 /// Values of a page of memory, beyond which processors do not fetch ahead on their own.
 const PAGE: usize = 1024;
-
-thread_local! {
-    /// Room for packed panels, which every product fills anew.
-    static ROOM: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
 
 /// The right matrix.
 pub trait Right: Sync {
@@ -142,11 +137,13 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
             let Self { left, right, size: [rows, depth, columns], panels, out, stride, finish } = self;
             let width = 2 * L::COUNT;
             let length = BLOCK.min(depth) * width;
-            let mut kept = ROOM.take();
-            kept.resize(kept.len().max(panels.len() * length + MOST_LANES), 0.0);
+            // On the stack, which is warm and each thread's own.
+            let mut room = [const { MaybeUninit::<f32>::uninit() }; PANELS * BLOCK * 2 * MOST_LANES + MOST_LANES];
             // Registers that lie across two lines of the cache take two loads.
-            let start = kept.as_ptr().align_offset(CACHE_LINE);
-            let packed = &mut kept[start..][..panels.len() * length];
+            let start = room.as_ptr().align_offset(CACHE_LINE);
+            let packed = &mut room[start..][..panels.len() * length];
+            // SAFETY: panels are written before they are read.
+            let packed = unsafe { std::slice::from_raw_parts_mut(packed.as_mut_ptr().cast::<f32>(), packed.len()) };
             let mut scratch = [0.0f32; 12 * BLOCK];
             for start in (0..depth).step_by(BLOCK) {
                 let block = start..(start + BLOCK).min(depth);
@@ -165,7 +162,6 @@ pub fn product<A: Left, B: Right>(left: &A, right: &B, size: Size, out: Shared, 
                     }
                 }
             }
-            ROOM.set(kept);
         }
     }
     let [rows, depth, columns] = size;

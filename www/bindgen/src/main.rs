@@ -1,11 +1,15 @@
 //! `ofa-bindgen IN.wasm OUT_DIR NAME`: JavaScript bindings for one wasm file, `NAME_bg.wasm`. If it uses relaxed SIMD,
-//! that is `NAME_relaxed_bg.wasm`, and `NAME_bg.wasm` the same for browsers without.
+//! that is `NAME_relaxed_bg.wasm`, and `NAME_bg.wasm` the same for browsers without. If it can share its work with other
+//! threads, the same again as `NAME_threads`.
 
 mod relaxed;
+mod replace;
+mod threads;
 
 use anyhow::{Context, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use walrus::Module;
 use wasm_bindgen_cli_support::Bindgen;
 
 fn main() -> ExitCode {
@@ -24,14 +28,33 @@ fn main() -> ExitCode {
 }
 
 fn bind(input: &Path, out_dir: &Path, name: &str) -> Result<()> {
-    let [plain, relaxed] = ["bg", "relaxed_bg"].map(|kind| out_dir.join(format!("{name}_{kind}.wasm")));
-    // What an earlier build left does not belong to these bindings.
-    for old in [&plain, &relaxed].into_iter().filter(|path| path.exists()) {
-        std::fs::remove_file(old).with_context(|| old.display().to_string())?;
+    let module = std::fs::read(input)?;
+    let shares = threads::are_used(&Module::from_buffer(&module)?);
+    for (name, shared) in [(name.to_owned(), false), (format!("{name}_threads"), true)] {
+        let files = ["bg", "relaxed_bg"].map(|kind| out_dir.join(format!("{name}_{kind}.wasm")));
+        // What an earlier build left does not belong to these bindings.
+        for old in files.iter().filter(|path| path.exists()) {
+            std::fs::remove_file(old).with_context(|| old.display().to_string())?;
+        }
+        if shared && !shares {
+            continue;
+        }
+        let mut module = Module::from_buffer(&module)?;
+        threads::fill_in(&mut module, shared)?;
+        if shared {
+            threads::share_memory(&mut module)?;
+        }
+        emit(module.emit_wasm(), out_dir, &name, &files)?;
+        if shared {
+            threads::copy_random_bytes(&out_dir.join(format!("{name}.js")))?;
+        }
     }
+    Ok(())
+}
+
+fn emit(module: Vec<u8>, out_dir: &Path, name: &str, [_, relaxed]: &[PathBuf; 2]) -> Result<()> {
     let mut output = Bindgen::new()
-        .input_path(input)
-        .out_name(name)
+        .input_bytes(name, module)
         // Names of functions are a fifth of the file and serve nobody.
         .remove_name_section(true)
         .remove_producers_section(true)
@@ -44,7 +67,7 @@ fn bind(input: &Path, out_dir: &Path, name: &str) -> Result<()> {
     let apart = relaxed::take_apart(module);
     output.emit(out_dir)?;
     if apart {
-        std::fs::write(&relaxed, whole).with_context(|| relaxed.display().to_string())?;
+        std::fs::write(relaxed, whole).with_context(|| relaxed.display().to_string())?;
     }
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! Relaxed SIMD, which not every browser has.
 
+use crate::replace::replace;
 use anyhow::{Result, bail};
-use walrus::ir::{
-    BinaryOp, Binop, Instr, InstrSeq, LocalGet, LocalSet, TernOp, TernaryOp, Unop, VisitorMut, dfs_pre_order_mut,
-};
+use walrus::ir::{BinaryOp, Binop, Instr, LocalGet, LocalSet, TernOp, TernaryOp, Unop};
 use walrus::{Module, ValType};
 
 /// Puts `pmin` and `pmax` back, of which LLVM makes `relaxed_min` and `relaxed_max` though these treat what is no number as
@@ -58,28 +57,4 @@ pub fn take_apart(module: &mut Module) -> bool {
 
 fn binary(op: BinaryOp) -> Instr {
     Instr::Binop(Binop { op })
-}
-
-/// Replaces the instructions for which `by` has others.
-fn replace(module: &mut Module, by: impl FnMut(&Instr) -> Option<Vec<Instr>>) {
-    let mut visitor = Replace(by);
-    for (_, function) in module.funcs.iter_local_mut() {
-        let entry = function.entry_block();
-        dfs_pre_order_mut(&mut visitor, function, entry);
-    }
-}
-
-struct Replace<F>(F);
-
-impl<F: FnMut(&Instr) -> Option<Vec<Instr>>> VisitorMut for Replace<F> {
-    fn start_instr_seq_mut(&mut self, sequence: &mut InstrSeq) {
-        let mut instructions = Vec::with_capacity(sequence.instrs.len());
-        for (instruction, place) in sequence.instrs.drain(..) {
-            match (self.0)(&instruction) {
-                Some(others) => instructions.extend(others.into_iter().map(|other| (other, place))),
-                None => instructions.push((instruction, place)),
-            }
-        }
-        sequence.instrs = instructions;
-    }
 }

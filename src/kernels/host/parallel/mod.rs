@@ -1,36 +1,50 @@
-//! All cores natively, where the command line brings threads; one in a browser.
+//! All cores natively, where the command line brings threads; in a browser those of a crew, where there is one.
+
+#[cfg(all(target_family = "wasm", feature = "threads"))]
+mod crew;
 
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ops::Range;
 
-/// Multiply-adds below which waking threads costs more than it saves.
 #[cfg(feature = "cli")]
-const WORTH_THREADS: usize = 1 << 20;
-
-/// Cuts `0..count` into ranges and calls `each` for all of them, in parallel where `work`, the multiply-adds of the
-/// whole, is worth it. How it is cut changes no result.
-#[cfg(feature = "cli")]
-pub fn ranges(count: usize, longest: usize, work: usize, each: impl Fn(Range<usize>) + Sync) {
+mod team {
     use rayon::prelude::*;
-    let threads = rayon::current_num_threads();
-    let length = if threads == 1 || work < WORTH_THREADS {
-        longest
-    } else {
-        // Four pieces a thread, so that none waits long for another.
-        count.div_ceil(4 * threads).clamp(1, longest)
-    };
-    let range = |piece: usize| piece * length..((piece + 1) * length).min(count);
-    let pieces = count.div_ceil(length);
-    if threads == 1 || work < WORTH_THREADS {
-        (0..pieces).for_each(|piece| each(range(piece)));
-    } else {
-        (0..pieces).into_par_iter().for_each(|piece| each(range(piece)));
+
+    /// Multiply-adds below which waking threads costs more than it saves.
+    const WORTH: usize = 1 << 20;
+
+    /// Threads that share so many multiply-adds.
+    pub fn threads(work: usize) -> usize {
+        if work < WORTH { 1 } else { rayon::current_num_threads() }
+    }
+
+    pub fn share(pieces: usize, each: &(dyn Fn(usize) + Sync)) {
+        (0..pieces).into_par_iter().for_each(each);
+    }
+}
+#[cfg(all(target_family = "wasm", feature = "threads"))]
+use crew as team;
+#[cfg(not(any(feature = "cli", all(target_family = "wasm", feature = "threads"))))]
+mod team {
+    pub fn threads(_work: usize) -> usize {
+        1
+    }
+
+    pub fn share(pieces: usize, each: &(dyn Fn(usize) + Sync)) {
+        (0..pieces).for_each(each);
     }
 }
 
-#[cfg(not(feature = "cli"))]
-pub fn ranges(count: usize, longest: usize, _work: usize, each: impl Fn(Range<usize>) + Sync) {
-    (0..count.div_ceil(longest)).map(|piece| piece * longest..((piece + 1) * longest).min(count)).for_each(each);
+/// Cuts `0..count` into ranges and calls `each` for all of them, in parallel where `work`, the multiply-adds of the
+/// whole, is worth it. How it is cut changes no result.
+pub fn ranges(count: usize, longest: usize, work: usize, each: impl Fn(Range<usize>) + Sync) {
+    let threads = team::threads(work);
+    // Four pieces a thread, so that none waits long for another.
+    let length = if threads == 1 { longest } else { count.div_ceil(4 * threads).clamp(1, longest) };
+    let pieces = count.div_ceil(length);
+    // One piece of code, whoever runs it: it is inlined into what calls it but once.
+    let each: &(dyn Fn(usize) + Sync) = &|piece| each(piece * length..((piece + 1) * length).min(count));
+    if threads == 1 { (0..pieces).for_each(each) } else { team::share(pieces, each) }
 }
 
 /// Memory for values that are written before they are read.
