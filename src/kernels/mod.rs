@@ -40,6 +40,8 @@ pub use gpu::set_line as set_gpu_line;
 #[cfg(feature = "gpu")]
 pub use gpu::set_software as set_software_gpu;
 pub use halved::{HalvedWeight, Halves};
+#[cfg(feature = "cpu")]
+pub use host::Aligned;
 pub use host::in_host_memory;
 pub use linear::{Activation, Linear};
 pub use next_token::{NextTokens, TokenScoring, allowed_alone, allowed_range};

@@ -5,7 +5,8 @@
 //! is atomic: `ofa-bindgen` (`threads.rs`) puts instructions in the place of [`atomics`], and makes the memory shared
 //! in a file of its own; in the others nobody joins.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use crate::kernels::host::memory::Aligned;
+use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 
 /// Multiply-adds below which telling the others costs more than they save.
@@ -193,7 +194,7 @@ extern "C" fn crew_share_all() {
     store(&ALL, 1);
 }
 
-/// The standard allocator, which is built for one thread, one at a time.
+/// The allocator, whose inner one is built for one thread, one at a time.
 struct OneAtATime;
 
 #[global_allocator]
@@ -214,40 +215,21 @@ impl OneAtATime {
     }
 }
 
-/// Bytes from which memory is aligned as registers are, so that none is loaded from two lines of the cache: left to chance,
-/// that cost a twentieth of a step.
-const LARGE: usize = 1 << 10;
-const REGISTER: usize = 16;
-
-fn aligned(layout: Layout) -> Layout {
-    if layout.size() < LARGE { layout } else { layout.align_to(REGISTER).unwrap_or(layout) }
-}
-
-// SAFETY: all is passed on, and nothing is aligned less than it was to be.
+// SAFETY: all is passed on.
 unsafe impl GlobalAlloc for OneAtATime {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.turn(|| unsafe { System.alloc(aligned(layout)) })
+        self.turn(|| unsafe { Aligned.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        self.turn(|| unsafe { System.alloc_zeroed(aligned(layout)) })
+        self.turn(|| unsafe { Aligned.alloc_zeroed(layout) })
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        self.turn(|| unsafe { System.dealloc(at, aligned(layout)) })
+        self.turn(|| unsafe { Aligned.dealloc(at, layout) })
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if size < LARGE && layout.size() < LARGE {
-            return self.turn(|| unsafe { System.realloc(at, layout, size) });
-        }
-        unsafe {
-            let other = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
-            if !other.is_null() {
-                std::ptr::copy_nonoverlapping(at, other, size.min(layout.size()));
-                self.dealloc(at, layout);
-            }
-            other
-        }
+        self.turn(|| unsafe { Aligned.realloc(at, layout, size) })
     }
 }
