@@ -225,6 +225,11 @@ export class LocalEngine implements Engine {
     });
   }
 
+  /** Lets go of what would outlive the worker that this is in. */
+  leave(): void {
+    this.crew?.end();
+  }
+
   dispose(): Promise<void> {
     return this.end(new OfaError("internal", "the model has been disposed of"));
   }

@@ -32,7 +32,8 @@ export interface Calls {
 
 export type ToWorker =
   | { [M in keyof Calls]: { id: number; method: M; args: Calls[M] } }[keyof Calls]
-  | { id: number; method: "abort" };
+  | { id: number; method: "abort" }
+  | { method: "leave" };
 
 export type FromWorker =
   | { id: number; event: Progress | StepEvent }

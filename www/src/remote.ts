@@ -2,7 +2,7 @@ import type { Drawn } from "./codes.js";
 import type { Engine, LoadRequest } from "./engine.js";
 import { Crash, OfaError, aborted } from "./errors.js";
 import type { Rgba } from "./image.js";
-import type { Calls, FromWorker } from "./protocol.js";
+import type { Calls, FromWorker, ToWorker } from "./protocol.js";
 import type { AnswerOptions, Attention, ModelInfo, Progress, StepEvent, TaskInputs } from "./types.js";
 
 interface Pending {
@@ -14,6 +14,9 @@ interface Pending {
 const NOT_FOUND =
   "the worker could not be started: expected its script at ofa-web/worker.js beside the package's ofa.js. A bundler must copy " +
   'every file that the package names by new URL("…", import.meta.url); for Vite, set optimizeDeps: { exclude: ["ofa-web"] }';
+
+/** How long a worker may take to leave, if it is in a kernel. */
+const PATIENCE_MS = 100;
 
 /** The model in a worker of its own. */
 export class RemoteEngine implements Engine {
@@ -150,7 +153,13 @@ export class RemoteEngine implements Engine {
 
   private end(reason: OfaError): void {
     this.ended ??= reason;
-    this.worker.terminate();
+    if (globalThis.crossOriginIsolated) {
+      // Browsers wait for threads that sleep, and keep their memory for seconds, unless these leave by themselves.
+      this.worker.postMessage({ method: "leave" } satisfies ToWorker);
+      setTimeout(() => this.worker.terminate(), PATIENCE_MS);
+    } else {
+      this.worker.terminate();
+    }
     for (const pending of [...this.pending.values()]) pending.reject(reason);
   }
 }

@@ -12,6 +12,11 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
     running.get(data.id)?.abort();
     return;
   }
+  if (data.method === "leave") {
+    engine.leave();
+    self.close();
+    return;
+  }
   const { id } = data;
   const controller = new AbortController();
   running.set(id, controller);
@@ -25,7 +30,7 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   }
 };
 
-function call(data: Exclude<ToWorker, { method: "abort" }>, signal: AbortSignal): Promise<unknown> {
+function call(data: Exclude<ToWorker, { method: "abort" | "leave" }>, signal: AbortSignal): Promise<unknown> {
   const onEvent = (event: Progress | StepEvent) => post({ id: data.id, event });
   switch (data.method) {
     case "load":

@@ -144,6 +144,23 @@ test("a thread that traps ends the model with an error, and the next load has a 
     assert.equal((await ask(page, { worker: false, threads: 2 })).threads, 2);
   }));
 
+test("threads leave with their model, though they sleep", () =>
+  withPage(async (page) => {
+    await page.evaluate(async () => {
+      window.ofa = await OFA.load("/bundle/", { device: "cpu", cache: "none", threads: 3 });
+    });
+    const workers = async (count, patience) => {
+      for (let waited = 0; page.workers().length !== count && waited < patience; waited += 10) await page.waitForTimeout(10);
+      assert.equal(page.workers().length, count);
+    };
+    await workers(3, 5000);
+    // Long enough that they sleep.
+    await page.waitForTimeout(200);
+    await page.evaluate(() => ofa.dispose());
+    // By force Chromium ends what sleeps, but after two seconds.
+    await workers(0, 1000);
+  }));
+
 test("answers of several threads leave memory flat", () =>
   withPage(async (page) => {
     const [before, after] = await page.evaluate(async () => {
