@@ -536,3 +536,34 @@ fn image_codes_go_on_with_the_pictures_that_they_began_with() {
         assert!(message.contains(&format!("`{option}`")), "{set}: {message}");
     }
 }
+
+#[test]
+#[cfg(unix)]
+fn a_bundle_that_is_interrupted_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(goldens().join("seeded.json")).unwrap()).unwrap();
+    // Takes seconds to write.
+    for (key, value) in [("d_model", 1024), ("encoder_layers", 12), ("encoder_ffn_dim", 4096)] {
+        config[key] = value.into();
+    }
+    let (file, out, tokenizer) =
+        (directory.path().join("config.json"), directory.path().join("bundle"), goldens().join("tokenizer"));
+    std::fs::write(&file, config.to_string()).unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_ofa"))
+        .args(["init", "--config", path(&file), "--tokenizer", path(&tokenizer), "--out", path(&out)])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let entries = || std::fs::read_dir(directory.path()).unwrap().count();
+    while entries() == 1 {
+        assert!(process.try_wait().unwrap().is_none(), "it ended before it began to write");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap().success());
+    let output = process.wait_with_output().unwrap();
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("bundle: interrupted; nothing was written"), "{message}");
+    assert_eq!(entries(), 1, "something was left");
+}

@@ -1,5 +1,6 @@
 //! `ofa convert`: a checkpoint as its authors wrote it → a bundle.
 
+use super::interrupt::until_interrupted;
 use crate::config::{AnswerOptions, GenerationConfig, PromptType, Size};
 use crate::error::{Error, Result};
 use crate::task::find;
@@ -121,6 +122,7 @@ pub fn run(args: Args) -> Result<()> {
         let stored = store(&name, &tensor, precision)?;
         Ok((name, stored))
     });
+    let stored = until_interrupted(&args.out, stored)?;
     let manifest = write_bundle(&args.out, &files, precision, stored)?;
     say!(
         "{}: {} parameters, {precision}, {:.1} MB in {} files",

@@ -1,6 +1,7 @@
 //! `ofa export`: bundle → bundle, with smaller weights and a report of what that costs.
 
 use super::convert::store;
+use super::interrupt::until_interrupted;
 use super::verify::parameters;
 use crate::config::{OfaConfig, Quantization};
 use crate::device::DeviceChoice;
@@ -123,6 +124,7 @@ pub fn run(args: Args) -> Result<()> {
             Err(error) => vec![Err(error)],
         }
     });
+    let stored = until_interrupted(&args.out, stored)?;
     let mut codes = None;
     let written = write_bundle_and(&args.out, &files, args.dtype, stored, |folder| {
         codes = export_codes(&args, folder)?;

@@ -1,5 +1,6 @@
 //! `ofa init`: a bundle with fresh weights, for demonstrations and tests.
 
+use super::interrupt::until_interrupted;
 use crate::config::{GenerationConfig, OfaConfig};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
@@ -55,6 +56,7 @@ pub fn run(args: Args) -> Result<()> {
     let vocabulary = VocabFiles::find(Some(&args.tokenizer), &args.out)?;
     let tokenizer_json = vocabulary.tokenizer_json(config.num_codes, config.num_bins)?;
     let files = BundleFiles { config: config.clone(), tokenizer_json, generation_config };
+    let tensors = until_interrupted(&args.out, tensors)?;
     let manifest = write_bundle_with_limit(&args.out, &files, Precision::F32, tensors, args.shard_size << 20)?;
     say!("{}: {} random parameters", args.out.display(), manifest.parameters);
     Ok(())

@@ -21,6 +21,7 @@ mod export;
 #[cfg(feature = "train")]
 mod finetune;
 mod init;
+mod interrupt;
 #[cfg(feature = "train")]
 mod memory;
 mod output;

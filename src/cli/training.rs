@@ -1,5 +1,6 @@
 //! What `ofa pretrain` and `ofa finetune` have in common: a recipe → a run → a model.
 
+use super::interrupt::interrupted;
 use super::memory::keep_freed;
 use super::watch::Watch;
 use crate::device::DeviceChoice;
@@ -8,7 +9,7 @@ use crate::train::{Ended, Event, Journal, Ranks, Recipe, Run, Session, Workers, 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// Updates that a dry run measures.
 const PLANNED: usize = 3;
@@ -157,18 +158,11 @@ fn fingerprint(text: &str) -> u64 {
 
 /// The first Ctrl-C asks the run to stop after a checkpoint, the second ends it.
 pub fn interrupts(leads: bool) -> Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
+    interrupted(move || {
         if leads {
             tell!("stopping after this update; once more to stop at once");
         }
     })
-    .map_err(|error| Error::device(format!("cannot listen for Ctrl-C: {error}")))?;
-    Ok(interrupted)
 }
 
 /// Leaves each of so many processes its part of the cores, unless the person has said how many threads one has.
