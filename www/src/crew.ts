@@ -22,11 +22,14 @@ export interface CrewExports {
   crew_end(): void;
 }
 
+/** How many threads were asked for, if it can be meant. */
+export function checked(threads: number | undefined): number | undefined {
+  if (threads === undefined || (Number.isInteger(threads) && threads > 0 && threads <= MOST)) return threads;
+  throw new OfaError("option", `threads: expected a whole number from 1 to ${MOST}, found ${describe(threads)}`);
+}
+
 /** How many threads the CPU path takes: one, unless the page may share memory. */
 export function threadsHere(wanted: number | undefined): number {
-  if (wanted !== undefined && !(Number.isInteger(wanted) && wanted > 0 && wanted <= MOST)) {
-    throw new OfaError("option", `threads: expected a whole number from 1 to ${MOST}, found ${describe(wanted)}`);
-  }
   if (wanted === 1 || !globalThis.crossOriginIsolated || !canShareMemory()) return 1;
   return wanted ?? Math.min(MOST_UNASKED, navigator.hardwareConcurrency);
 }

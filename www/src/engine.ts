@@ -1,7 +1,7 @@
 import { ChunkCache, type CacheMode } from "./cache.js";
 import { drawCodes, fetchCodes, preview, type Drawn } from "./codes.js";
 import { countGpuCalls } from "./counters.js";
-import { threadsHere, type Crew } from "./crew.js";
+import { checked, type Crew } from "./crew.js";
 import { fetchManifest, fetchShards, fetchSmallFiles, requireHashing, type DownloadOptions } from "./download.js";
 import { Crash, OfaError, aborted, throwIfAborted, unlessAborted } from "./errors.js";
 import type { Rgba } from "./image.js";
@@ -75,7 +75,7 @@ export class LocalEngine implements Engine {
 
   async load(request: LoadRequest, onProgress: (progress: Progress) => void, signal: AbortSignal): Promise<ModelInfo> {
     requireHashing();
-    const wanted = threadsHere(request.threads);
+    const threads = checked(request.threads);
     const source = request.files ? new FileSource(request.files) : new UrlSource(request.url ?? "");
     const found = await probe(request.device);
     throwIfAborted(signal);
@@ -86,7 +86,7 @@ export class LocalEngine implements Engine {
     const options = { source, cache, signal, onProgress };
     const lap = stopwatch();
     if (request.counters) this.takeCounters = countGpuCalls();
-    const { session, device, crew } = await this.guard(() => openSession(request.device, found, wanted, fetchSmallFiles(manifest, options), signal));
+    const { session, device, crew } = await this.guard(() => openSession(request.device, found, threads, fetchSmallFiles(manifest, options), signal));
     this.crew = crew;
     const loading: LoadTimings = { compileMs: lap(), downloadMs: 0, uploadMs: 0, buildMs: 0 };
     try {

@@ -12,7 +12,7 @@ let opened: Promise<unknown> = Promise.resolve();
 export async function openSession(
   choice: DeviceChoice,
   device: DeviceInfo,
-  threads: number,
+  threads: number | undefined,
   files: Promise<SmallFiles>,
   signal: AbortSignal,
 ): Promise<{ session: WasmSession; device: DeviceInfo; crew: Crew | undefined }> {

@@ -1,4 +1,4 @@
-import { Crew, type CrewExports } from "./crew.js";
+import { Crew, threadsHere, type CrewExports } from "./crew.js";
 import { OfaError } from "./errors.js";
 
 /** The interface of all wasm builds; see `src/wasm.rs` of the crate. */
@@ -104,8 +104,13 @@ function filesOf(kind: "webgpu" | "cpu", shared: boolean): [glue: URL, binary: U
 }
 
 /** Fetches and compiles the one build that is needed. Damaged files are fetched once more. */
-export async function loadWasm(kind: "webgpu" | "cpu", threads: number, again = true): Promise<{ wasm: WasmModule; crew: Crew | undefined }> {
-  const shared = kind === "cpu" && threads > 1;
+export async function loadWasm(
+  kind: "webgpu" | "cpu",
+  wanted: number | undefined,
+  again = true,
+): Promise<{ wasm: WasmModule; crew: Crew | undefined }> {
+  const threads = kind === "cpu" ? threadsHere(wanted) : 1;
+  const shared = threads > 1;
   const [glue, binary] = filesOf(kind, shared);
   const tries = failed.get(binary.href) ?? 0;
   const faulty = (url: URL, why: string, cause?: unknown) => {
@@ -143,7 +148,7 @@ export async function loadWasm(kind: "webgpu" | "cpu", threads: number, again = 
     // Too little memory, or a trap: the file is as it should be.
     if (error instanceof RangeError || error instanceof WebAssembly.RuntimeError) throw error;
     const fault = faulty(binary, OfaError.from(error).message, error);
-    if (again) return loadWasm(kind, threads, false);
+    if (again) return loadWasm(kind, wanted, false);
     throw fault;
   }
   origins.add(glue.href).add(streamed ? response.url : "wasm://");

@@ -14,7 +14,6 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   }
   if (data.method === "leave") {
     engine.leave();
-    self.close();
     return;
   }
   const { id } = data;
