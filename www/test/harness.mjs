@@ -63,6 +63,18 @@ export async function openBlank(browser, server) {
   return page;
 }
 
+/** Runs `body` in a blank page of `browser` against a server of its own, with what {@link startServer} takes. */
+export async function inBlank(browser, { faults, extra, headers }, body) {
+  const server = await startServer(faults, extra, headers);
+  const page = await openBlank(browser, server);
+  try {
+    return await body(page, server);
+  } finally {
+    await page.context().close();
+    await server.close();
+  }
+}
+
 /** The browser and the server of the test file that called `hosted`. */
 export let browser, server;
 

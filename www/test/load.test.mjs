@@ -5,7 +5,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { openBlank, startBrowser, startServer, testBundle, www } from "./harness.mjs";
+import { inBlank, startBrowser, testBundle, www } from "./harness.mjs";
 
 let browser;
 before(async () => { browser = await startBrowser(); });
@@ -17,16 +17,7 @@ const MEGABYTE = 1 << 20;
 const WASM = "ofa_relaxed_bg.wasm";
 
 /** Runs `body` in a page against a server with `faults`, and `extra` roots. */
-async function withPage(faults, body, extra) {
-  const server = await startServer(faults, extra);
-  const page = await openBlank(browser, server);
-  try {
-    return await body(page, server);
-  } finally {
-    await page.context().close();
-    await server.close();
-  }
-}
+const withPage = (faults, body, extra) => inBlank(browser, { faults, extra }, body);
 
 const load = (page, url = "/bundle/", options = {}) =>
   page.evaluate(([url, options]) => window.caught(window.OFA.load(url, { device: "cpu", cache: "none", ...options }).then((ofa) => ofa.dispose())), [url, options]);

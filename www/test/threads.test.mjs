@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { ISOLATED } from "../scripts/serve.mjs";
-import { openBlank, startBrowser, startServer } from "./harness.mjs";
+import { inBlank, startBrowser } from "./harness.mjs";
 
 let browser;
 before(async () => { browser = await startBrowser(); });
@@ -12,16 +12,7 @@ const WASM = "ofa_threads_relaxed_bg.wasm";
 /** More than one answer, so that members sleep and wake between them. */
 const ANSWERS = 3;
 
-async function withPage(body, { headers = ISOLATED, faults = {} } = {}) {
-  const server = await startServer(faults, {}, headers);
-  const page = await openBlank(browser, server);
-  try {
-    return await body(page, server);
-  } finally {
-    await page.context().close();
-    await server.close();
-  }
-}
+const withPage = (body, { headers = ISOLATED, faults } = {}) => inBlank(browser, { faults, headers }, body);
 
 /** Loads with `options`, asks, and says what was answered by how many threads. */
 const ask = (page, options) => page.evaluate(async ([options, count]) => {

@@ -7,7 +7,7 @@ mod replace;
 mod threads;
 
 use anyhow::{Context, Result};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use walrus::Module;
 use wasm_bindgen_cli_support::Bindgen;
@@ -29,22 +29,21 @@ fn main() -> ExitCode {
 
 fn bind(input: &Path, out_dir: &Path, name: &str) -> Result<()> {
     let module = std::fs::read(input)?;
-    let shares = threads::are_used(&Module::from_buffer(&module)?);
     for (name, shared) in [(name.to_owned(), false), (format!("{name}_threads"), true)] {
-        let files = ["bg", "relaxed_bg"].map(|kind| out_dir.join(format!("{name}_{kind}.wasm")));
+        let [plain, relaxed] = ["bg", "relaxed_bg"].map(|kind| out_dir.join(format!("{name}_{kind}.wasm")));
         // What an earlier build left does not belong to these bindings.
-        for old in files.iter().filter(|path| path.exists()) {
+        for old in [&plain, &relaxed].into_iter().filter(|path| path.exists()) {
             std::fs::remove_file(old).with_context(|| old.display().to_string())?;
         }
-        if shared && !shares {
+        let mut module = Module::from_buffer(&module)?;
+        if shared && !threads::are_used(&module) {
             continue;
         }
-        let mut module = Module::from_buffer(&module)?;
         threads::fill_in(&mut module, shared)?;
         if shared {
             threads::share_memory(&mut module)?;
         }
-        emit(module.emit_wasm(), out_dir, &name, &files)?;
+        emit(module.emit_wasm(), out_dir, &name, &relaxed)?;
         if shared {
             threads::copy_random_bytes(&out_dir.join(format!("{name}.js")))?;
         }
@@ -52,7 +51,7 @@ fn bind(input: &Path, out_dir: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn emit(module: Vec<u8>, out_dir: &Path, name: &str, [_, relaxed]: &[PathBuf; 2]) -> Result<()> {
+fn emit(module: Vec<u8>, out_dir: &Path, name: &str, relaxed: &Path) -> Result<()> {
     let mut output = Bindgen::new()
         .input_bytes(name, module)
         // Names of functions are a fifth of the file and serve nobody.

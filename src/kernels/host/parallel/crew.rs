@@ -2,7 +2,7 @@
 //!
 //! The standard library of WebAssembly knows of one thread. Members therefore run nothing but pieces that are shared
 //! here, and these touch nothing static, but for the allocator, which is behind a lock meanwhile. What crosses threads
-//! is atomic: `ofa-bindgen` (`threads.rs`) puts instructions in the place of [`atomics`], and makes the memory shared
+//! is atomic: `ofa-bindgen` (`threads.rs`) puts instructions in the place of the imports of `atomics`, and makes the memory shared
 //! in a file of its own; in the others nobody joins.
 
 use crate::kernels::host::memory::Aligned;
