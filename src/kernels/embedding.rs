@@ -117,7 +117,7 @@ impl Table {
     /// The scores of what may come behind `hidden`, `[n, C]`.
     pub fn next_tokens(&self, hidden: Tensor<2>) -> NextTokens {
         match &self.parts[..] {
-            [Weight::Halved(weight)] => NextTokens::Behind(hidden, weight.clone()),
+            [Weight::Split(weight)] => NextTokens::Behind(hidden, weight.clone()),
             _ => NextTokens::Logits(self.project(hidden)),
         }
     }

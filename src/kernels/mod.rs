@@ -10,7 +10,6 @@ mod convolution;
 mod embedding;
 #[cfg_attr(not(feature = "gpu"), path = "no_gpu.rs")]
 mod gpu;
-mod halved;
 #[cfg_attr(not(feature = "cpu"), path = "no_host.rs")]
 mod host;
 mod linear;
@@ -21,6 +20,7 @@ mod pairs;
 mod past;
 mod products;
 mod readback;
+mod split;
 mod top_k;
 mod upload;
 mod watched;
@@ -39,7 +39,6 @@ pub use gpu::of_tests as gpu_of_tests;
 pub use gpu::set_line as set_gpu_line;
 #[cfg(feature = "gpu")]
 pub use gpu::set_software as set_software_gpu;
-pub use halved::{HalvedWeight, Halves};
 #[cfg(feature = "cpu")]
 pub use host::Aligned;
 pub use host::in_host_memory;
@@ -50,6 +49,7 @@ pub use packed::{PackedWeight, Words};
 pub use pairs::{Pairs, RelativeRow};
 pub use past::{ApartProjections, Past, SelfProjections};
 pub use readback::floats;
+pub use split::{SplitWeight, Splitting};
 pub use top_k::{Best, entries};
 pub use upload::{indices, integers, tensor};
 pub use watched::{Seen, WatchedWeight};

@@ -4,10 +4,10 @@ use super::arguments::Found;
 use super::attention::MASKED;
 use super::embedding::column;
 use super::gpu;
-use super::halved::HalvedWeight;
 use super::host;
 use super::linear::Activation;
 use super::readback::floats;
+use super::split::SplitWeight;
 use super::top_k::{Best, padded, top_entries};
 use super::upload::tensor;
 use super::weight::Weight;
@@ -31,7 +31,7 @@ pub enum NextTokens {
     /// `[n, V]`
     Logits(Tensor<2>),
     /// Hidden states, `[n, C]`, and the output projection, most of which need not be read.
-    Behind(Tensor<2>, HalvedWeight),
+    Behind(Tensor<2>, SplitWeight),
     /// Those of some tokens, `[n, ids]`, and their ids in ascending order. There are no others to choose from.
     Among(Tensor<2>, Arc<[u32]>),
 }
@@ -77,7 +77,7 @@ impl NextTokens {
                 if let Some(found) = free.then(|| host::best_products(&warmed, weight, k, probes)).flatten() {
                     return Ok(found);
                 }
-                Weight::Halved(weight.clone()).linear(hidden.clone(), None, Activation::None)
+                Weight::Split(weight.clone()).linear(hidden.clone(), None, Activation::None)
             }
         };
         scoring.best(logits, k, probes).await

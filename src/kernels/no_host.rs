@@ -2,7 +2,7 @@
 
 use super::arguments::Ending;
 use super::attention::{Bias, Columns, Heads, KeysValues};
-use super::halved::HalvedWeight;
+use super::split::SplitWeight;
 use super::top_k::Best;
 use super::weight::Weight;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -57,7 +57,7 @@ pub fn convolution(
 
 pub fn best_products(
     _x: &Tensor<2>,
-    _weight: &HalvedWeight,
+    _weight: &SplitWeight,
     _k: usize,
     _probes: &[Vec<u32>],
 ) -> Option<(Vec<Best>, Vec<Vec<f32>>)> {

@@ -50,37 +50,53 @@ pub async fn entries(values: Tensor<2>, columns: &[Vec<u32>]) -> Result<Vec<Vec<
     Ok(columns.iter().zip(found.chunks(widest)).map(|(row, found)| found[..row.len()].to_vec()).collect())
 }
 
-/// The places of all values that are at least `least`.
-#[cfg(feature = "cpu")]
-pub(super) fn above(row: &[f32], least: f32) -> Vec<u32> {
-    let mut places = Vec::new();
-    for (block, values) in row.chunks(SKIPPED).enumerate() {
-        if greatest(values) >= least {
-            let of_block = values.iter().enumerate().filter(|(_, value)| **value >= least);
-            places.extend(of_block.map(|(index, _)| (block * SKIPPED + index) as u32));
-        }
-    }
-    places
-}
-
 /// The `k` greatest entries, the first of equals before the others; those that are not numbers are left out.
 pub(super) fn best(row: &[f32], k: usize) -> Best {
-    let mut kept: Best = Vec::with_capacity(k + 1);
-    for (block, values) in row.chunks(SKIPPED).enumerate() {
-        // Nearly all values are worse than those kept: a block is looked at only where its greatest is not.
-        if kept.len() == k && kept.last().is_none_or(|worst| greatest(values) <= worst.1) {
-            continue;
-        }
-        for (index, &value) in values.iter().enumerate() {
-            if value.is_nan() || kept.len() == k && kept.last().is_none_or(|worst| value <= worst.1) {
+    Blocks::of(row).best(k)
+}
+
+/// Values, and the greatest of each block of them, by which nearly all are passed over.
+pub(super) struct Blocks<'a> {
+    row: &'a [f32],
+    greatest: Vec<f32>,
+}
+
+impl<'a> Blocks<'a> {
+    pub fn of(row: &'a [f32]) -> Self {
+        Self { row, greatest: row.chunks(SKIPPED).map(greatest).collect() }
+    }
+
+    /// As [`best`].
+    pub fn best(&self, k: usize) -> Best {
+        let mut kept: Best = Vec::with_capacity(k + 1);
+        for ((block, values), greatest) in self.row.chunks(SKIPPED).enumerate().zip(&self.greatest) {
+            if kept.len() == k && kept.last().is_none_or(|worst| *greatest <= worst.1) {
                 continue;
             }
-            let place = kept.partition_point(|entry| entry.1 >= value);
-            kept.insert(place, ((block * SKIPPED + index) as u32, value));
-            kept.truncate(k);
+            for (index, &value) in values.iter().enumerate() {
+                if value.is_nan() || kept.len() == k && kept.last().is_none_or(|worst| value <= worst.1) {
+                    continue;
+                }
+                let place = kept.partition_point(|entry| entry.1 >= value);
+                kept.insert(place, ((block * SKIPPED + index) as u32, value));
+                kept.truncate(k);
+            }
         }
+        kept
     }
-    kept
+
+    /// The places of all values that are at least `least`.
+    #[cfg(feature = "cpu")]
+    pub fn above(&self, least: f32) -> Vec<u32> {
+        let mut places = Vec::new();
+        for ((block, values), greatest) in self.row.chunks(SKIPPED).enumerate().zip(&self.greatest) {
+            if *greatest >= least {
+                let of_block = values.iter().enumerate().filter(|(_, value)| **value >= least);
+                places.extend(of_block.map(|(index, _)| (block * SKIPPED + index) as u32));
+            }
+        }
+        places
+    }
 }
 
 /// Values that are passed over together.

@@ -2,10 +2,10 @@
 
 use super::arguments::{Ending, Finish};
 use super::gpu;
-use super::halved::HalvedWeight;
 use super::host;
 use super::linear::Activation;
 use super::packed::PackedWeight;
+use super::split::SplitWeight;
 use super::upload::indices;
 use super::watched::{WATCHES, WatchedWeight};
 use burn::module::{Module, Param, ParamId};
@@ -18,7 +18,7 @@ pub enum Weight {
     Plain(Param<Tensor<2>>),
     Packed(PackedWeight),
     /// In f32, for the few greatest of its products.
-    Halved(HalvedWeight),
+    Split(SplitWeight),
     /// Plain, and what it is multiplied with is noted.
     Watched(WatchedWeight),
 }
@@ -32,7 +32,7 @@ impl Weight {
         match self {
             Self::Plain(weight) | Self::Watched(WatchedWeight { weight, .. }) => weight.val().dims(),
             Self::Packed(weight) => [weight.rows, weight.columns],
-            Self::Halved(weight) => [weight.rows, weight.columns],
+            Self::Split(weight) => [weight.rows, weight.columns],
         }
     }
 
@@ -40,7 +40,7 @@ impl Weight {
         match self {
             Self::Plain(weight) | Self::Watched(WatchedWeight { weight, .. }) => weight.val().device(),
             Self::Packed(weight) => weight.device(),
-            Self::Halved(weight) => weight.device(),
+            Self::Split(weight) => weight.device(),
         }
     }
 
@@ -48,7 +48,7 @@ impl Weight {
     pub fn id(&self) -> Option<ParamId> {
         match self {
             Self::Plain(weight) => Some(weight.id),
-            Self::Packed(_) | Self::Halved(_) | Self::Watched(_) => None,
+            Self::Packed(_) | Self::Split(_) | Self::Watched(_) => None,
         }
     }
 
@@ -57,7 +57,7 @@ impl Weight {
         match self {
             Self::Plain(weight) | Self::Watched(WatchedWeight { weight, .. }) => weight.val(),
             Self::Packed(weight) => weight.unpacked(),
-            Self::Halved(weight) => weight.unpacked(),
+            Self::Split(weight) => weight.unpacked(),
         }
     }
 
@@ -80,7 +80,7 @@ impl Weight {
                 weight.select(0, indices(numbers.iter().map(|row| *row as usize), &device))
             }
             Self::Packed(weight) => weight.rows(numbers),
-            Self::Halved(weight) => weight.rows(numbers),
+            Self::Split(weight) => weight.rows(numbers),
         }
     }
 
@@ -88,7 +88,7 @@ impl Weight {
     pub fn take(&self, numbers: &[u32]) -> Self {
         match self {
             Self::Packed(weight) => Self::Packed(weight.take(numbers)),
-            Self::Plain(_) | Self::Halved(_) | Self::Watched(_) => Self::Plain(Param::from_tensor(self.rows(numbers))),
+            Self::Plain(_) | Self::Split(_) | Self::Watched(_) => Self::Plain(Param::from_tensor(self.rows(numbers))),
         }
     }
 
@@ -122,7 +122,7 @@ impl Weight {
         let product = |x: Tensor<2>, weight: Tensor<2>| x.matmul(weight.transpose());
         match self {
             Self::Plain(weight) | Self::Watched(WatchedWeight { weight, .. }) => product(x, weight.val()),
-            Self::Halved(weight) => product(x, weight.unpacked()),
+            Self::Split(weight) => product(x, weight.unpacked()),
             Self::Packed(weight) => {
                 let blocks = (0..weight.rows).step_by(ROWS_AT_A_TIME).map(|start| {
                     let rows: Vec<u32> =
@@ -140,7 +140,7 @@ impl Weight {
             .iter()
             .filter_map(|part| match part {
                 Self::Packed(weight) => Some(weight),
-                Self::Plain(_) | Self::Halved(_) | Self::Watched(_) => None,
+                Self::Plain(_) | Self::Split(_) | Self::Watched(_) => None,
             })
             .collect();
         if packed.is_empty() {

@@ -3,8 +3,8 @@
 use crate::config::OfaConfig;
 use crate::error::{Error, Result};
 use crate::kernels::{
-    ApartProjections, BatchNorm, ConvNorm, Convolution, GroupNorm, HalvedWeight, LayerNorm, Linear, PackedWeight, Seen,
-    SelfProjections, Table, WatchedWeight, Weight,
+    ApartProjections, BatchNorm, ConvNorm, Convolution, GroupNorm, LayerNorm, Linear, PackedWeight, Seen,
+    SelfProjections, SplitWeight, Table, WatchedWeight, Weight,
 };
 use burn::module::{Param, ParamId, RunningState};
 use burn::tensor::{Device, Distribution, Tensor};
@@ -18,8 +18,8 @@ pub enum Stored {
     Rows(Vec<Tensor<2>>),
     /// Whole rows of a packed matrix, in parts that fit a binding each.
     Packed(Vec<PackedWeight>),
-    /// A matrix in two halves.
-    Halved(HalvedWeight),
+    /// A matrix in two parts.
+    Split(SplitWeight),
     /// A matrix of which is noted what it is multiplied with.
     Watched(Tensor<2>, Seen),
     /// Only the shape matters: a value that takes no memory stands in.
@@ -69,7 +69,7 @@ impl<'a> Path<'a> {
             Stored::Flat(values) => values.reshape(shape),
             Stored::Shape(device) => Tensor::<D>::zeros([1; D], &device).expand(shape),
             Stored::Rows(_) => return Err(Error::tensor(path, "one tensor", "a table split by rows")),
-            Stored::Halved(_) => return Err(Error::tensor(path, "plain values", "a matrix in halves")),
+            Stored::Split(_) => return Err(Error::tensor(path, "plain values", "a matrix in parts")),
             Stored::Watched(..) => return Err(Error::tensor(path, "plain values", "a matrix that is watched")),
             Stored::Packed(_) => return Err(Error::tensor(path, "plain values", "a packed matrix")),
         };
@@ -98,7 +98,7 @@ impl<'a> Path<'a> {
             Stored::Flat(values) => vec![plain(values.reshape(matrix))],
             Stored::Rows(parts) => parts.into_iter().map(plain).collect(),
             Stored::Packed(parts) => parts.into_iter().map(Weight::Packed).collect(),
-            Stored::Halved(weight) => vec![Weight::Halved(weight)],
+            Stored::Split(weight) => vec![Weight::Split(weight)],
             Stored::Watched(values, seen) => {
                 vec![Weight::Watched(WatchedWeight { weight: Param::from_tensor(values), seen })]
             }

@@ -6,7 +6,7 @@ use super::touch;
 use crate::config::{Decoding, OfaConfig};
 use crate::error::{Error, Result};
 use crate::generate::{Step, StepRequest};
-use crate::kernels::{Halves, tensor};
+use crate::kernels::{Splitting, tensor};
 use crate::model::{OfaModel, Parameters, Source, Stored, TokenBatch};
 use crate::weights::{DeviceWeights, Dtype, RawTensor, elements, stored_shapes};
 use burn::tensor::Device;
@@ -21,8 +21,8 @@ const WORDS: usize = 8;
 const TOKEN: u32 = 0;
 /// Of the vocabulary: more than kernels pass over at a time.
 const TOKENS: usize = 1024;
-/// Values of a table that is halved, as large ones are.
-const HALVED_VALUES: usize = 1 << 21;
+/// Values of a table that is split, as large ones are.
+const SPLIT_VALUES: usize = 1 << 21;
 /// Rows and candidates of the steps: of a greedy search, of one with beams, and of the last that such a one takes, which
 /// only asks for EOS. As many as outgrow the room that is made for past tokens at first.
 const STEPS: [(usize, usize); 5] = [(1, 8), (5, 16), (5, 16), (5, 16), (5, 0)];
@@ -36,8 +36,8 @@ const LONGEST: usize = 16;
 /// [`Error::Config`] for an unusable configuration, [`Error::Tensor`] for an absurdly large one, and the device's own.
 pub async fn rehearse(config: &OfaConfig, device: &Device) -> Result<()> {
     config.validate()?;
-    let halved = config.quantization.is_none() && Halves::suit([config.vocab_size, config.d_model], device);
-    let tokens = if halved { HALVED_VALUES.div_ceil(config.d_model) } else { TOKENS };
+    let split = config.quantization.is_none() && Splitting::suits([config.vocab_size, config.d_model], device);
+    let tokens = if split { SPLIT_VALUES.div_ceil(config.d_model) } else { TOKENS };
     let config = OfaConfig {
         vocab_size: config.vocab_size.min(tokens),
         encoder_layers: 1,

@@ -6,7 +6,7 @@ use super::raw::{Dtype, RawTensor};
 use super::strict::refuse;
 use crate::config::{OfaConfig, Packing, Quantization, VqganConfig};
 use crate::error::{Error, Result};
-use crate::kernels::{self, HalvedWeight, Halves, PackedWeight, Table, Words};
+use crate::kernels::{self, PackedWeight, SplitWeight, Splitting, Table, Words};
 use crate::model::{OfaModel, Parameters, Stored, Vqgan};
 use burn::tensor::{Device, Tensor};
 use half::f16;
@@ -30,8 +30,8 @@ enum Values {
     Float(Tensor<1>),
     /// Whole rows, each part small enough for one binding.
     Rows(Vec<Tensor<2>>),
-    /// The output projection where halves suit.
-    Halved(HalvedWeight),
+    /// The output projection where it is split.
+    Split(SplitWeight),
     /// Codes of a packed matrix.
     Words(Words),
     /// Scales or biases of a packed matrix, which wait on the host for the codes.
@@ -59,8 +59,8 @@ impl DeviceWeights {
             Values::Words(Words::new(tensor.to_u32(name)?, &self.device))
         } else if self.packing.is_some() && tensor.dtype == Dtype::F16 && is_side(name) {
             Values::Halves(tensor.to_f16(name)?)
-        } else if let Some(weight) = self.halved(name, tensor)? {
-            Values::Halved(weight)
+        } else if let Some(weight) = self.split(name, tensor)? {
+            Values::Split(weight)
         } else {
             let values = tensor.to_f32(name)?;
             match shape[..] {
@@ -77,21 +77,21 @@ impl DeviceWeights {
         Ok(())
     }
 
-    /// The output projection in halves, where that is faster and its values allow it.
-    fn halved(&self, name: &str, tensor: &RawTensor<'_>) -> Result<Option<HalvedWeight>> {
+    /// The output projection in parts, where that is faster and its values allow it.
+    fn split(&self, name: &str, tensor: &RawTensor<'_>) -> Result<Option<SplitWeight>> {
         let [rows, width] = tensor.shape[..] else { return Ok(None) };
-        if name != EMBEDDING || !Halves::suit([rows, width], &self.device) {
+        if name != EMBEDDING || !Splitting::suits([rows, width], &self.device) {
             return Ok(None);
         }
-        let mut halves = Halves::new([rows, width]);
+        let mut parts = Splitting::new([rows, width]);
         let size = tensor.dtype.size() * width;
         for data in tensor.data.chunks((VALUES_AT_A_TIME / width).max(1) * size) {
             let block = RawTensor::new(name, tensor.dtype, vec![data.len() / size, width], data)?;
-            if !halves.extend(&block.to_f32(name)?) {
+            if !parts.extend(&block.to_f32(name)?) {
                 return Ok(None);
             }
         }
-        Ok(Some(halves.into_weight(&self.device)))
+        Ok(Some(parts.into_weight(&self.device)))
     }
 
     /// Builds the model, which takes every tensor.
@@ -134,7 +134,7 @@ impl DeviceWeights {
             _ if found != shape => Err(Error::tensor(name, format!("{shape:?}"), format!("{found:?}"))),
             Values::Float(values) => Ok(Stored::Flat(values)),
             Values::Rows(parts) => Ok(Stored::Rows(parts)),
-            Values::Halved(weight) => Ok(Stored::Halved(weight)),
+            Values::Split(weight) => Ok(Stored::Split(weight)),
             Values::Halves(_) => Err(Error::tensor(name, "a weight", "the scales or biases of one")),
         }
     }
@@ -172,7 +172,7 @@ impl DeviceWeights {
     }
 }
 
-/// Values that are unpacked at one time on their way into halves.
+/// Values that are unpacked at one time on their way into parts.
 const VALUES_AT_A_TIME: usize = 1 << 16;
 
 /// Whether a tensor is the scales or the biases of a packed matrix.

@@ -63,7 +63,7 @@ impl Parameters for Watching {
         let values = match stored {
             Stored::Flat(values) => values.reshape(matrix),
             Stored::Rows(parts) => Tensor::cat(parts, 0),
-            Stored::Halved(weight) => weight.unpacked(),
+            Stored::Split(weight) => weight.unpacked(),
             Stored::Packed(_) => return Err(Error::tensor(name, "plain weights", "packed ones")),
             stored => return Ok(stored),
         };

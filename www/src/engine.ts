@@ -60,6 +60,9 @@ export interface Engine {
   dispose(): Promise<void>;
 }
 
+/** Milliseconds after which steps let messages and painting in: half of what lies between two pictures of a screen. */
+const LONGEST_MS = 8;
+
 /** The model in this thread. */
 export class LocalEngine implements Engine {
   private session: WasmSession | undefined;
@@ -70,6 +73,8 @@ export class LocalEngine implements Engine {
   private model: ModelInfo | undefined;
   private takeCounters: (() => Counters) | undefined;
   private last: Promise<unknown> = Promise.resolve();
+  /** When the thread was last left to others between two steps. */
+  private paused = 0;
   /** Why there is no model any more. */
   private ended: OfaError | undefined;
 
@@ -236,8 +241,11 @@ export class LocalEngine implements Engine {
 
   /** Between two steps of a call. */
   private async goesOn(signal: AbortSignal): Promise<boolean> {
-    // Lets the message in that may abort this, and the page paint.
-    await macrotask();
+    if (performance.now() - this.paused >= LONGEST_MS) {
+      // Lets the message in that may abort this, and the page paint.
+      await macrotask();
+      this.paused = performance.now();
+    }
     return !signal.aborted && !this.ended;
   }
 

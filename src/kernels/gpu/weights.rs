@@ -10,7 +10,7 @@ pub fn with_weight(launch: Launch, weight: &Weight) -> Launch {
     let [_, columns] = weight.dims();
     match weight {
         Weight::Packed(weight) => with_packed(launch, weight),
-        Weight::Halved(_) => unreachable!("halves lie in the memory of the host"),
+        Weight::Split(_) => unreachable!("split weights lie in the memory of the host"),
         Weight::Plain(weight) | Weight::Watched(WatchedWeight { weight, .. }) => {
             let launch = launch.number("inputs", columns).number("quads", columns.div_ceil(4));
             if columns.is_multiple_of(4) {

@@ -139,45 +139,53 @@ struct Weighted<'a> {
     out: Shared,
 }
 
-/// Registers of sums.
-const SUMS: usize = 4;
-
 impl Work for Weighted<'_> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let Self { weights, values: Rows { values, stride }, depth, out } = self;
         let mut first = 0;
-        while first + SUMS * L::COUNT <= depth {
-            unsafe {
-                let mut sums = [L::splat(0.0); SUMS];
-                for (key, weight) in weights.iter().enumerate() {
-                    let row = values[key * stride + first..][..SUMS * L::COUNT].as_ptr();
-                    let weight = L::splat(*weight);
-                    for (at, sum) in sums.iter_mut().enumerate() {
-                        *sum = sum.add_mul(L::load(row.add(at * L::COUNT)), weight);
-                    }
+        // The fewer passes over the rows the better, as far as there are registers.
+        while first < self.depth {
+            first += unsafe {
+                match (self.depth - first) / L::COUNT {
+                    8.. => self.columns::<L, 8>(first),
+                    4.. => self.columns::<L, 4>(first),
+                    1.. => self.columns::<L, 1>(first),
+                    0 => self.column(first),
                 }
-                for (at, sum) in sums.into_iter().enumerate() {
-                    sum.store(out.at(first + at * L::COUNT));
+            };
+        }
+    }
+}
+
+impl Weighted<'_> {
+    /// Writes so many registers of sums, and returns how many columns these are.
+    #[inline(always)]
+    unsafe fn columns<L: Lanes, const SUMS: usize>(&self, first: usize) -> usize {
+        let Rows { values, stride } = self.values;
+        unsafe {
+            let mut sums = [L::splat(0.0); SUMS];
+            for (key, weight) in self.weights.iter().enumerate() {
+                let row = values[key * stride + first..][..SUMS * L::COUNT].as_ptr();
+                let weight = L::splat(*weight);
+                for (at, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.add_mul(L::load(row.add(at * L::COUNT)), weight);
                 }
             }
-            first += SUMS * L::COUNT;
-        }
-        while first + L::COUNT <= depth {
-            let mut sum = unsafe { L::splat(0.0) };
-            for (key, weight) in weights.iter().enumerate() {
-                let row = values[key * stride + first..][..L::COUNT].as_ptr();
-                sum = unsafe { sum.add_mul(L::load(row), L::splat(*weight)) };
+            for (at, sum) in sums.into_iter().enumerate() {
+                sum.store(self.out.at(first + at * L::COUNT));
             }
-            unsafe { sum.store(out.at(first)) };
-            first += L::COUNT;
         }
-        for column in first..depth {
-            let sum = weights.iter().enumerate().map(|(key, weight)| weight * values[key * stride + column]).sum();
-            unsafe { out.at(column).write(sum) };
-        }
+        SUMS * L::COUNT
+    }
+
+    #[inline(always)]
+    unsafe fn column(&self, column: usize) -> usize {
+        let Rows { values, stride } = self.values;
+        let sum = self.weights.iter().enumerate().map(|(key, weight)| weight * values[key * stride + column]).sum();
+        unsafe { self.out.at(column).write(sum) };
+        1
     }
 }
 

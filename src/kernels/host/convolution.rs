@@ -174,7 +174,7 @@ pub fn convolution(
                 product(&CountedWeights(packed), &patches, size, place, pixels, &finish)
             }
             Matrix::Packed(packed) => product(packed, &patches, size, place, pixels, &finish),
-            Matrix::Halved(_) => return None,
+            Matrix::Split(_) => return None,
         }
     }
     // SAFETY: each image has been written.

@@ -39,7 +39,7 @@ pub fn linear<const D: usize>(
         match weights {
             Matrix::Plain(..) => few_rows(values, &PlainRows { rows: weights.rows(), depth, count }, out),
             Matrix::Packed(packed) => few_packed_rows(values, packed, out),
-            Matrix::Halved(halved) => few_rows(values, halved, out),
+            Matrix::Split(split) => few_rows(values, split, out),
         }
         if finish.changes() {
             // SAFETY: all of it has been written.
@@ -55,7 +55,7 @@ pub fn linear<const D: usize>(
                 product(&left, &CountedWeights(packed), size, out, count, &finish)
             }
             Matrix::Packed(packed) => product(&left, packed, size, out, count, &finish),
-            Matrix::Halved(halved) => product(&left, halved, size, out, count, &finish),
+            Matrix::Split(split) => product(&left, split, size, out, count, &finish),
         }
     }
     let mut shape = x.dims();

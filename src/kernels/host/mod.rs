@@ -7,7 +7,7 @@ mod counted;
 mod few_rows;
 #[cfg_attr(not(feature = "train"), path = "no_gradients.rs")]
 pub mod gradients;
-mod halved;
+mod greatest;
 mod lanes;
 mod linear;
 mod math;
@@ -18,6 +18,7 @@ mod pixels;
 mod pool;
 mod product;
 mod relative;
+mod split;
 #[cfg(test)]
 mod tests;
 mod winograd;
@@ -29,13 +30,13 @@ use super::watched::WatchedWeight;
 use super::weight::Weight;
 use burn::backend::{DType, Flex, flex::FlexTensor};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use halved::HalvedRows;
 use packed::PackedRows;
 use product::Rows;
+use split::SplitRows;
 
 pub use attention::{attention, scores};
 pub use convolution::convolution;
-pub use halved::best_products;
+pub use greatest::best_products;
 pub use linear::{layer_norm, linear, log_softmax};
 pub use memory::Aligned;
 pub use pixels::pixels_as_rows;
@@ -64,7 +65,7 @@ pub enum Matrix<'a> {
     /// With its dimensions.
     Plain(Values, [usize; 2]),
     Packed(PackedRows<'a>),
-    Halved(HalvedRows<'a>),
+    Split(SplitRows<'a>),
 }
 
 impl<'a> Matrix<'a> {
@@ -72,7 +73,7 @@ impl<'a> Matrix<'a> {
     pub fn of(weight: &'a Weight) -> Option<Self> {
         match weight {
             Weight::Plain(weight) | Weight::Watched(WatchedWeight { weight, .. }) => Self::plain(&weight.val()),
-            Weight::Halved(weight) => Some(Self::Halved(HalvedRows::of(weight))),
+            Weight::Split(weight) => Some(Self::Split(SplitRows(weight))),
             Weight::Packed(weight) => match (&weight.codes, &weight.scales) {
                 (Words::Host(codes), Words::Host(scales)) if PackedRows::suits(weight.bits, weight.group_size) => {
                     Some(Self::Packed(PackedRows {
@@ -99,7 +100,7 @@ impl<'a> Matrix<'a> {
         match self {
             Self::Plain(_, dims) => *dims,
             Self::Packed(packed) => [packed.count, packed.depth],
-            Self::Halved(halved) => halved.dims(),
+            Self::Split(split) => split.dims(),
         }
     }
 
@@ -107,7 +108,7 @@ impl<'a> Matrix<'a> {
     fn rows(&self) -> Rows<'_> {
         match self {
             Self::Plain(values, [_, depth]) => Rows { values: values.as_slice(), stride: *depth },
-            Self::Packed(_) | Self::Halved(_) => Rows { values: &[], stride: 0 },
+            Self::Packed(_) | Self::Split(_) => Rows { values: &[], stride: 0 },
         }
     }
 }

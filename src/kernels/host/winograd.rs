@@ -68,7 +68,7 @@ pub struct Kernels {
 impl Kernels {
     /// Of weights `[out, channels · 3 · 3]`; `None` where they cannot be unpacked row by row.
     pub fn of(weights: &Matrix<'_>) -> Option<Self> {
-        if matches!(weights, Matrix::Halved(_)) {
+        if matches!(weights, Matrix::Split(_)) {
             return None;
         }
         let [out, depth] = weights.dims();

@@ -81,14 +81,18 @@ pub trait Lanes: Copy {
         padded[..count].copy_from_slice(unsafe { std::slice::from_raw_parts(from, count) });
         unsafe { Self::halves(padded.as_ptr()) }
     }
-    /// Twice `COUNT` whole numbers, as values, from their upper and lower sixteen bits.
-    unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2];
+    /// Sixteen whole numbers of 4096 parts, and parts of each, as values that count parts.
+    unsafe fn joined(numbers: Self::Codes, parts: *const i16) -> Self::Sixteen;
     /// Sixteen unsigned bytes as whole numbers.
     unsafe fn byte_codes(from: *const u8) -> Self::Codes;
     /// Sixteen unsigned halves of eight bytes as whole numbers: the low halves, then the high ones.
     unsafe fn nibble_codes(from: *const u8) -> Self::Codes;
     /// Sixteen whole numbers.
     unsafe fn numbers(from: *const i16) -> Self::Codes;
+    /// The last digit of four bits of each number moved up, and zeros behind it.
+    unsafe fn last_digits(numbers: Self::Codes) -> Self::Codes;
+    /// The same with such digits before it.
+    unsafe fn more_digits(digits: Self::Codes, numbers: Self::Codes) -> Self::Codes;
     unsafe fn no_counts() -> Self::Counts;
     /// Adds the products of sixteen codes and as many numbers to sums, in any order.
     unsafe fn count(sums: Self::Counts, codes: Self::Codes, numbers: *const i16) -> Self::Counts;

@@ -99,11 +99,15 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2] {
+    unsafe fn joined([first, second]: [int16x8_t; 2], parts: *const i16) -> [Self; 4] {
         unsafe {
-            let (upper, lower) = (vld1q_u16(upper.cast()), vld1q_u16(lower));
-            let value = |halves| Self(vcvtq_f32_s32(vreinterpretq_s32_u16(halves)));
-            [value(vzip1q_u16(lower, upper)), value(vzip2q_u16(lower, upper))]
+            let value = |numbers, parts| Self(vcvtq_f32_s32(vaddw_s16(numbers, parts)));
+            let eight = |numbers, parts| {
+                let (low, high) = (vshll_n_s16::<12>(vget_low_s16(numbers)), vshll_high_n_s16::<12>(numbers));
+                [value(low, vget_low_s16(parts)), value(high, vget_high_s16(parts))]
+            };
+            let ([a, b], [c, d]) = (eight(first, vld1q_s16(parts)), eight(second, vld1q_s16(parts.add(8))));
+            [a, b, c, d]
         }
     }
     #[inline(always)]
@@ -120,6 +124,15 @@ impl Lanes for Neon {
     #[inline(always)]
     unsafe fn numbers(from: *const i16) -> [int16x8_t; 2] {
         unsafe { [vld1q_s16(from), vld1q_s16(from.add(8))] }
+    }
+    #[inline(always)]
+    unsafe fn last_digits(numbers: [int16x8_t; 2]) -> [int16x8_t; 2] {
+        numbers.map(|numbers| unsafe { vshlq_n_s16::<4>(numbers) })
+    }
+    #[inline(always)]
+    unsafe fn more_digits(digits: [int16x8_t; 2], numbers: [int16x8_t; 2]) -> [int16x8_t; 2] {
+        let last = unsafe { vdupq_n_s16(15) };
+        std::array::from_fn(|half| unsafe { vshlq_n_s16::<4>(vorrq_s16(digits[half], vandq_s16(numbers[half], last))) })
     }
     #[inline(always)]
     unsafe fn no_counts() -> int32x4_t {

@@ -1,7 +1,7 @@
 //! Plain Rust.
 
 use super::{HALF_EXPONENTS, Lanes};
-use crate::kernels::halved::joined;
+use crate::kernels::split::joined;
 
 /// For machines without any of the instructions above, and what they are tested against.
 #[derive(Clone, Copy)]
@@ -105,10 +105,9 @@ impl Lanes for Plain {
         [Self(words.map(|word| value(word & 0xffff))), Self(words.map(|word| value(word >> 16)))]
     }
     #[inline(always)]
-    unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2] {
-        [0, 4].map(|start| {
-            Self(std::array::from_fn(|at| unsafe { joined(*upper.add(start + at), *lower.add(start + at)) }))
-        })
+    unsafe fn joined(numbers: [i16; 16], parts: *const i16) -> [Self; 4] {
+        [0, 4, 8, 12]
+            .map(|start| Self(std::array::from_fn(|at| unsafe { joined(numbers[start + at], *parts.add(start + at)) })))
     }
     #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> [i16; 16] {
@@ -122,6 +121,14 @@ impl Lanes for Plain {
     #[inline(always)]
     unsafe fn numbers(from: *const i16) -> [i16; 16] {
         unsafe { from.cast::<[i16; 16]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn last_digits(numbers: [i16; 16]) -> [i16; 16] {
+        numbers.map(|number| number << 4)
+    }
+    #[inline(always)]
+    unsafe fn more_digits(digits: [i16; 16], numbers: [i16; 16]) -> [i16; 16] {
+        std::array::from_fn(|at| (digits[at] | numbers[at] & 15) << 4)
     }
     #[inline(always)]
     unsafe fn no_counts() -> [i32; 4] {

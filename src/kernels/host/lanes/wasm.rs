@@ -129,11 +129,16 @@ impl Lanes for Simd128 {
         [value(u32x4_shl(words, 16)), value(words)]
     }
     #[inline(always)]
-    unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2] {
-        let (upper, lower) = unsafe { (v128_load(upper.cast()), v128_load(lower.cast())) };
+    unsafe fn joined([first, second]: [v128; 2], parts: *const i16) -> [Self; 4] {
+        let four = |numbers, at| {
+            let parts = unsafe { i32x4_load_extend_i16x4(parts.add(at)) };
+            Self(f32x4_convert_i32x4(i32x4_add(i32x4_shl(numbers, 12), parts)))
+        };
         [
-            Self(f32x4_convert_i32x4(u16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(lower, upper))),
-            Self(f32x4_convert_i32x4(u16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(lower, upper))),
+            four(i32x4_extend_low_i16x8(first), 0),
+            four(i32x4_extend_high_i16x8(first), 4),
+            four(i32x4_extend_low_i16x8(second), 8),
+            four(i32x4_extend_high_i16x8(second), 12),
         ]
     }
     #[inline(always)]
@@ -148,6 +153,15 @@ impl Lanes for Simd128 {
     #[inline(always)]
     unsafe fn numbers(from: *const i16) -> [v128; 2] {
         unsafe { [v128_load(from.cast()), v128_load(from.add(8).cast())] }
+    }
+    #[inline(always)]
+    unsafe fn last_digits(numbers: [v128; 2]) -> [v128; 2] {
+        numbers.map(|numbers| i16x8_shl(numbers, 4))
+    }
+    #[inline(always)]
+    unsafe fn more_digits(digits: [v128; 2], numbers: [v128; 2]) -> [v128; 2] {
+        let more = |half: usize| v128_or(digits[half], v128_and(numbers[half], i16x8_splat(15)));
+        [i16x8_shl(more(0), 4), i16x8_shl(more(1), 4)]
     }
     #[inline(always)]
     unsafe fn no_counts() -> v128 {

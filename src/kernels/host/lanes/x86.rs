@@ -191,8 +191,11 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2] {
-        unsafe { [eight(upper, lower), eight(upper.add(8), lower.add(8))] }
+    unsafe fn joined(numbers: __m256i, parts: *const i16) -> [Self; 2] {
+        unsafe {
+            let (first, second) = (_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
+            [joined(first, parts), joined(second, parts.add(8))]
+        }
     }
     #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> __m256i {
@@ -205,6 +208,14 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn numbers(from: *const i16) -> __m256i {
         unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn last_digits(numbers: __m256i) -> __m256i {
+        unsafe { _mm256_slli_epi16(numbers, 4) }
+    }
+    #[inline(always)]
+    unsafe fn more_digits(digits: __m256i, numbers: __m256i) -> __m256i {
+        unsafe { more_digits(digits, numbers) }
     }
     #[inline(always)]
     unsafe fn no_counts() -> __m256i {
@@ -220,13 +231,18 @@ impl Lanes for Avx2 {
     }
 }
 
-/// Eight whole numbers from their upper and lower sixteen bits.
+/// [`Lanes::more_digits`]
 #[inline(always)]
-unsafe fn eight(upper: *const i16, lower: *const u16) -> Avx2 {
+pub(super) unsafe fn more_digits(digits: __m256i, numbers: __m256i) -> __m256i {
+    unsafe { _mm256_slli_epi16(_mm256_or_si256(digits, _mm256_and_si256(numbers, _mm256_set1_epi16(15))), 4) }
+}
+
+/// [`Lanes::joined`] of eight.
+#[inline(always)]
+unsafe fn joined(numbers: __m128i, parts: *const i16) -> Avx2 {
     unsafe {
-        let upper = _mm256_cvtepu16_epi32(_mm_loadu_si128(upper.cast()));
-        let lower = _mm256_cvtepu16_epi32(_mm_loadu_si128(lower.cast()));
-        Avx2(_mm256_cvtepi32_ps(_mm256_or_si256(_mm256_slli_epi32(upper, 16), lower)))
+        let parts = _mm256_cvtepi16_epi32(_mm_loadu_si128(parts.cast()));
+        Avx2(_mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_cvtepi16_epi32(numbers), 12), parts)))
     }
 }
 

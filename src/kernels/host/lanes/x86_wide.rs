@@ -167,8 +167,12 @@ impl Lanes for Avx512 {
         unsafe { halves_of(_mm512_maskz_loadu_epi32((1 << count) - 1, from.cast())) }
     }
     #[inline(always)]
-    unsafe fn joined(upper: *const i16, lower: *const u16) -> [Self; 2] {
-        unsafe { [sixteen(upper, lower), sixteen(upper.add(16), lower.add(16))] }
+    unsafe fn joined(numbers: __m256i, parts: *const i16) -> [Self; 1] {
+        unsafe {
+            let parts = _mm512_cvtepi16_epi32(_mm256_loadu_si256(parts.cast()));
+            let numbers = _mm512_slli_epi32::<12>(_mm512_cvtepi16_epi32(numbers));
+            [Self(_mm512_cvtepi32_ps(_mm512_add_epi32(numbers, parts)))]
+        }
     }
     #[inline(always)]
     unsafe fn byte_codes(from: *const u8) -> __m256i {
@@ -183,6 +187,14 @@ impl Lanes for Avx512 {
         unsafe { _mm256_loadu_si256(from.cast()) }
     }
     #[inline(always)]
+    unsafe fn last_digits(numbers: __m256i) -> __m256i {
+        unsafe { _mm256_slli_epi16::<4>(numbers) }
+    }
+    #[inline(always)]
+    unsafe fn more_digits(digits: __m256i, numbers: __m256i) -> __m256i {
+        unsafe { super::x86::more_digits(digits, numbers) }
+    }
+    #[inline(always)]
     unsafe fn no_counts() -> __m256i {
         unsafe { _mm256_setzero_si256() }
     }
@@ -193,16 +205,6 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn counted(sums: __m256i) -> Self {
         Self(unsafe { _mm512_zextps256_ps512(_mm256_cvtepi32_ps(sums)) })
-    }
-}
-
-/// Sixteen whole numbers from their upper and lower sixteen bits.
-#[inline(always)]
-unsafe fn sixteen(upper: *const i16, lower: *const u16) -> Avx512 {
-    unsafe {
-        let upper = _mm512_cvtepu16_epi32(_mm256_loadu_si256(upper.cast()));
-        let lower = _mm512_cvtepu16_epi32(_mm256_loadu_si256(lower.cast()));
-        Avx512(_mm512_cvtepi32_ps(_mm512_or_si512(_mm512_slli_epi32::<16>(upper), lower)))
     }
 }
 
