@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A matrix `[out, in]` in the memory of the host. Its values are at most two roundings of f32 away from what they were, or
+/// A matrix `[out, in]` in the memory of the host. Its values are at most three roundings of f32 away from what they were, or
 /// a 2²⁸th of their row's greatest.
 #[derive(Module, Debug)]
 pub struct SplitWeight {

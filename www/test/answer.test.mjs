@@ -442,13 +442,14 @@ test("closed questions asked together are cancelled half way, and answered as on
       setTimeout(() => controller.abort());
       return runAll.call(this, ...args, () => (steps++, goesOn()));
     };
-    const { code } = await window.caught(ofa.runAll("vqa", image, questions, { signal: controller.signal }));
+    const many = Array.from({ length: 10 }, () => questions).flat();
+    const { code } = await window.caught(ofa.runAll("vqa", image, many, { signal: controller.signal }));
     return { together: together.map(({ text }) => text), apart: apart.map(({ text }) => text), code, steps };
   }, PICTURE);
   await own.context().close();
   assert.deepEqual(found.together, found.apart);
   assert.equal(found.code, "aborted");
-  assert.ok(found.steps > 0 && found.steps < 20, `${found.steps} steps`);
+  assert.ok(found.steps > 0 && found.steps < 200, `${found.steps} steps`);
 });
 
 test("a call in the page that is cancelled while it waits does not wait for its turn, and what goes on goes on", async () => {

@@ -92,6 +92,10 @@ fn best_of_row(x: &[f32], weight: &SplitWeight, rough: &[f32], k: usize) -> Opti
         if usual * (squares - squares_of_chosen).max(0.0).sqrt() <= ERROR * mass {
             break (chosen, mass_of_chosen);
         }
+        // Of logits so large that a step is nothing to them.
+        if threshold - STEP == threshold {
+            return None;
+        }
         threshold -= STEP;
     };
     let whole = run(Dots { weights: weight, x, rows: &chosen });

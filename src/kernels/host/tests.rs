@@ -21,8 +21,8 @@ const PLACES_TOLERANCE: f32 = 1e-3;
 /// 1.4: √1,024 · 2.7 · 1.4 / 32,767 / √12, and seven times that for the worst of thousands. It is a 200th of what 8 bits cost,
 /// and a 40th where one value is thousands of times the others.
 const COUNTED_TOLERANCE: f32 = 8e-3;
-/// Two roundings to f32, of values below 20.
-const JOINED_TOLERANCE: f32 = 2e-6;
+/// Three roundings to f32, of values below 20.
+const JOINED_TOLERANCE: f32 = 3.6e-6;
 /// As [`TOLERANCE`], and what a sum may be off by for rows that are not read whole.
 const SPLIT_TOLERANCE: f32 = 3e-4;
 /// Ten times what a sum of tens of thousands of rows that are not read whole usually is off by.
