@@ -16,6 +16,7 @@ use codes::{Codes, Picture};
 use js_sys::{Function, JsString, Promise, Reflect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
@@ -304,9 +305,23 @@ fn json(value: &impl Serialize) -> Result<String> {
 
 fn json_or_default<T: DeserializeOwned + Default>(what: &str, text: Option<&str>) -> Result<T> {
     match text {
-        Some(text) => serde_json::from_str(text).map_err(|error| Error::option(what, "valid JSON of its kind", error)),
+        Some(text) => serde_json::from_str(text).map_err(|error| {
+            wrong_option::<T>(text).unwrap_or_else(|| Error::option(what, "valid JSON of its kind", error))
+        }),
         None => Ok(T::default()),
     }
+}
+
+/// Names the first of several options that is wrong on its own.
+fn wrong_option<T: DeserializeOwned>(text: &str) -> Option<Error> {
+    let options: Map<String, Value> = serde_json::from_str(text).ok()?;
+    options.into_iter().find_map(|(name, value)| {
+        let alone = Value::Object(Map::from_iter([(name.clone(), value)])).to_string();
+        let reason = serde_json::from_str::<T>(&alone).err()?.to_string();
+        // As serde says it: "invalid type: integer `5`, expected a string at line 1 column 9".
+        let (found, expected) = reason.split(" at line").next()?.strip_prefix("invalid ")?.split_once(", expected ")?;
+        Some(Error::option(name, expected, found.split_once(": ").map_or(found, |(_, value)| value)))
+    })
 }
 
 /// A JavaScript `Error` with a `code`.

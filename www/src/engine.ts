@@ -3,7 +3,7 @@ import { drawCodes, fetchCodes, preview, type Drawn } from "./codes.js";
 import { countGpuCalls } from "./counters.js";
 import { checked, type Crew } from "./crew.js";
 import { fetchManifest, fetchShards, fetchSmallFiles, requireHashing, type DownloadOptions } from "./download.js";
-import { Crash, OfaError, aborted, throwIfAborted, unlessAborted } from "./errors.js";
+import { Crash, OfaError, aborted, disposed, throwIfAborted, unlessAborted } from "./errors.js";
 import type { Rgba } from "./image.js";
 import { probe } from "./probe.js";
 import { openSession } from "./session.js";
@@ -236,7 +236,7 @@ export class LocalEngine implements Engine {
   }
 
   dispose(): Promise<void> {
-    return this.end(new OfaError("internal", "the model has been disposed of"));
+    return this.end(disposed());
   }
 
   /** Between two steps of a call. */
@@ -341,7 +341,9 @@ function json(given: unknown): string {
 }
 
 function plain(name: string, value: unknown): unknown {
-  if (typeof value === "bigint") throw new TypeError(`${name} is a BigInt`);
+  // Which JSON would leave out, or take for nothing.
+  if (typeof value === "bigint" || typeof value === "function") throw new TypeError(`${name} is a ${typeof value}`);
+  if (typeof value === "number" && !Number.isFinite(value)) throw new TypeError(`${name} is ${value}`);
   // Half of an emoji, where a text was cut, is no text for Rust.
   return typeof value === "string" ? value.replace(/\p{Surrogate}/gu, "\ufffd") : value;
 }

@@ -12,13 +12,15 @@ export type OfaErrorCode =
   | "unsupported"
   /** The image cannot be read. */
   | "image"
+  /** The model was disposed of before the call, or during it. */
+  | "disposed"
   /** A bug, or the tab ran out of memory. */
   | "internal"
   /** From the model itself; the message names the file, key, tensor, task or option concerned. */
   | "file" | "config" | "tensor" | "vocab" | "task" | "option" | "device";
 
 const CODES: ReadonlySet<string> = new Set<OfaErrorCode>([
-  "aborted", "fetch", "manifest", "integrity", "unsupported", "image", "internal",
+  "aborted", "fetch", "manifest", "integrity", "unsupported", "image", "disposed", "internal",
   "file", "config", "tensor", "vocab", "task", "option", "device",
 ]);
 
@@ -53,6 +55,11 @@ export function aborted({ reason }: AbortSignal): OfaError {
   return new OfaError("aborted", late ? "aborted: it took longer than its signal allows" : "aborted", { cause: reason });
 }
 
+/** What calls of a model fail with that is no more. */
+export function disposed(): OfaError {
+  return new OfaError("disposed", "the model has been disposed of");
+}
+
 /** @throws OfaError `aborted` once the signal is. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw aborted(signal);
@@ -76,5 +83,6 @@ export function kindOf(value: unknown): string {
 
 /** What was found, for messages. */
 export function describe(value: unknown): string {
-  return value === null ? "null" : typeof value === "object" ? kindOf(value) : typeof value;
+  if (value === null || typeof value === "number") return String(value);
+  return typeof value === "object" ? kindOf(value) : typeof value;
 }

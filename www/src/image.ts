@@ -77,9 +77,14 @@ async function readAddress(url: string, signal: AbortSignal | undefined): Promis
   } catch (error) {
     throwIfAborted(signal);
     const { code, message } = OfaError.from(error);
-    // An address of the scheme `data` is the picture itself.
-    throw new OfaError(code, `${url.replace(/^(data:.{20}).*/s, "$1…")}: ${message}`, { cause: error });
+    throw new OfaError(code, `${shortened(url)}: ${message}`, { cause: error });
   }
+}
+
+/** For messages; an address of the scheme `data` is the picture itself. */
+function shortened(url: string): string {
+  const most = url.startsWith("data:") ? 25 : 200;
+  return url.length > most ? `${url.slice(0, most)}…` : url;
 }
 
 async function fetchBlob(url: string, signal: AbortSignal | undefined): Promise<Blob> {
@@ -96,8 +101,9 @@ async function fetchBlob(url: string, signal: AbortSignal | undefined): Promise<
   }
 }
 
-async function readFile(file: Blob): Promise<Rgba> {
-  if (file.size === 0) throw new OfaError("image", "the file is empty");
+async function readFile(blob: Blob): Promise<Rgba> {
+  if (blob.size === 0) throw new OfaError("image", "the file is empty");
+  const file = await withType(blob);
   const element = await shown(file);
   // A file of a few bytes can claim any size, and elements read it long before they unpack the picture.
   if (element) checkSize(element.naturalWidth, element.naturalHeight);
@@ -108,6 +114,12 @@ async function readFile(file: Blob): Promise<Rgba> {
     : typeof Image === "undefined" ? "an SVG is drawn only where there is a document"
     : "not a picture this browser can draw, or the page's content security policy does not allow `img-src blob:`";
   throw new OfaError("image", `${why} (${file.type || "unknown type"}, ${file.size} bytes)`);
+}
+
+/** Browsers tell what other pictures are by their first bytes, but not SVG. */
+async function withType(file: Blob): Promise<Blob> {
+  if (!/^($|(text|application)\/xml)/.test(file.type)) return file;
+  return /<svg[\s>]/.test(await file.slice(0, 4096).text()) ? new Blob([file], { type: "image/svg+xml" }) : file;
 }
 
 /** A file in an element, where there is a document. What is wrong with it, whoever decodes it says better. */
@@ -133,7 +145,7 @@ async function readElement(element: HTMLImageElement): Promise<Rgba> {
   // Far down the page it would wait for somebody to scroll there.
   if (element.loading === "lazy") element.loading = "eager";
   await element.decode().catch(() => {
-    throw new OfaError("image", `the <img> element has no picture to show (${element.currentSrc || "no address"})`);
+    throw new OfaError("image", `the <img> element has no picture to show, or was given another one (${element.currentSrc || "no address"})`);
   });
   const { naturalWidth, naturalHeight } = element;
   checkSize(naturalWidth, naturalHeight);
@@ -154,6 +166,10 @@ async function readPixels(source: ImageBitmap | ImageData): Promise<Rgba> {
 async function firstFrame(video: HTMLVideoElement, signal: AbortSignal | undefined): Promise<void> {
   // It may have been told to load no more than its size.
   video.preload = "auto";
+  const stream = video.srcObject;
+  if (stream && kindOf(stream) === "MediaStream" && (stream as MediaStream).getVideoTracks().length === 0) {
+    throw new OfaError("image", "the <video> element has no picture to show (its stream has no video track)");
+  }
   while (video.readyState < video.HAVE_CURRENT_DATA) {
     // The source of one that was only just given is not looked at before.
     await new Promise((resolve) => setTimeout(resolve, LOOK));
@@ -249,6 +265,6 @@ function draw(source: CanvasImageSource, width: number, height: number): Rgba {
   try {
     return { width, height, data: new Uint8Array(context.getImageData(0, 0, width, height).data) };
   } catch (error) {
-    throw new OfaError("image", "the picture comes from another site that does not allow reading it (CORS)", { cause: error });
+    throw new OfaError("image", "the picture comes from another site that does not allow reading it (CORS), or is an SVG with parts of a page", { cause: error });
   }
 }

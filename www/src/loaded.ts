@@ -1,5 +1,5 @@
 import { LocalEngine, type Engine, type LoadRequest } from "./engine.js";
-import { Crash, OfaError, unlessAborted } from "./errors.js";
+import { Crash, OfaError, disposed, unlessAborted } from "./errors.js";
 import { RemoteEngine } from "./remote.js";
 import type { ModelInfo, Progress } from "./types.js";
 
@@ -72,10 +72,6 @@ export class Loaded {
     this.model = model;
     return engine;
   }
-}
-
-function disposed(): OfaError {
-  return new OfaError("internal", "the model has been disposed of");
 }
 
 async function start(

@@ -59,6 +59,7 @@ export class EncodedImage {
     readonly owner: object,
     readonly handle: number,
     readonly natural: Rgba["natural"],
+    readonly size: number | undefined,
     private readonly release: () => Promise<void>,
   ) {}
 
@@ -81,7 +82,10 @@ export class OFA {
    * @throws OfaError `fetch`, `manifest`, `integrity`, `unsupported`, `aborted`, or one of the model's own codes.
    */
   static async load(bundle: BundleInput, options: LoadOptions = {}): Promise<OFA> {
-    const { device = "auto", threads, onProgress, signal, cache = "auto", worker = true, counters = false } = withSignal(options);
+    const { device = "auto", threads, onProgress, signal, cache = "auto", worker = true, counters = false, ...rest } = withSignal(options);
+    const unknown = Object.keys(rest)[0];
+    if (unknown !== undefined) throw new OfaError("option", `${unknown}: there is no such option of a load`);
+    checkCache(cache);
     throwIfAborted(signal);
     const request: LoadRequest = { ...placeOf(bundle), device, threads, cache, counters };
     return new OFA(await Loaded.load(request, worker, reported(onProgress), signal));
@@ -183,16 +187,19 @@ export class OFA {
     return this.answer(task, image, inputs, rest, (event) => event.event === "token" && onText(event));
   }
 
-  /** Many questions of one image, or of none, in batches: the answers are those of {@link run} one by one, sooner. */
+  /**
+   * Many questions of one image, or of none, in batches: the answers are those of {@link run} one by one, their scores to
+   * the fifth digit or so, sooner.
+   */
   async runAll<T extends TaskName>(
     task: T,
     image: ImageInput | EncodedImage | undefined,
-    inputs: TaskInputs[],
+    inputs: readonly TaskInputs[],
     options: Omit<CallOptions, "onToken"> = {},
   ): Promise<TaskAnswers[T][]> {
     if (!Array.isArray(inputs)) throw new OfaError("option", `expected a list of inputs, found ${describe(inputs)}`);
     return this.ask(task, image, options, async (engine, seen, answerOptions, signal) => {
-      const answers = (await engine.runAll(task, seen?.handle, inputs, answerOptions, signal)) as TaskAnswers[T][];
+      const answers = (await engine.runAll(task, seen?.handle, [...inputs], answerOptions, signal)) as TaskAnswers[T][];
       return answers.map((answer) => placed(answer, seen));
     });
   }
@@ -227,22 +234,39 @@ export class OFA {
 
   /** The picture of codes, row after row, which need not all be there; none before the first row is. */
   async drawCodes(codes: number[], options: Pick<LoadOptions, "onProgress" | "signal"> = {}): Promise<ImageData | undefined> {
-    given(codes, "a list of codes");
+    const wrong = Array.isArray(codes) ? codes.filter((code) => !(Number.isInteger(code) && code >= 0)) : [codes];
+    if (wrong.length > 0) throw new OfaError("option", `codes: expected a list of whole numbers, found ${describe(wrong[0])}`);
     await this.loadCodes(options);
+    const most = this.info.codeGrid ** 2;
+    if (codes.length > most) throw new OfaError("option", `codes: expected ${most} at most, found ${codes.length}`);
     const { signal } = withSignal(options);
     const drawn = await this.loaded.use((engine) => engine.draw(codes, undefined, signal), signal);
     return drawn?.image;
   }
 
-  /** An answer as it grows. It is asked for when the loop begins; leaving the loop cancels. */
-  async *stream<T extends TaskName>(
+  /** An answer as it grows. Its image is read at once, and it is asked for when the loop begins; leaving the loop cancels. */
+  stream<T extends TaskName>(
     task: T,
-    asked: TaskInputs & { image?: ImageInput | EncodedImage },
+    asked: TaskInputs & { image?: ImageInput | EncodedImage | undefined },
     options: Omit<CallOptions, "onToken"> = {},
   ): AsyncGenerator<StreamEvent<T>, void, undefined> {
-    const { image, ...inputs } = given(asked, "an object of inputs");
     const controller = new AbortController();
-    const signal = AbortSignal.any([withSignal(options).signal, controller.signal]);
+    const begun = (async () => {
+      const { image, ...inputs } = given(asked, "an object of inputs");
+      const signal = AbortSignal.any([withSignal(options).signal, controller.signal]);
+      return { seen: seenIn(image, signal), inputs, signal };
+    })();
+    begun.catch(ignore);
+    return this.events(task, begun, options, controller);
+  }
+
+  private async *events<T extends TaskName>(
+    task: T,
+    begun: Promise<{ seen: Seen; inputs: TaskInputs; signal: AbortSignal }>,
+    options: Omit<CallOptions, "onToken">,
+    controller: AbortController,
+  ): AsyncGenerator<StreamEvent<T>, void, undefined> {
+    const { seen, inputs, signal } = await begun;
     const events: StreamEvent<T>[] = [];
     let wake: () => void = ignore;
     let failure: unknown;
@@ -251,7 +275,7 @@ export class OFA {
       events.push(event);
       wake();
     };
-    this.answer(task, image, inputs, { ...options, signal }, onEvent)
+    this.answer(task, seen, inputs, { ...options, signal }, onEvent)
       .then((answer) => events.push({ event: "answer", answer }), (error: unknown) => (failure = error))
       .finally(() => {
         done = true;
@@ -277,7 +301,7 @@ export class OFA {
   ): Promise<EncodedImage> {
     const { signal, task = "caption", ...answerOptions } = withSignal(options);
     checkName(task);
-    const picture = read(image, signal);
+    const picture = new Reading(image, signal);
     return this.loaded.use((engine) => encode(engine, task, picture, answerOptions, signal), signal);
   }
 
@@ -297,19 +321,19 @@ export class OFA {
    */
   static async isCached(url: string | URL, options: Pick<LoadOptions, "signal"> = {}): Promise<boolean> {
     const { signal } = withSignal(options);
-    return isCached(new UrlSource(url, 0), await ChunkCache.open("auto"), signal);
+    return isCached(new UrlSource(addressIn(url), 0), await ChunkCache.open("auto"), signal);
   }
 
   /** Removes a bundle's weights, image codes and all, from the browser's cache. */
   static async clearCache(url: string | URL): Promise<void> {
-    const source = new UrlSource(url);
+    const source = new UrlSource(addressIn(url));
     const cache = await ChunkCache.open("auto");
     for (const bundle of [source, source.folder(CODES)]) await cache.forget(bundle.describe(""));
   }
 
   private answer<T extends TaskName>(
     task: T,
-    image: ImageInput | EncodedImage | undefined,
+    image: ImageInput | Seen,
     inputs: TaskInputs,
     options: Omit<CallOptions, "onToken">,
     onEvent: (event: StepEvent) => void,
@@ -322,26 +346,28 @@ export class OFA {
   /** Works with an image that is encoded for this alone, unless it was encoded before. */
   private async ask<R>(
     task: TaskName,
-    image: ImageInput | EncodedImage | undefined,
+    image: ImageInput | Seen,
     options: Omit<CallOptions, "onToken">,
     work: (engine: Engine, seen: EncodedImage | undefined, options: AnswerOptions, signal: AbortSignal) => Promise<R>,
     prepare: (engine: Engine) => Promise<void> = async () => undefined,
   ): Promise<R> {
     const { signal, ...answerOptions } = withSignal(options);
     checkName(task);
-    const picture = image === undefined || image instanceof EncodedImage ? undefined : read(image, signal);
+    for (const [name, value] of Object.entries(answerOptions)) {
+      if (typeof value === "function") throw new OfaError("option", `${name}: this call takes no such callback`);
+    }
+    const seen = seenIn(image, signal);
     return this.loaded.use(async (engine) => {
       await prepare(engine);
-      if (!picture) {
-        const seen = image as EncodedImage | undefined;
-        if (!seen || seen.owner === engine) return work(engine, seen, answerOptions, signal);
-        throw new OfaError("option", "the encoded image belongs to another model, or to this one before it was loaded again");
+      if (!(seen instanceof Reading)) {
+        checkEncoded(seen, engine, answerOptions);
+        return work(engine, seen, answerOptions, signal);
       }
-      const seen = await encode(engine, task, picture, answerOptions, signal);
+      const encoded = await encode(engine, task, seen, answerOptions, signal);
       try {
-        return await work(engine, seen, answerOptions, signal);
+        return await work(engine, encoded, answerOptions, signal);
       } finally {
-        void seen.free();
+        void encoded.free();
       }
     }, signal);
   }
@@ -370,24 +396,33 @@ export class OFA {
   }
 }
 
-/** Begins to read an image at once: the caller may change or close it as soon as the call returns. */
-function read(image: ImageInput, signal: AbortSignal): Promise<Rgba> {
-  const picture = toRgba(image, signal);
-  // Whoever gets to it hears of its failure; a call that fails before does not.
-  picture.catch(ignore);
-  return picture;
+/** An image that is read from when this is made on: the caller may change or close it as soon as the call returns. */
+class Reading {
+  readonly pixels: Promise<Rgba>;
+
+  constructor(image: ImageInput, signal: AbortSignal) {
+    this.pixels = toRgba(image, signal);
+    // Whoever gets to it hears of its failure; a call that fails before does not.
+    this.pixels.catch(ignore);
+  }
+}
+
+type Seen = EncodedImage | Reading | undefined;
+
+function seenIn(image: ImageInput | Seen, signal: AbortSignal): Seen {
+  return image === undefined || image instanceof EncodedImage || image instanceof Reading ? image : new Reading(image, signal);
 }
 
 async function encode(
   engine: Engine,
   task: TaskName,
-  picture: Promise<Rgba>,
+  { pixels: read }: Reading,
   options: AnswerOptions,
   signal: AbortSignal,
 ): Promise<EncodedImage> {
-  const pixels = await picture;
-  const handle = await engine.encodeImage(task, pixels, size(options), signal);
-  return new EncodedImage(engine, handle, pixels.natural, () => engine.freeImage(handle));
+  const pixels = await read;
+  const handle = await engine.encodeImage(task, pixels, options, signal);
+  return new EncodedImage(engine, handle, pixels.natural, options.imageSize, () => engine.freeImage(handle));
 }
 
 /** An answer with its places in the pixels of the element that was asked about. */
@@ -408,7 +443,10 @@ function given<T>(argument: T, expected = "an object of options"): T {
 }
 
 function withSignal<T extends { signal?: AbortSignal | undefined }>(options: T): T & { signal: AbortSignal } {
-  return { ...given(options), signal: options.signal ?? never() };
+  const signal = given(options).signal ?? never();
+  // Whichever window it comes from, and whoever made up for browsers that have none.
+  if (typeof (signal as { aborted?: unknown } | null)?.aborted === "boolean") return { ...options, signal };
+  throw new OfaError("option", `signal: expected an AbortSignal, found ${describe(signal)}`);
 }
 
 function checkName(task: unknown): void {
@@ -426,8 +464,25 @@ function reported<E>(callback: ((event: E) => void) | undefined): (event: E) => 
   };
 }
 
-function size({ imageSize }: AnswerOptions): AnswerOptions {
-  return imageSize === undefined ? {} : { imageSize };
+function checkCache(cache: unknown): void {
+  if (cache !== "auto" && cache !== "none") throw new OfaError("option", `cache: expected "auto" or "none", found ${quoted(cache)}`);
+}
+
+function checkEncoded(seen: EncodedImage | undefined, engine: Engine, { imageSize }: AnswerOptions): void {
+  if (!seen) return;
+  if (seen.owner !== engine) {
+    throw new OfaError("option", "the encoded image belongs to another model, or to this one before it was loaded again");
+  }
+  if (imageSize !== undefined && imageSize !== seen.size) {
+    throw new OfaError("option", `imageSize: the image has been encoded already, ${seen.size ? `as ${seen.size} pixels` : "in the model's own size"}`);
+  }
+}
+
+const quoted = (value: unknown) => (typeof value === "string" ? JSON.stringify(value) : describe(value));
+
+function addressIn(url: unknown): string | URL {
+  if (typeof url === "string" || kindOf(url) === "URL") return url as string | URL;
+  throw new OfaError("option", `expected the address of a bundle, found ${describe(url)}`);
 }
 
 function placeOf(bundle: BundleInput): Pick<LoadRequest, "url" | "files"> {
@@ -435,8 +490,9 @@ function placeOf(bundle: BundleInput): Pick<LoadRequest, "url" | "files"> {
     // A worker resolves relative addresses against its own script.
     return { url: new UrlSource(bundle as string | URL).address(""), files: undefined };
   }
-  const { files } = given(bundle, "the address of a bundle, or its files") as { files?: Iterable<unknown> };
-  return { url: undefined, files: Array.from(files ?? [], withPath) };
+  const { files } = given(bundle, "the address of a bundle, or { files }") as { files?: Iterable<unknown> };
+  if (typeof files === "object" && Symbol.iterator in files) return { url: undefined, files: Array.from(files, withPath) };
+  throw new OfaError("option", `expected the address of a bundle, or { files }, a list of them, found ${describe(files ?? bundle)}`);
 }
 
 /** A file with its path, which some browsers lose on the way to a worker. */

@@ -1,6 +1,6 @@
 import type { Drawn } from "./codes.js";
 import type { Engine, LoadRequest } from "./engine.js";
-import { Crash, OfaError, aborted } from "./errors.js";
+import { Crash, OfaError, aborted, disposed } from "./errors.js";
 import type { Rgba } from "./image.js";
 import type { Calls, FromWorker, ToWorker } from "./protocol.js";
 import type { AnswerOptions, Attention, ModelInfo, Progress, StepEvent, TaskInputs } from "./types.js";
@@ -92,7 +92,7 @@ export class RemoteEngine implements Engine {
   }
 
   async dispose(): Promise<void> {
-    this.end(new OfaError("internal", "the model has been disposed of"));
+    this.end(disposed());
   }
 
   private call<T>(

@@ -121,7 +121,7 @@ test("tokens stream, and leaving the loop cancels", async () => {
   assert.equal(found.seen, 2);
   assert.equal(found.aborted.code, "aborted");
   assert.equal(found.before.name, "AbortError");
-  assert.equal(found.disposed.code, "internal");
+  assert.equal(found.disposed.code, "disposed");
 });
 
 test("one encoded picture answers many questions, and closed ones choose among the answers", async () => {
@@ -165,7 +165,7 @@ test("errors keep their codes across the worker, and say what is wrong", async (
   }, PICTURE);
   const expected = {
     beams: ["option", /numBeams.*1 to 64.*found 0/], size: ["option", /imageSize/], unknown: ["option", /numBeans/], task: ["task", /caption, vqa/],
-    question: ["task", /empty/], missing: ["fetch", /nothing\.png.*404/], text: ["image", /not a picture/], empty: ["image", /empty/], number: ["image", /found number/],
+    question: ["task", /empty/], missing: ["fetch", /nothing\.png.*404/], text: ["image", /not a picture/], empty: ["image", /empty/], number: ["image", /found 7/],
   };
   for (const [name, [code, message]] of Object.entries(expected)) {
     assert.equal(found[name].code, code, `${name}: ${found[name].message}`);
@@ -230,6 +230,23 @@ for (const worker of [true, false]) {
         answer: () => ofa.attention("vqa", image, question),
         blind: () => ofa.attention("vqa", undefined, question, { tokens }),
         codes: () => ofa.drawCodes(),
+        words: () => ofa.drawCodes([1, "x"]),
+        below: () => ofa.drawCodes([-1]),
+        lost: () => ofa.caption(image, { maxLen: NaN }),
+        handler: () => ofa.runAll("vqa", image, [question], { onToken: () => undefined }),
+        signal: () => ofa.caption(image, { signal: new AbortController() }),
+        text: () => ofa.vqa(image, 5),
+        names: () => ofa.classify(image, "red"),
+        corners: () => ofa.describeRegion(image, [0, 1]),
+        late: () => ofa.caption(image, { imageSize: 32 }),
+        early: () => ofa.encodeImage(blob, { numBeams: "x" }),
+        cache: () => OFA.load("/bundle/", { cache: false }),
+        misspelt: () => OFA.load("/bundle/", { devise: "cpu" }),
+        threads: () => OFA.load("/bundle/", { device: "cpu", threads: 3.7 }),
+        list: () => OFA.load([blob]),
+        files: () => OFA.load({ files: blob }),
+        cached: () => OFA.isCached({ files: [] }),
+        cleared: () => OFA.clearCache(),
         bundle: () => OFA.load(null),
         loading: () => OFA.load("/bundle/", null),
       };
@@ -242,11 +259,18 @@ for (const worker of [true, false]) {
       return { errors, answered, cut: cut.tokens, whole: whole.tokens };
     }, [PICTURE, worker]);
     const expected = {
-      svg: ["image", /found SVGSVGElement/], size: ["image", /found Object/], detached: ["image", /ImageData has no pixels/], seed: ["option", /seed is a BigInt/],
+      svg: ["image", /found SVGSVGElement/], size: ["image", /found Object/], detached: ["image", /ImageData has no pixels/], seed: ["option", /seed is a bigint/],
       round: ["option", /plain values.*(circular|cyclic)/i], options: ["option", /options, found null/], drawing: ["option", /options, found null/],
       closed: ["option", /options, found null/], task: ["task", /found undefined/], encoded: ["task", /found null/], questions: ["option", /list of inputs, found undefined/],
       stream: ["option", /inputs, found null/], answer: ["option", /tokens of an answer, found undefined/], blind: ["image", /found undefined/],
-      codes: ["option", /list of codes, found undefined/], bundle: ["option", /bundle, or its files, found null/], loading: ["option", /options, found null/],
+      codes: ["option", /codes: expected a list.*found undefined/], words: ["option", /whole numbers, found string/], below: ["option", /whole numbers, found -1/],
+      bundle: ["option", /bundle, or \{ files \}, found null/], loading: ["option", /options, found null/],
+      lost: ["option", /maxLen is NaN/], handler: ["option", /onToken: this call takes no such callback/], signal: ["option", /AbortSignal, found AbortController/],
+      text: ["option", /`text`: expected a string, found integer `5`/], names: ["option", /`answers`: expected a sequence, found string "red"/],
+      corners: ["option", /`region`: expected an array of length 4/], late: ["option", /imageSize: the image has been encoded already, in the model's own size/],
+      early: ["option", /`numBeams`: expected usize, found string "x"/], cache: ["option", /cache: expected "auto" or "none", found boolean/],
+      misspelt: ["option", /devise/], threads: ["option", /1 to 64, found 3\.7/], list: ["option", /\{ files \}.*found Array/],
+      files: ["option", /\{ files \}.*found Blob/], cached: ["option", /address of a bundle, found Object/], cleared: ["option", /address of a bundle, found undefined/],
     };
     for (const [name, [code, message]] of Object.entries(expected)) {
       assert.equal(found.errors[name].code, code, `${name}: ${found.errors[name].message}`);
@@ -418,7 +442,7 @@ test("a model in the page that is disposed of ends its call at the next step, an
     return { error, happened };
   }, PICTURE);
   await own.context().close();
-  assert.equal(found.error.code, "internal");
+  assert.equal(found.error.code, "disposed");
   assert.match(found.error.message, /disposed of/);
   assert.deepEqual(found.happened, ["token", "freed", "disposed"]);
 });
@@ -609,7 +633,7 @@ test("a model that is disposed of while it is loaded again is not waited for", {
   }, PICTURE);
   await own.context().close();
   assert.ok(found.disposed);
-  assert.equal(found.waiting.code, "internal");
+  assert.equal(found.waiting.code, "disposed");
   assert.match(found.waiting.message, /disposed/);
 });
 

@@ -45,15 +45,17 @@ after(async () => {
 for (const device of ["cpu", "webgpu"]) {
   // One row of codes: a GPU in software has enough to do with it.
   test(`codes become the native binary's pixels on ${device}`, { timeout: 300_000 }, async () => {
-    const [apart, none] = await page.evaluate(async ([device, row]) => {
+    const [apart, none, more] = await page.evaluate(async ([device, row]) => {
       const ofa = await OFA.load("/bundle/", { device });
       const drawn = await ofa.drawCodes(row);
       const none = await ofa.drawCodes(row.slice(1));
+      const more = await ofa.drawCodes(Array(ofa.info.codeGrid ** 2 + 1).fill(1)).catch(({ code, message }) => `${code}: ${message}`);
       await ofa.dispose();
-      return [window.apart(drawn, await window.pixels("/native/row.png")), none];
+      return [window.apart(drawn, await window.pixels("/native/row.png")), none, more];
     }, [device, ROW]);
     assert.ok(apart <= ONE, `bytes differ by ${apart}`);
     assert.equal(none, undefined, "nothing is seen before a row is complete");
+    assert.match(more, /^option: codes: expected \d+ at most/);
   });
 }
 

@@ -116,6 +116,12 @@ test("what changes or is closed right after a call is read as it was", async () 
     change();
     await filled;
     if (String([...window.sent.data]) !== String(grey(100))) wrong.push("infillImage");
+    // A loop over its answer may begin later.
+    const later = offscreen();
+    const events = window.ofa.stream("caption", { image: later.form });
+    later.change();
+    for await (const event of events) if (event.event === "answer") break;
+    if (String([...window.sent.data]) !== String(grey(100))) wrong.push("stream");
     return wrong;
   });
   assert.deepEqual(found, []);
@@ -131,7 +137,7 @@ test("a picture that cannot be read leaves no rejection behind where its call fa
   });
   await own.waitForTimeout(100);
   await own.context().close();
-  assert.equal(code, "internal");
+  assert.equal(code, "disposed");
   assert.deepEqual(problems, []);
 });
 
@@ -189,12 +195,14 @@ test("what is wrong with a picture at an address is told with the address", asyn
   writeFileSync(join(directory, "app.html"), "<!doctype html><title>app</title>");
   const found = await page.evaluate(async () => {
     const data = `data:image/png;base64,${btoa("not a picture".repeat(100))}`;
-    return { notes: await window.seen("/made/notes.png"), web: await window.seen("/made/app.html"), data: await window.seen(data) };
+    const long = await window.seen(`/made/notes.png?${"a".repeat(1000)}`);
+    return { long: long.length, notes: await window.seen("/made/notes.png"), web: await window.seen("/made/app.html"), data: await window.seen(data) };
   });
   assert.match(found.notes, /^image: \/made\/notes\.png: not a picture this browser can read/);
   assert.match(found.web, /^fetch: \/made\/app\.html: expected a picture, found a web page/);
   assert.match(found.data, /^image: data:image\/png;base64,.*…: not a picture/);
   assert.ok(found.data.length < 200, found.data);
+  assert.ok(found.long < 400, `${found.long} characters`);
 });
 
 test("pictures of another window are read as those of its own", async () => {
@@ -219,7 +227,7 @@ test("an SVG is drawn where there is a document, and refused by name where there
   const found = await page.evaluate(async (drawing) => {
     const blob = new Blob([drawing], { type: "image/svg+xml" });
     const seen = [];
-    for (const form of [blob, "/made/drawing.svg", Object.assign(new Image(), { src: "/made/drawing.svg" })]) seen.push(await window.seen(form));
+    for (const form of [blob, new Blob([drawing]), "/made/drawing.svg", Object.assign(new Image(), { src: "/made/drawing.svg" })]) seen.push(await window.seen(form));
     const script = `
       const { OFA } = await import("${location.origin}/ofa-web/ofa.js");
       const ofa = await OFA.load("${location.origin}/bundle/", { device: "cpu", worker: false });
@@ -305,6 +313,7 @@ test("a video is waited for until it shows something, and refused where it never
       fresh: (await window.seen(video({ src }))).slice(0, 3),
       unbuffered: (await window.seen(unbuffered)).slice(0, 3),
       none: await window.seen(video({})),
+      blind: await window.seen(video({ srcObject: new MediaStream() })),
       broken: await window.seen(video({ src: URL.createObjectURL(new Blob(["no video"])) })),
       never: await window.seen(video({ src: "/never.webm" }), { signal: AbortSignal.timeout(patience) }),
     };
@@ -315,6 +324,7 @@ test("a video is waited for until it shows something, and refused where it never
     for (const [index, value] of [200, 100, 50].entries()) assert.ok(Math.abs(rgb[index] - value) < 20, `found ${rgb}`);
   }
   assert.match(found.none, /^image: the <video> element has no picture to show \(no address\)/);
+  assert.match(found.blind, /^image: .*its stream has no video track/);
   assert.match(found.broken, /^image: the <video> element has no picture to show/);
   assert.match(found.never, /^aborted/);
 });
