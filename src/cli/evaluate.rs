@@ -57,6 +57,10 @@ pub struct Args {
     device: String,
 }
 
+/// Questions that are left out and named one by one.
+const TOLD: usize = 20;
+const FIRST_UNTOLD: usize = TOLD + 1;
+
 pub fn run(args: Args) -> Result<()> {
     // Captions of scenes are measured by what they mention.
     if args.frequencies.is_some() && (args.task == SCENES || named(&args.task)?.metric != Metric::Cider) {
@@ -84,9 +88,15 @@ pub fn run(args: Args) -> Result<()> {
             same_tokens(reference, &predictor)?;
         }
         let bar = progress(questions.len());
+        let mut left_out = 0;
         let report = evaluate(&predictor, questions.iter(), &options, |step| {
             if let Step::Skipped(error) = step {
-                bar.suspend(|| tell!("left out: {error}"));
+                left_out += 1;
+                match left_out {
+                    ..=TOLD => bar.suspend(|| tell!("left out: {error}")),
+                    FIRST_UNTOLD => bar.suspend(|| tell!("what else is left out is only counted")),
+                    _ => {}
+                }
             }
             bar.inc(1);
             Ok(())

@@ -103,6 +103,7 @@ impl RunArgs {
         let mut session = Session::open(recipe, out, &device, self.resume, leads)?;
         let parts = assemble::parts(&session)?;
         parts.notes.iter().for_each(|note| watch.say(note));
+        session.altered.iter().for_each(|value| watch.say(&format!("not as the run was begun: {value}")));
         if self.resume && session.progress.draws == 0 {
             watch.say(&format!("{} holds no run to go on with: this one begins", out.display()));
         }
@@ -138,7 +139,7 @@ impl RunArgs {
             return Ok(());
         }
         if ended == Ended::Interrupted {
-            watch.say(&format!("stopped; go on with: {command} --out {} --resume", out.display()));
+            watch.say(&format!("stopped; go on with: {command} --out {} --resume", as_argument(out)));
             return Ok(());
         }
         report::write(out, &recipe_text, &samples)?;
@@ -148,6 +149,13 @@ impl RunArgs {
         watch.say(&format!("{}: {parameters} parameters, f32; see also report.html beside it", model.display()));
         unwritten.map_or(Ok(()), Err)
     }
+}
+
+/// A path as a shell takes it.
+pub fn as_argument(path: &Path) -> String {
+    let path = path.display().to_string();
+    let plain = |letter: char| letter.is_alphanumeric() || "/._-+=:,@%".contains(letter);
+    if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 fn fingerprint(text: &str) -> u64 {

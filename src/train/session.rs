@@ -15,7 +15,7 @@ use crate::weights::{
     read_tensors, read_vqgan, replace_file, write_bundle_and, write_vqgan,
 };
 use burn::tensor::Device;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,8 @@ pub struct Session {
     pub trainer: Trainer,
     pub checkpoints: Checkpoints,
     pub progress: Progress,
+    /// What the recipe says otherwise than that which the run was begun with.
+    pub altered: Vec<String>,
     /// Held as long as the run works in its directory.
     lock: Option<File>,
 }
@@ -59,10 +61,12 @@ impl Session {
             let reason = "holds a run already: pass --resume to go on with it, or choose another directory";
             return Err(Error::file(directory.display(), reason));
         }
+        let mut altered = Vec::new();
         if latest.is_some() {
             let begun = Self::recipe(directory, &[])?;
             same_schedule(&begun, &recipe)?;
             same_rounding(&begun, &recipe)?;
+            altered = differences(&begun, &recipe)?;
         }
         let (files, mut trainer) = prepare(&recipe, device)?;
         let mut progress = match &latest {
@@ -74,7 +78,7 @@ impl Session {
             // The other ranks may be reading it.
             replace_file(&directory.join(RECIPE), recipe.to_toml()?.as_bytes())?;
         }
-        Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, lock })
+        Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, altered, lock })
     }
 
     /// The run in `directory` at its best checkpoint, or at its latest where none was judged: to be exported, not to be
@@ -91,7 +95,16 @@ impl Session {
         let best = best.ok_or_else(|| Error::file(directory.display(), "holds no checkpoint"))?;
         let (files, mut trainer) = prepare(&recipe, device)?;
         let progress = restore(&best, &mut trainer)?;
-        Ok(Self { directory: directory.to_owned(), recipe, files, trainer, checkpoints, progress, lock: Some(lock) })
+        Ok(Self {
+            directory: directory.to_owned(),
+            recipe,
+            files,
+            trainer,
+            checkpoints,
+            progress,
+            altered: Vec::new(),
+            lock: Some(lock),
+        })
     }
 
     /// What to know of `files` that are not those that the run was begun with. A run that begins notes their sizes.
@@ -176,6 +189,32 @@ pub(super) fn lock(directory: &Path) -> Result<File> {
             Err(Error::file(directory.display(), "another process is training in this directory"))
         }
         Err(TryLockError::Error(error)) => Err(Error::file(path.display(), error)),
+    }
+}
+
+/// Values of a recipe that another has otherwise, as `key: old -> new`.
+fn differences(old: &Recipe, new: &Recipe) -> Result<Vec<String>> {
+    let values = |recipe: &Recipe| {
+        let table = toml::Table::try_from(recipe).map_err(|error| Error::file(RECIPE, error))?;
+        let mut values = BTreeMap::new();
+        flatten(toml::Value::Table(table), String::new(), &mut values);
+        Ok(values)
+    };
+    let (old, new): (BTreeMap<String, String>, BTreeMap<String, String>) = (values(old)?, values(new)?);
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let said = |values: &BTreeMap<String, String>, key| values.get(key).cloned().unwrap_or_else(|| "unset".into());
+    let changed = keys.into_iter().filter(|key| old.get(*key) != new.get(*key));
+    Ok(changed.map(|key| format!("{key}: {} -> {}", said(&old, key), said(&new, key))).collect())
+}
+
+/// Values by their dotted keys.
+fn flatten(value: toml::Value, key: String, values: &mut BTreeMap<String, String>) {
+    let toml::Value::Table(table) = value else {
+        values.insert(key, value.to_string());
+        return;
+    };
+    for (name, value) in table {
+        flatten(value, if key.is_empty() { name } else { format!("{key}.{name}") }, values);
     }
 }
 

@@ -148,7 +148,7 @@ impl Trainer {
     /// Those of the model's construction; [`Error::Config`] for weights that cannot be trained.
     pub fn new(config: OfaConfig, options: UpdateOptions, seed: u64, parameters: &mut dyn Parameters) -> Result<Self> {
         if config.batch_norm_folded || config.quantization.is_some() {
-            let expected = "weights as `ofa convert` writes them";
+            let expected = "weights as `ofa convert` or `ofa export --keep-batch-norm` writes them";
             return Err(Error::config("batch_norm_folded, quantization", expected, "a bundle exported for answering"));
         }
         let (model, mut map) = ParameterMap::build(&config, parameters)?;

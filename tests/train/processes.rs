@@ -140,6 +140,7 @@ fn the_first_interrupt_makes_a_checkpoint_and_the_second_ends_the_run_at_once() 
     // An update that takes long enough to lose patience.
     let long = ["update.updates=100000", "run.checkpoint_every=100000", "batch.draws=300"];
     let mut process = Process::pretrain(&run, &long);
+    assert!(process.says("not as the run was begun: batch.draws: 32 -> 300"));
     assert!(process.says("going on after update"));
     // The run counts as begun a moment before its first update; signals go to a process that listens already.
     process.signal("-INT");

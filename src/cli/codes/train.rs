@@ -1,7 +1,7 @@
 //! `ofa codes train`: a small model of image codes from nothing.
 
 use crate::cli::memory::keep_freed;
-use crate::cli::training::interrupts;
+use crate::cli::training::{as_argument, interrupts};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 use crate::train::corpus::fetched_folder;
@@ -80,7 +80,7 @@ pub fn run(args: Args) -> Result<()> {
         let interrupted = interrupts(true)?;
         match run.go(pictures.as_ref(), &interrupted, said).await? {
             Some(manifest) => say!("{}: {} parameters", args.out.join(VQGAN).display(), manifest.parameters),
-            None => say!("stopped; go on with: ofa codes train --out {} --resume", args.out.display()),
+            None => say!("stopped; go on with: ofa codes train --out {} --resume", as_argument(&args.out)),
         }
         Ok(())
     })
