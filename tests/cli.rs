@@ -285,6 +285,9 @@ fn a_bundle_gets_image_codes_and_keeps_them() {
         let message = fail(&[decode.as_slice(), &[path(&half)]].concat(), code);
         assert!(message.contains(why), "{message}");
     }
+    let other = ["codes", "decode", "--codes", path(&raster), "--out", "drawn.jpg", "--model", path(&half)];
+    let message = fail(&other, 2);
+    assert!(message.contains("--out") && message.contains(".png") && message.contains("drawn.jpg"), "{message}");
     let odd = ["codes", "encode", "--image", path(&image), "--side", "30", "--device", "cpu", "--model", path(&half)];
     let message = fail(&odd, 1);
     assert!(message.contains("30 x 30") && message.contains("8 x 8"), "{message}");

@@ -1,7 +1,9 @@
 //! Standard output and standard error that may end before the work does.
 
+use crate::error::{Error, Result};
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write, stderr, stdout};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static LOST: AtomicBool = AtomicBool::new(false);
@@ -13,6 +15,19 @@ pub fn line(line: Arguments<'_>) {
             tell!("error: standard output: {error}");
         }
         _ => {}
+    }
+}
+
+/// Refuses a file whose name says that it is a picture of another kind than the one that is written.
+///
+/// # Errors
+/// [`Error::Option`] of `--out`.
+pub fn check_png(out: &Path) -> Result<()> {
+    match out.extension() {
+        Some(extension) if !extension.eq_ignore_ascii_case("png") => {
+            Err(Error::option("out", "a name that ends in .png", out.display()))
+        }
+        _ => Ok(()),
     }
 }
 

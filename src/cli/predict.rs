@@ -1,5 +1,6 @@
 //! `ofa predict TASK`: one answer.
 
+use super::output::check_png;
 use super::tasks::named;
 use crate::config::AnswerOptions;
 use crate::device::DeviceChoice;
@@ -85,6 +86,7 @@ pub fn run(args: Args) -> Result<()> {
         if task.answer != AnswerKind::Codes {
             return Err(Error::option("out", "a task that draws", task.name));
         }
+        check_png(out)?;
         can_be_written(out)?;
     }
     if args.attention && task.image.is_none() {

@@ -90,11 +90,14 @@ fn scenes(
 ) -> Result<Source> {
     let options = drawn(options, recipe);
     let codes = options.codes.as_deref().map(|folder| codes(folder, config, device)).transpose()?;
+    let wanted = options.tasks.infill_image > 0.0 || options.tasks.image_gen > 0.0;
+    let unknown =
+        (wanted && codes.is_none()).then_some("no pictures are drawn or filled in: data.codes names no image codes");
     let world = Arc::new(World::new(options)?);
     let asked = world.questions(QUESTION_SEED, recipe.run.questions as u64, 1).collect::<Result<Vec<_>>>()?;
     let measured = |question: &Question| question.task.metric != Metric::Unmeasured;
     let questions: Vec<Question> = asked.into_iter().filter(measured).collect();
-    let notes = world.notes().to_vec();
+    let notes = world.notes().iter().cloned().chain(unknown.map(str::to_owned)).collect();
     Ok(Source { notes, ..Source::new(Scenes::new(world, vocab, codes), questions) })
 }
 

@@ -4,6 +4,7 @@
 mod train;
 
 use super::convert::{parse_dtype, store, usual_precision};
+use super::output::check_png;
 use super::verify::codes_parameters;
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
@@ -132,6 +133,7 @@ fn encode(args: EncodeArgs) -> Result<()> {
 }
 
 fn draw(args: DecodeArgs) -> Result<()> {
+    check_png(&args.out)?;
     let text = if args.codes.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map_err(|error| Error::file("standard input", error))?;
