@@ -15,6 +15,7 @@ use crate::weights::VQGAN;
 use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -57,10 +58,6 @@ pub struct Args {
     device: String,
 }
 
-/// Questions that are left out and named one by one.
-const TOLD: usize = 20;
-const FIRST_UNTOLD: usize = TOLD + 1;
-
 pub fn run(args: Args) -> Result<()> {
     // Captions of scenes are measured by what they mention.
     if args.frequencies.is_some() && (args.task == SCENES || named(&args.task)?.metric != Metric::Cider) {
@@ -87,22 +84,16 @@ pub fn run(args: Args) -> Result<()> {
         if let Some(reference) = &reference {
             same_tokens(reference, &predictor)?;
         }
-        let bar = progress(questions.len());
-        let mut left_out = 0;
+        let mut progress = Progress::over(questions.len());
         let report = evaluate(&predictor, questions.iter(), &options, |step| {
-            if let Step::Skipped(error) = step {
-                left_out += 1;
-                match left_out {
-                    ..=TOLD => bar.suspend(|| tell!("left out: {error}")),
-                    FIRST_UNTOLD => bar.suspend(|| tell!("what else is left out is only counted")),
-                    _ => {}
-                }
-            }
-            bar.inc(1);
+            progress.next(match step {
+                Step::Skipped(error) => Some(error),
+                Step::Answered(_) => None,
+            });
             Ok(())
         });
         let report = report.await?;
-        bar.finish_and_clear();
+        progress.finish();
         let of_world = match &questions.source {
             Source::Scenes { world, seed, count, .. } => {
                 of_world(&args.model, &predictor, world, *seed, *count, &device).await?
@@ -111,9 +102,10 @@ pub fn run(args: Args) -> Result<()> {
         };
         let agreed = match &reference {
             Some(reference) => {
-                let bar = progress(questions.len());
-                let agreed = agreement(reference, &predictor, questions.iter(), &options.answer, || bar.inc(1)).await?;
-                bar.finish_and_clear();
+                let mut progress = Progress::over(questions.len());
+                let agreed =
+                    agreement(reference, &predictor, questions.iter(), &options.answer, || progress.next(None)).await?;
+                progress.finish();
                 agreed
             }
             None => BTreeMap::new(),
@@ -160,9 +152,38 @@ async fn of_world(
     Ok(found)
 }
 
-pub fn progress(length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{pos}/{len} answers, {per_sec}, {eta} left {wide_bar}");
-    ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+/// A bar over questions, above which those that are left out are named: not all, where something is wrong with every one.
+pub struct Progress {
+    bar: ProgressBar,
+    left_out: usize,
+}
+
+impl Progress {
+    /// Questions that are left out and named one by one.
+    const NAMED: usize = 20;
+
+    pub fn over(length: u64) -> Self {
+        let style = ProgressStyle::with_template("{pos}/{len} answers, {per_sec}, {eta} left {wide_bar}");
+        let bar = ProgressBar::new(length).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar, left_out: 0 }
+    }
+
+    /// After each question, with why it was left out if it was.
+    pub fn next(&mut self, left_out: Option<&Error>) {
+        if let Some(error) = left_out {
+            match self.left_out.cmp(&Self::NAMED) {
+                Ordering::Less => self.bar.suspend(|| tell!("left out: {error}")),
+                Ordering::Equal => self.bar.suspend(|| tell!("what else is left out is not named")),
+                Ordering::Greater => {}
+            }
+            self.left_out += 1;
+        }
+        self.bar.inc(1);
+    }
+
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// A line for each task, and one for each of its groups.

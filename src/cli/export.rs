@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "train")]
 use {
-    super::evaluate::progress,
+    super::evaluate::Progress,
     super::questions::QuestionArgs,
     crate::config::AnswerOptions,
     crate::predict::Predictor,
@@ -178,16 +178,11 @@ fn seen(args: &Args, quantization: Option<Quantization>) -> Result<SeenByName> {
     let questions = args.questions.open(task, &args.dir)?;
     let (watched, seen) = Predictor::load_watched(&args.dir, group_size)?;
     let model = Predictor::load(&args.dir, &Device::flex())?;
-    let bar = progress(questions.len());
+    let mut progress = Progress::over(questions.len());
     let options = AnswerOptions::default();
-    let each = |unreadable: Option<&Error>| {
-        if let Some(error) = unreadable {
-            bar.suspend(|| tell!("left out: {error}"));
-        }
-        bar.inc(1);
-    };
+    let each = |unreadable: Option<&Error>| progress.next(unreadable);
     let count = pollster::block_on(watch(&model, &watched, questions.iter(), &options, each))?;
-    bar.finish_and_clear();
+    progress.finish();
     if count == 0 {
         return Err(Error::option("--calibrate", "questions that can be answered", "none"));
     }

@@ -59,7 +59,7 @@ pub const GROUP: usize = 64;
 /// What a coarse number counts for.
 pub const COARSE: f32 = (1 << PARTS) as f32;
 const PARTS: u32 = 12;
-/// Words that a row of registers takes.
+/// Weights of a quarter of a group, which are read together.
 pub const WORDS: usize = 16;
 /// Words of a group: one each of three quarters of its weights, with a digit of the last quarter's.
 pub const WORDS_OF_GROUP: usize = 3 * WORDS;

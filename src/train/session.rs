@@ -194,13 +194,13 @@ pub(super) fn lock(directory: &Path) -> Result<File> {
 
 /// Values of a recipe that another has otherwise, as `key: old -> new`.
 fn differences(old: &Recipe, new: &Recipe) -> Result<Vec<String>> {
-    let values = |recipe: &Recipe| {
+    let values = |recipe: &Recipe| -> Result<BTreeMap<String, String>> {
         let table = toml::Table::try_from(recipe).map_err(|error| Error::file(RECIPE, error))?;
         let mut values = BTreeMap::new();
         flatten(toml::Value::Table(table), String::new(), &mut values);
         Ok(values)
     };
-    let (old, new): (BTreeMap<String, String>, BTreeMap<String, String>) = (values(old)?, values(new)?);
+    let (old, new) = (values(old)?, values(new)?);
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let said = |values: &BTreeMap<String, String>, key| values.get(key).cloned().unwrap_or_else(|| "unset".into());
     let changed = keys.into_iter().filter(|key| old.get(*key) != new.get(*key));

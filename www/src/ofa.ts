@@ -416,11 +416,11 @@ function seenIn(image: ImageInput | Seen, signal: AbortSignal): Seen {
 async function encode(
   engine: Engine,
   task: TaskName,
-  { pixels: read }: Reading,
+  picture: Reading,
   options: AnswerOptions,
   signal: AbortSignal,
 ): Promise<EncodedImage> {
-  const pixels = await read;
+  const pixels = await picture.pixels;
   const handle = await engine.encodeImage(task, pixels, options, signal);
   return new EncodedImage(engine, handle, pixels.natural, options.imageSize, () => engine.freeImage(handle));
 }
@@ -465,7 +465,8 @@ function reported<E>(callback: ((event: E) => void) | undefined): (event: E) => 
 }
 
 function checkCache(cache: unknown): void {
-  if (cache !== "auto" && cache !== "none") throw new OfaError("option", `cache: expected "auto" or "none", found ${quoted(cache)}`);
+  if (cache === "auto" || cache === "none") return;
+  throw new OfaError("option", `cache: expected "auto" or "none", found ${typeof cache === "string" ? JSON.stringify(cache) : describe(cache)}`);
 }
 
 function checkEncoded(seen: EncodedImage | undefined, engine: Engine, { imageSize }: AnswerOptions): void {
@@ -478,18 +479,16 @@ function checkEncoded(seen: EncodedImage | undefined, engine: Engine, { imageSiz
   }
 }
 
-const quoted = (value: unknown) => (typeof value === "string" ? JSON.stringify(value) : describe(value));
+const isAddress = (value: unknown): value is string | URL => typeof value === "string" || kindOf(value) === "URL";
 
 function addressIn(url: unknown): string | URL {
-  if (typeof url === "string" || kindOf(url) === "URL") return url as string | URL;
+  if (isAddress(url)) return url;
   throw new OfaError("option", `expected the address of a bundle, found ${describe(url)}`);
 }
 
 function placeOf(bundle: BundleInput): Pick<LoadRequest, "url" | "files"> {
-  if (typeof bundle === "string" || kindOf(bundle) === "URL") {
-    // A worker resolves relative addresses against its own script.
-    return { url: new UrlSource(bundle as string | URL).address(""), files: undefined };
-  }
+  // A worker resolves relative addresses against its own script.
+  if (isAddress(bundle)) return { url: new UrlSource(bundle).address(""), files: undefined };
   const { files } = given(bundle, "the address of a bundle, or { files }") as { files?: Iterable<unknown> };
   if (typeof files === "object" && Symbol.iterator in files) return { url: undefined, files: Array.from(files, withPath) };
   throw new OfaError("option", `expected the address of a bundle, or { files }, a list of them, found ${describe(files ?? bundle)}`);
