@@ -59,6 +59,9 @@ pub const GROUP: usize = 64;
 /// What a coarse number counts for.
 pub const COARSE: f32 = (1 << PARTS) as f32;
 const PARTS: u32 = 12;
+/// Bits of a digit, and those of the last.
+const DIGIT: u32 = 4;
+const LAST: i32 = (1 << DIGIT) - 1;
 /// Weights of a quarter of a group, which are read together.
 pub const WORDS: usize = 16;
 /// Words of a group: one each of three quarters of its weights, with a digit of the last quarter's.
@@ -73,14 +76,11 @@ const LEAST_BYTES: usize = 8 << 20;
 /// What the greatest value of a row is taken for at least, so that scales are normal numbers.
 const LEAST_GREATEST: f32 = 1e-27;
 
-/// The coarse numbers of a group. A word is one as it is: it was chosen with its last digit of four bits in view, which
-/// belongs to another.
+/// The coarse numbers of a group. A word is one as it is: it was chosen with its last digit of four bits in view. These
+/// digits of three words make that one number is the sum of the words, each raised by one more digit than the next.
 pub fn coarse(words: &[i16; WORDS_OF_GROUP]) -> [i16; GROUP] {
-    let of_other = |at: usize| {
-        let [first, second, third] = [0, 1, 2].map(|quarter| words[quarter * WORDS + at]);
-        first << 12 | (second & 15) << 8 | (third & 15) << 4
-    };
-    std::array::from_fn(|at| if at < WORDS_OF_GROUP { words[at] } else { of_other(at - WORDS_OF_GROUP) })
+    let sum = |at: usize| (0..3).fold(0i16, |sum, quarter| sum.wrapping_add(words[quarter * WORDS + at]) << DIGIT);
+    std::array::from_fn(|at| if at < WORDS_OF_GROUP { words[at] } else { sum(at - WORDS_OF_GROUP) })
 }
 
 /// The words and the fine numbers of a group of numbers.
@@ -89,13 +89,14 @@ fn split(numbers: &[i32; GROUP]) -> ([i16; WORDS_OF_GROUP], [i16; GROUP]) {
     let (mut words, mut fine) = ([0; WORDS_OF_GROUP], [0; GROUP]);
     for at in 0..WORDS {
         let other = numbers[WORDS_OF_GROUP + at];
-        let of_other = (other + HALF) >> 16;
-        fine[WORDS_OF_GROUP + at] = (other - (of_other << 16)) as i16;
-        for (quarter, shift) in [8, 4, 0].into_iter().enumerate() {
-            let (place, digit) = (quarter * WORDS + at, of_other >> shift & 15);
-            let word = (numbers[place] - (digit << PARTS) + HALF) >> 16 << 4 | digit;
+        let mut left = (other + HALF) >> 16;
+        fine[WORDS_OF_GROUP + at] = (other - (left << 16)) as i16;
+        for place in (0..3).rev().map(|quarter| quarter * WORDS + at) {
+            let digit = left & LAST;
+            let word = (numbers[place] - (digit << PARTS) + HALF) >> 16 << DIGIT | digit;
             words[place] = word as i16;
             fine[place] = (numbers[place] - (word << PARTS)) as i16;
+            left = (left - word) >> DIGIT;
         }
     }
     (words, fine)

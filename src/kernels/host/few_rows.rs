@@ -7,11 +7,11 @@ use std::ops::Range;
 
 /// Rows of `x` whose sums fit the registers together.
 pub(super) const TOGETHER: usize = 5;
-/// Rows of weights between which threads share the work.
+/// Rows of weights that stay in a cache until all rows of `x` have met them.
 const PIECE: usize = 256;
 
-/// How far ahead of what is multiplied weights are asked for, where there is an instruction for it: two pages of memory,
-/// since processors fetch ahead on their own only within one.
+/// How far ahead of what is multiplied weights are asked for, where neighbours are read together and there is an
+/// instruction for it: two pages of memory, since processors fetch ahead on their own only within one.
 const AHEAD: usize = 8192;
 
 /// A matrix of weights `[count, depth]` whose rows a kernel reads from left to right.
@@ -22,9 +22,10 @@ pub trait WeightRows: Sync {
     type Reader<'a>: Copy
     where
         Self: 'a;
-    /// Rows of weights that are read at once for one row of `x` where no instruction fetches memory ahead. Processors do
-    /// that on their own, best in one stream; several pay where multiplying takes longer than reading.
-    const STREAMS: usize = 1;
+    /// Rows of weights that are read at once for one row of `x`: from as many places far apart, since processors fetch
+    /// ahead of each on their own, and of one alone too little. More than two pay where multiplying takes longer than
+    /// reading and no instruction fetches ahead.
+    const STREAMS: usize = 2;
 
     fn input<'x>(&self, x: &'x [f32]) -> Self::Input<'x>;
 
@@ -37,17 +38,20 @@ pub trait WeightRows: Sync {
     /// For `x` rows of the input from `row` on.
     fn reader<'a>(&'a self, input: &'a Self::Input<'_>, row: usize, x: usize) -> Self::Reader<'a>;
 
-    /// Inner products of `W` rows from `first` on with the reader's `X` rows of the input.
+    /// Inner products of `W` rows of weights with the reader's `X` rows of the input.
     ///
     /// # Safety
     /// The instructions behind `L` exist, and the rows do.
-    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(reader: Self::Reader<'_>, first: usize) -> [[f32; W]; X];
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
+        reader: Self::Reader<'_>,
+        rows: [usize; W],
+    ) -> [[f32; W]; X];
 }
 
 /// Writes all of `out = x Wᵀ`, `[rows, count]`.
 pub fn few_rows<R: WeightRows>(x: &[f32], weights: &R, out: Shared) {
-    let (work, rows, input) = (x.len() * weights.count(), x.len() / weights.depth(), weights.input(x));
-    ranges(weights.count(), PIECE, work, |range| {
+    let (count, rows, input) = (weights.count(), x.len() / weights.depth(), weights.input(x));
+    ranges(count, if rows <= TOGETHER { count } else { PIECE }, x.len() * count, |range| {
         for row in (0..rows).step_by(TOGETHER) {
             let (input, range) = (&input, range.clone());
             match rows - row {
@@ -78,39 +82,58 @@ impl<R: WeightRows, const X: usize, const W: usize> Work for Columns<'_, '_, R, 
     unsafe fn run<L: Lanes>(self) {
         unsafe {
             match (X, R::STREAMS) {
-                _ if L::PREFETCHES => self.by::<L, W>(),
-                (1, 4..) => self.by::<L, 4>(),
-                (1 | 2, 2..) => self.by::<L, 2>(),
-                _ => self.by::<L, 1>(),
+                (1, 2) => self.in_streams::<L, 2>(),
+                _ if L::PREFETCHES => self.in_one::<L, W>(),
+                (1, 4..) => self.in_streams::<L, 4>(),
+                (1 | 2, _) => self.in_streams::<L, 2>(),
+                _ => self.in_one::<L, 1>(),
             }
         }
     }
 }
 
 impl<R: WeightRows, const X: usize, const W: usize> Columns<'_, '_, R, X, W> {
+    /// `TAKEN` rows at once, which lie in as many parts of the range.
     #[inline(always)]
-    unsafe fn by<L: Lanes, const TAKEN: usize>(self) {
-        let Self { input, row, weights, range, out } = self;
-        let (reader, count) = (weights.reader(input, row, X), weights.count());
-        let place = |at: usize, column: usize| (row + at) * count + column;
-        let whole = range.start + range.len() / TAKEN * TAKEN;
+    unsafe fn in_streams<L: Lanes, const TAKEN: usize>(self) {
+        let Range { start, end } = self.range.clone();
+        let part = (end - start) / TAKEN;
+        let reader = self.weights.reader(self.input, self.row, X);
+        for first in start..start + part {
+            unsafe { self.write::<L, TAKEN>(reader, std::array::from_fn(|stream| first + stream * part)) };
+        }
+        for column in start + TAKEN * part..end {
+            unsafe { self.write::<L, 1>(reader, [column]) };
+        }
+    }
+
+    /// `TAKEN` neighbours at once.
+    #[inline(always)]
+    unsafe fn in_one<L: Lanes, const TAKEN: usize>(self) {
+        let (weights, Range { start, end }) = (self.weights, self.range.clone());
+        let reader = weights.reader(self.input, self.row, X);
         let ahead = AHEAD.div_ceil(weights.memory(0..1)[0].len().max(1));
-        for first in (range.start..whole).step_by(TAKEN) {
-            if L::PREFETCHES && first + ahead + TAKEN <= count {
+        let whole = start + (end - start) / TAKEN * TAKEN;
+        for first in (start..whole).step_by(TAKEN) {
+            if L::PREFETCHES && first + ahead + TAKEN <= weights.count() {
                 for bytes in weights.memory(first + ahead..first + ahead + TAKEN) {
                     unsafe { prefetch::<L>(bytes) };
                 }
             }
-            let dots: [[f32; TAKEN]; X] = unsafe { R::dots::<L, X, TAKEN>(reader, first) };
-            for (at, dots) in dots.iter().enumerate() {
-                // SAFETY: nobody else writes these columns.
-                unsafe { out.part(place(at, first), TAKEN) }.copy_from_slice(dots);
-            }
+            unsafe { self.write::<L, TAKEN>(reader, std::array::from_fn(|at| first + at)) };
         }
-        for first in whole..range.end {
-            let dots: [[f32; 1]; X] = unsafe { R::dots::<L, X, 1>(reader, first) };
-            for (at, [dot]) in dots.into_iter().enumerate() {
-                unsafe { out.part(place(at, first), 1) }.fill(dot);
+        for column in whole..end {
+            unsafe { self.write::<L, 1>(reader, [column]) };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write<L: Lanes, const TAKEN: usize>(&self, reader: R::Reader<'_>, columns: [usize; TAKEN]) {
+        let dots: [[f32; TAKEN]; X] = unsafe { R::dots::<L, X, TAKEN>(reader, columns) };
+        for (row, dots) in (self.row..).zip(dots) {
+            for (column, dot) in columns.into_iter().zip(dots) {
+                // SAFETY: nobody else writes these columns.
+                unsafe { self.out.part(row * self.weights.count() + column, 1) }.fill(dot);
             }
         }
     }
@@ -172,61 +195,47 @@ impl WeightRows for PlainRows<'_> {
     #[inline(always)]
     unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
         PlainReader { rows: Rows { values, stride }, depth, x }: PlainReader<'_>,
-        first: usize,
+        rows: [usize; W],
     ) -> [[f32; W]; X] {
-        let whole = depth - depth % L::COUNT;
-        let weights = &values[first * stride..(first + W - 1) * stride + depth];
-        if !L::PREFETCHES {
-            let dots: [[f32; X]; W] = std::array::from_fn(|w| {
-                let weights = &weights[w * stride..w * stride + depth];
-                // As many sums as hide that an addition takes a while, and fit the registers.
-                unsafe { if X == 1 { in_order::<L, X, 4>(x, weights) } else { in_order::<L, X, 1>(x, weights) } }
-            });
-            return std::array::from_fn(|row| std::array::from_fn(|w| dots[w][row]));
-        }
-        unsafe {
-            let mut sums = [[L::splat(0.0); W]; X];
-            for k in (0..whole).step_by(L::COUNT) {
-                let weights: [L; W] = std::array::from_fn(|w| L::load(weights.as_ptr().add(w * stride + k)));
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let x = L::load(x.as_ptr().add(row * depth + k));
-                    for w in 0..W {
-                        sums[w] = sums[w].add_mul(x, weights[w]);
-                    }
-                }
-            }
-            let mut dots = sums.map(|sums| sums.map(|sum| sum.sum()));
-            for k in whole..depth {
-                for (row, dots) in dots.iter_mut().enumerate() {
-                    for (w, dot) in dots.iter_mut().enumerate() {
-                        *dot += x[row * depth + k] * weights[w * stride + k];
-                    }
-                }
-            }
-            dots
-        }
+        let weights = rows.map(|row| &values[row * stride..row * stride + depth]);
+        // As many sums as hide that an addition takes a while, and fit the registers; for any `W`, since threads cut
+        // matrices into ranges of any length.
+        unsafe { if X > 1 && L::PREFETCHES { dots::<L, X, W, 1>(x, weights) } else { dots::<L, X, W, 2>(x, weights) } }
     }
 }
 
-/// Inner products of `X` rows with one row of weights, read from left to right in one stream, as processors fetch ahead
-/// best.
+/// Inner products of `X` rows with `W` rows of weights of the same length, with `SUMS` registers of sums for each.
+#[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
 #[inline(always)]
-unsafe fn in_order<L: Lanes, const X: usize, const STEPS: usize>(x: &[f32], weights: &[f32]) -> [f32; X] {
-    let depth = weights.len();
-    let whole = depth - depth % (STEPS * L::COUNT);
-    let mut sums = [[unsafe { L::splat(0.0) }; STEPS]; X];
-    for k in (0..whole).step_by(STEPS * L::COUNT) {
-        let weights = unsafe { weights.as_ptr().add(k) };
-        let x: [*const f32; X] = std::array::from_fn(|row| unsafe { x.as_ptr().add(row * depth + k) });
-        for step in 0..STEPS {
-            let weights = unsafe { L::load(weights.add(step * L::COUNT)) };
-            for (x, sums) in x.iter().zip(&mut sums) {
-                sums[step] = unsafe { sums[step].add_mul(L::load(x.add(step * L::COUNT)), weights) };
+unsafe fn dots<L: Lanes, const X: usize, const W: usize, const SUMS: usize>(
+    x: &[f32],
+    weights: [&[f32]; W],
+) -> [[f32; W]; X] {
+    let depth = weights[0].len();
+    let whole = depth - depth % (SUMS * L::COUNT);
+    let mut sums = [[[unsafe { L::splat(0.0) }; SUMS]; W]; X];
+    for k in (0..whole).step_by(SUMS * L::COUNT) {
+        for part in 0..SUMS {
+            let k = k + part * L::COUNT;
+            let weights: [L; W] = std::array::from_fn(|w| unsafe { L::load(weights[w].as_ptr().add(k)) });
+            for row in 0..X {
+                let x = unsafe { L::load(x.as_ptr().add(row * depth + k)) };
+                for w in 0..W {
+                    sums[row][w][part] = unsafe { sums[row][w][part].add_mul(x, weights[w]) };
+                }
             }
         }
     }
-    let rest = |row: usize| (whole..depth).map(|k| x[row * depth + k] * weights[k]).sum::<f32>();
-    let sum =
-        |row: usize| sums[row].into_iter().reduce(|a, b| unsafe { a.add(b) }).map_or(0.0, |sum| unsafe { sum.sum() });
-    std::array::from_fn(|row| sum(row) + rest(row))
+    let mut dots = [[0.0; W]; X];
+    for row in 0..X {
+        for w in 0..W {
+            let mut sum = sums[row][w][0];
+            for part in 1..SUMS {
+                sum = unsafe { sum.add(sums[row][w][part]) };
+            }
+            let rest: f32 = (whole..depth).map(|k| x[row * depth + k] * weights[w][k]).sum();
+            dots[row][w] = unsafe { sum.sum() } + rest;
+        }
+    }
+    dots
 }

@@ -227,7 +227,7 @@ impl<const BITS: usize> WeightRows for CodeRows<'_, BITS> {
         = PackedReader<'a>
     where
         Self: 'a;
-    const STREAMS: usize = 16 / BITS;
+    const STREAMS: usize = 4;
 
     fn input(&self, x: &[f32]) -> CountedRows {
         CountedRows::new(x, self.0.depth, self.0.group, 0.0, BITS)
@@ -270,19 +270,21 @@ impl<const BITS: usize> WeightRows for CodeRows<'_, BITS> {
 
     #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
-    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(reader: PackedReader<'_>, first: usize) -> [[f32; W]; X] {
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
+        reader: PackedReader<'_>,
+        rows: [usize; W],
+    ) -> [[f32; W]; X] {
         let PackedReader { depth, groups, sixteens, stride, .. } = reader;
         let piece = piece::<L>(BITS, sixteens * SIXTEEN);
         unsafe {
-            let mut codes: [*const u8; W] =
-                std::array::from_fn(|w| reader.codes.as_ptr().cast::<u8>().add((first + w) * (depth * BITS / 8)));
+            let mut codes = rows.map(|row| reader.codes.as_ptr().cast::<u8>().add(row * (depth * BITS / 8)));
             let mut numbers = reader.numbers.as_ptr();
             let mut sums = [[L::splat(0.0); W]; X];
             // Scales and biases of as many groups at a time as a register holds.
             for block in (0..groups).step_by(L::COUNT) {
                 let mut factors = [[MaybeUninit::<[f32; MOST_LANES]>::uninit(); W]; X];
                 for w in 0..W {
-                    let [scales, biases] = reader.scales_and_biases::<L>((first + w) * groups + block);
+                    let [scales, biases] = reader.scales_and_biases::<L>(rows[w] * groups + block);
                     for x in 0..X {
                         let of_x = x * stride + block;
                         let sums_of_x = L::load(reader.sums_of_x.as_ptr().add(of_x));

@@ -22,12 +22,12 @@ impl SplitRows<'_> {
     unsafe fn dots_in<L: Lanes, const X: usize, const W: usize, const SUMS: usize>(
         &self,
         x: &[f32],
-        first: usize,
+        rows: [usize; W],
     ) -> [[f32; W]; X] {
         let depth = self.0.columns;
         let x = &x[..X * depth];
-        let words: [*const i16; W] = std::array::from_fn(|w| self.0.words_of(first + w..first + w + 1).as_ptr());
-        let fine: [*const i16; W] = std::array::from_fn(|w| self.0.fine_of(first + w..first + w + 1).as_ptr());
+        let words = rows.map(|row| self.0.words_of(row..row + 1).as_ptr());
+        let fine = rows.map(|row| self.0.fine_of(row..row + 1).as_ptr());
         unsafe {
             let mut sums = [[[L::splat(0.0); SUMS]; W]; X];
             for group in 0..depth / GROUP {
@@ -54,7 +54,7 @@ impl SplitRows<'_> {
                     for other in 1..SUMS {
                         sum = sum.add(sums[row][w][other]);
                     }
-                    dots[row][w] = sum.sum() * self.0.scales[first + w];
+                    dots[row][w] = sum.sum() * self.0.scales[rows[w]];
                 }
             }
             dots
@@ -93,11 +93,10 @@ impl WeightRows for SplitRows<'_> {
 
     #[inline(always)]
     unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
-        (rows, x): (SplitRows<'_>, &[f32]),
-        first: usize,
+        (weights, x): (SplitRows<'_>, &[f32]),
+        rows: [usize; W],
     ) -> [[f32; W]; X] {
-        // As many sums as hide that an addition takes a while, and fit the registers.
-        unsafe { if X * W == 1 { rows.dots_in::<L, X, W, 4>(x, first) } else { rows.dots_in::<L, X, W, 2>(x, first) } }
+        unsafe { weights.dots_in::<L, X, W, 2>(x, rows) }
     }
 }
 
@@ -168,16 +167,19 @@ impl WeightRows for CoarseRows<'_> {
 
     #[allow(clippy::needless_range_loop)] // Indices into arrays of a known length keep them in registers.
     #[inline(always)]
-    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(reader: CoarseReader<'_>, first: usize) -> [[f32; W]; X] {
+    unsafe fn dots<L: Lanes, const X: usize, const W: usize>(
+        reader: CoarseReader<'_>,
+        rows: [usize; W],
+    ) -> [[f32; W]; X] {
         let CoarseReader { depth, stride, .. } = reader;
         unsafe {
             let of_row = depth / GROUP * WORDS_OF_GROUP;
-            let words = reader.words.as_ptr().add(first * of_row);
+            let words = rows.map(|row| reader.words.as_ptr().add(row * of_row));
             let (numbers, scales) = (reader.numbers.as_ptr(), reader.scales_of_x.as_ptr());
             let mut sums = [[L::splat(0.0); W]; X];
             for group in 0..depth / GROUP {
                 let mut counts = [[L::no_counts(); W]; X];
-                let words: [*const i16; W] = std::array::from_fn(|w| words.add(w * of_row + group * WORDS_OF_GROUP));
+                let words: [*const i16; W] = words.map(|words| words.add(group * WORDS_OF_GROUP));
                 let numbers = numbers.add(X * group * GROUP);
                 let mut quarters = [const { Quarters::<L>::new() }; W];
                 for quarter in 0..4 {
@@ -199,7 +201,7 @@ impl WeightRows for CoarseRows<'_> {
             let mut dots = [[0.0; W]; X];
             for x in 0..X {
                 for w in 0..W {
-                    dots[x][w] = sums[x][w].sum() * (COARSE * *reader.scales.get_unchecked(first + w));
+                    dots[x][w] = sums[x][w].sum() * (COARSE * *reader.scales.get_unchecked(rows[w]));
                 }
             }
             dots
@@ -221,7 +223,7 @@ impl Work for Dots<'_> {
     unsafe fn run<L: Lanes>(self) -> Vec<f32> {
         let mut dots = Vec::with_capacity(self.rows.len());
         for row in self.rows {
-            let [[dot]] = unsafe { SplitRows(self.weights).dots_in::<L, 1, 1, 4>(self.x, *row as usize) };
+            let [[dot]] = unsafe { SplitRows(self.weights).dots_in::<L, 1, 1, 4>(self.x, [*row as usize]) };
             dots.push(dot);
         }
         dots
@@ -240,12 +242,12 @@ impl<L: Lanes> Quarters<L> {
     unsafe fn next(&mut self, quarter: usize, words: *const i16) -> L::Codes {
         unsafe {
             match (quarter, self.0) {
-                (3, Some(digits)) => digits,
+                (3, Some(last)) => last,
                 (_, before) => {
                     let coarse = L::numbers(words.add(quarter * WORDS));
                     self.0 = Some(match before {
-                        Some(digits) => L::more_digits(digits, coarse),
-                        None => L::last_digits(coarse),
+                        Some(before) => L::raised_sum(before, coarse),
+                        None => L::raised(coarse),
                     });
                     coarse
                 }

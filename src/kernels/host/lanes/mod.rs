@@ -89,10 +89,10 @@ pub trait Lanes: Copy {
     unsafe fn nibble_codes(from: *const u8) -> Self::Codes;
     /// Sixteen whole numbers.
     unsafe fn numbers(from: *const i16) -> Self::Codes;
-    /// The last digit of four bits of each number moved up, and zeros behind it.
-    unsafe fn last_digits(numbers: Self::Codes) -> Self::Codes;
-    /// The same with such digits before it.
-    unsafe fn more_digits(digits: Self::Codes, numbers: Self::Codes) -> Self::Codes;
+    /// Sixteen times each number, without what is beyond its sixteen bits.
+    unsafe fn raised(numbers: Self::Codes) -> Self::Codes;
+    /// Sixteen times each sum, likewise.
+    unsafe fn raised_sum(a: Self::Codes, b: Self::Codes) -> Self::Codes;
     unsafe fn no_counts() -> Self::Counts;
     /// Adds the products of sixteen codes and as many numbers to sums, in any order.
     unsafe fn count(sums: Self::Counts, codes: Self::Codes, numbers: *const i16) -> Self::Counts;

@@ -126,13 +126,12 @@ impl Lanes for Neon {
         unsafe { [vld1q_s16(from), vld1q_s16(from.add(8))] }
     }
     #[inline(always)]
-    unsafe fn last_digits(numbers: [int16x8_t; 2]) -> [int16x8_t; 2] {
+    unsafe fn raised(numbers: [int16x8_t; 2]) -> [int16x8_t; 2] {
         numbers.map(|numbers| unsafe { vshlq_n_s16::<4>(numbers) })
     }
     #[inline(always)]
-    unsafe fn more_digits(digits: [int16x8_t; 2], numbers: [int16x8_t; 2]) -> [int16x8_t; 2] {
-        let last = unsafe { vdupq_n_s16(15) };
-        std::array::from_fn(|half| unsafe { vshlq_n_s16::<4>(vorrq_s16(digits[half], vandq_s16(numbers[half], last))) })
+    unsafe fn raised_sum(a: [int16x8_t; 2], b: [int16x8_t; 2]) -> [int16x8_t; 2] {
+        std::array::from_fn(|half| unsafe { vshlq_n_s16::<4>(vaddq_s16(a[half], b[half])) })
     }
     #[inline(always)]
     unsafe fn no_counts() -> int32x4_t {

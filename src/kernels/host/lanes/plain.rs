@@ -123,12 +123,12 @@ impl Lanes for Plain {
         unsafe { from.cast::<[i16; 16]>().read_unaligned() }
     }
     #[inline(always)]
-    unsafe fn last_digits(numbers: [i16; 16]) -> [i16; 16] {
+    unsafe fn raised(numbers: [i16; 16]) -> [i16; 16] {
         numbers.map(|number| number << 4)
     }
     #[inline(always)]
-    unsafe fn more_digits(digits: [i16; 16], numbers: [i16; 16]) -> [i16; 16] {
-        std::array::from_fn(|at| (digits[at] | numbers[at] & 15) << 4)
+    unsafe fn raised_sum(a: [i16; 16], b: [i16; 16]) -> [i16; 16] {
+        std::array::from_fn(|at| a[at].wrapping_add(b[at]) << 4)
     }
     #[inline(always)]
     unsafe fn no_counts() -> [i32; 4] {

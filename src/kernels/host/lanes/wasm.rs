@@ -155,13 +155,12 @@ impl Lanes for Simd128 {
         unsafe { [v128_load(from.cast()), v128_load(from.add(8).cast())] }
     }
     #[inline(always)]
-    unsafe fn last_digits(numbers: [v128; 2]) -> [v128; 2] {
+    unsafe fn raised(numbers: [v128; 2]) -> [v128; 2] {
         numbers.map(|numbers| i16x8_shl(numbers, 4))
     }
     #[inline(always)]
-    unsafe fn more_digits(digits: [v128; 2], numbers: [v128; 2]) -> [v128; 2] {
-        let more = |half: usize| v128_or(digits[half], v128_and(numbers[half], i16x8_splat(15)));
-        [i16x8_shl(more(0), 4), i16x8_shl(more(1), 4)]
+    unsafe fn raised_sum(a: [v128; 2], b: [v128; 2]) -> [v128; 2] {
+        [i16x8_shl(i16x8_add(a[0], b[0]), 4), i16x8_shl(i16x8_add(a[1], b[1]), 4)]
     }
     #[inline(always)]
     unsafe fn no_counts() -> v128 {

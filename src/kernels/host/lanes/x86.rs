@@ -210,12 +210,12 @@ impl Lanes for Avx2 {
         unsafe { _mm256_loadu_si256(from.cast()) }
     }
     #[inline(always)]
-    unsafe fn last_digits(numbers: __m256i) -> __m256i {
+    unsafe fn raised(numbers: __m256i) -> __m256i {
         unsafe { _mm256_slli_epi16(numbers, 4) }
     }
     #[inline(always)]
-    unsafe fn more_digits(digits: __m256i, numbers: __m256i) -> __m256i {
-        unsafe { more_digits(digits, numbers) }
+    unsafe fn raised_sum(a: __m256i, b: __m256i) -> __m256i {
+        unsafe { _mm256_slli_epi16(_mm256_add_epi16(a, b), 4) }
     }
     #[inline(always)]
     unsafe fn no_counts() -> __m256i {
@@ -229,12 +229,6 @@ impl Lanes for Avx2 {
     unsafe fn counted(sums: __m256i) -> Self {
         Self(unsafe { _mm256_cvtepi32_ps(sums) })
     }
-}
-
-/// [`Lanes::more_digits`]
-#[inline(always)]
-pub(super) unsafe fn more_digits(digits: __m256i, numbers: __m256i) -> __m256i {
-    unsafe { _mm256_slli_epi16(_mm256_or_si256(digits, _mm256_and_si256(numbers, _mm256_set1_epi16(15))), 4) }
 }
 
 /// [`Lanes::joined`] of eight.

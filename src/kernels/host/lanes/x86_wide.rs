@@ -187,12 +187,12 @@ impl Lanes for Avx512 {
         unsafe { _mm256_loadu_si256(from.cast()) }
     }
     #[inline(always)]
-    unsafe fn last_digits(numbers: __m256i) -> __m256i {
+    unsafe fn raised(numbers: __m256i) -> __m256i {
         unsafe { _mm256_slli_epi16::<4>(numbers) }
     }
     #[inline(always)]
-    unsafe fn more_digits(digits: __m256i, numbers: __m256i) -> __m256i {
-        unsafe { super::x86::more_digits(digits, numbers) }
+    unsafe fn raised_sum(a: __m256i, b: __m256i) -> __m256i {
+        unsafe { _mm256_slli_epi16::<4>(_mm256_add_epi16(a, b)) }
     }
     #[inline(always)]
     unsafe fn no_counts() -> __m256i {
