@@ -85,7 +85,7 @@ impl<R: WeightRows, const X: usize, const W: usize> Work for Columns<'_, '_, R, 
                 (1, 2) => self.in_streams::<L, 2>(),
                 _ if L::PREFETCHES => self.in_one::<L, W>(),
                 (1, 4..) => self.in_streams::<L, 4>(),
-                (1 | 2, _) => self.in_streams::<L, 2>(),
+                (2, 4..) => self.in_streams::<L, 2>(),
                 _ => self.in_one::<L, 1>(),
             }
         }

@@ -119,14 +119,16 @@ impl Lanes for Simd128 {
     }
     #[inline(always)]
     unsafe fn halves(from: *const u32) -> [Self; 2] {
-        let words = unsafe { v128_load(from.cast()) };
-        // Of what lies in the high half of a word.
-        let value = |words| {
-            let magnitude = u32x4_shr(v128_and(words, u32x4_splat(0x7fff_0000)), 3);
-            let sign = v128_and(words, u32x4_splat(1 << 31));
-            Self(v128_or(f32x4_mul(magnitude, f32x4_splat(HALF_EXPONENTS)), sign))
-        };
-        [value(u32x4_shl(words, 16)), value(words)]
+        halves_of(unsafe { v128_load(from.cast()) })
+    }
+    #[inline(always)]
+    unsafe fn first_halves(from: *const u32, count: usize) -> [Self; 2] {
+        let two = || unsafe { v128_load64_zero(from.cast()) };
+        halves_of(match count {
+            1 => unsafe { v128_load32_zero(from) },
+            2 => two(),
+            _ => unsafe { v128_load32_lane::<2>(two(), from.add(2)) },
+        })
     }
     #[inline(always)]
     unsafe fn joined([first, second]: [v128; 2], parts: *const i16) -> [Self; 4] {
@@ -176,6 +178,17 @@ impl Lanes for Simd128 {
     unsafe fn counted(sums: v128) -> Self {
         Self(f32x4_convert_i32x4(sums))
     }
+}
+
+#[inline(always)]
+fn halves_of(words: v128) -> [Simd128; 2] {
+    // Of what lies in the high half of a word.
+    let value = |words| {
+        let magnitude = u32x4_shr(v128_and(words, u32x4_splat(0x7fff_0000)), 3);
+        let sign = v128_and(words, u32x4_splat(1 << 31));
+        Simd128(v128_or(f32x4_mul(magnitude, f32x4_splat(HALF_EXPONENTS)), sign))
+    };
+    [value(u32x4_shl(words, 16)), value(words)]
 }
 
 /// The halves of eight bytes as sixteen, the low half of each first.
