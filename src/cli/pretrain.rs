@@ -11,7 +11,7 @@ pub struct Args {
     #[arg(required_unless_present_any = ["resume", "export"])]
     recipe: Option<PathBuf>,
     /// Train nothing, but write the best checkpoint of the run in --out as an f32 bundle
-    #[arg(long, value_name = "BUNDLE", requires = "out", conflicts_with_all = ["dry_run", "resume"])]
+    #[arg(long, value_name = "BUNDLE", requires = "out", conflicts_with_all = ["recipe", "dry_run", "resume"])]
     export: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,

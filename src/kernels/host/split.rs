@@ -32,11 +32,10 @@ impl SplitRows<'_> {
             let mut sums = [[[L::splat(0.0); SUMS]; W]; X];
             for group in 0..depth / GROUP {
                 for w in 0..W {
-                    let mut quarters = Quarters::<L>::new();
+                    let coarse = coarse::<L>(words[w].add(group * WORDS_OF_GROUP));
                     for quarter in 0..4 {
-                        let coarse = quarters.next(quarter, words[w].add(group * WORDS_OF_GROUP));
                         let at = group * GROUP + quarter * WORDS;
-                        let weights = L::joined(coarse, fine[w].add(at));
+                        let weights = L::joined(coarse[quarter], fine[w].add(at));
                         for (part, weights) in weights.as_ref().iter().enumerate() {
                             for row in 0..X {
                                 let x = L::load(x.as_ptr().add(row * depth + at + part * L::COUNT));
@@ -179,15 +178,13 @@ impl WeightRows for CoarseRows<'_> {
             let mut sums = [[L::splat(0.0); W]; X];
             for group in 0..depth / GROUP {
                 let mut counts = [[L::no_counts(); W]; X];
-                let words: [*const i16; W] = words.map(|words| words.add(group * WORDS_OF_GROUP));
+                let coarse: [_; W] = std::array::from_fn(|w| coarse::<L>(words[w].add(group * WORDS_OF_GROUP)));
                 let numbers = numbers.add(X * group * GROUP);
-                let mut quarters = [const { Quarters::<L>::new() }; W];
                 for quarter in 0..4 {
-                    let coarse: [L::Codes; W] = std::array::from_fn(|w| quarters[w].next(quarter, words[w]));
                     for x in 0..X {
                         for w in 0..W {
                             let numbers = numbers.add((X * quarter + x) * WORDS);
-                            counts[x][w] = L::count(counts[x][w], coarse[w], numbers);
+                            counts[x][w] = L::count(counts[x][w], coarse[w][quarter], numbers);
                         }
                     }
                 }
@@ -230,28 +227,12 @@ impl Work for Dots<'_> {
     }
 }
 
-/// The coarse numbers of a group, sixteen by sixteen, as few registers hold them.
-struct Quarters<L: Lanes>(Option<L::Codes>);
-
-impl<L: Lanes> Quarters<L> {
-    const fn new() -> Self {
-        Self(None)
-    }
-
-    #[inline(always)]
-    unsafe fn next(&mut self, quarter: usize, words: *const i16) -> L::Codes {
-        unsafe {
-            match (quarter, self.0) {
-                (3, Some(last)) => last,
-                (_, before) => {
-                    let coarse = L::numbers(words.add(quarter * WORDS));
-                    self.0 = Some(match before {
-                        Some(before) => L::raised_sum(before, coarse),
-                        None => L::raised(coarse),
-                    });
-                    coarse
-                }
-            }
-        }
+/// The coarse numbers of a group.
+#[inline(always)]
+unsafe fn coarse<L: Lanes>(words: *const i16) -> [L::Codes; 4] {
+    unsafe {
+        let [first, second, third] =
+            [L::numbers(words), L::numbers(words.add(WORDS)), L::numbers(words.add(2 * WORDS))];
+        [first, second, third, L::raised_sum(L::raised_sum(L::raised(first), second), third)]
     }
 }
