@@ -64,7 +64,7 @@ const DIGIT: u32 = 4;
 const LAST: i32 = (1 << DIGIT) - 1;
 /// Weights of a quarter of a group, which are read together.
 pub const WORDS: usize = 16;
-/// Words of a group: one each of three quarters of its weights, with a digit of the last quarter's.
+/// Words of a group: one each of three quarters of its weights, with last digits that make the last quarter's.
 pub const WORDS_OF_GROUP: usize = 3 * WORDS;
 
 /// The number of a row's greatest value: one whose upper bits are the greatest there are, whatever the digit below them.

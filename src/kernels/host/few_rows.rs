@@ -23,8 +23,8 @@ pub trait WeightRows: Sync {
     where
         Self: 'a;
     /// Rows of weights that are read at once for one row of `x`: from as many places far apart, since processors fetch
-    /// ahead of each on their own, and of one alone too little. More than two pay where multiplying takes longer than
-    /// reading and no instruction fetches ahead.
+    /// ahead of each on their own, and of one alone too little. Four, or two for two rows, pay where multiplying takes
+    /// longer than reading, and neighbours where an instruction fetches ahead then.
     const STREAMS: usize = 2;
 
     fn input<'x>(&self, x: &'x [f32]) -> Self::Input<'x>;
@@ -51,7 +51,7 @@ pub trait WeightRows: Sync {
 /// Writes all of `out = x Wᵀ`, `[rows, count]`.
 pub fn few_rows<R: WeightRows>(x: &[f32], weights: &R, out: Shared) {
     let (count, rows, input) = (weights.count(), x.len() / weights.depth(), weights.input(x));
-    ranges(count, if rows <= TOGETHER { count } else { PIECE }, x.len() * count, |range| {
+    ranges(count, if rows <= TOGETHER { count.max(1) } else { PIECE }, x.len() * count, |range| {
         for row in (0..rows).step_by(TOGETHER) {
             let (input, range) = (&input, range.clone());
             match rows - row {

@@ -26,7 +26,7 @@ pub trait Lanes: Copy {
     const COUNT: usize;
     /// Rows of the tile of a matrix product whose sums fit the registers beside what they are made of.
     const TILE_ROWS: usize;
-    /// Whether there is an instruction that fetches memory ahead. Without one weights are read in few streams.
+    /// Whether there is an instruction that fetches memory ahead.
     const PREFETCHES: bool = false;
     /// Sixteen values in as many registers as that takes.
     type Sixteen: AsRef<[Self]> + Copy;

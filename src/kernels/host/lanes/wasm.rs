@@ -102,7 +102,8 @@ impl Lanes for Simd128 {
     }
     #[inline(always)]
     unsafe fn pow2(self) -> Self {
-        Self(i32x4_shl(i32x4_add(i32x4_trunc_sat_f32x4(self.0), i32x4_splat(127)), 23))
+        // Of a sum with 1.5 · 2²³ the last bits are the whole number; a conversion takes several instructions.
+        Self(i32x4_shl(f32x4_add(self.0, f32x4_splat(12_582_912.0 + 127.0)), 23))
     }
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
