@@ -103,7 +103,7 @@ function showTimings({ timings: { stemMs, encoderMs, decodeMs, steps } }: Answer
   const rows = [
     ...(stemMs > 0 ? [["Stem, once a picture", milliseconds(stemMs)]] : []),
     ["Encoder", milliseconds(encoderMs)],
-    ["Decoder", `${milliseconds(decodeMs)}, ${steps} steps, ${milliseconds(decodeMs / Math.max(steps, 1))} each`],
+    ["Decoder", `${milliseconds(decodeMs)}, ${steps} ${steps === 1 ? "step" : "steps"}, ${milliseconds(decodeMs / Math.max(steps, 1))} each`],
   ];
   el("timings").replaceChildren(...rows.flatMap(([name = "", value = ""]) => [
     make("dt", { textContent: name }), make("dd", { textContent: value }),

@@ -23,7 +23,7 @@ const median = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floo
 async function main(): Promise<void> {
   const url = address.get("model") ?? "models/seeded/";
   const device = (["webgpu", "cpu"].find((kind) => kind === address.get("device")) ?? "auto") as DeviceChoice;
-  const runs = Math.max(1, Number(address.get("runs") ?? 3));
+  const runs = Math.max(1, Number(address.get("runs")) || 3);
   const ofa = await OFA.load(url, {
     device,
     counters: true,

@@ -1,3 +1,5 @@
+import { OfaError } from "ofa-web";
+
 /** The element with this id; the page and this script belong together. */
 export function el<T extends HTMLElement>(id: string): T {
   const found = document.getElementById(id);
@@ -20,9 +22,18 @@ export function show(id: string, visible: boolean): void {
   el(id).hidden = !visible;
 }
 
+/** Tells what failed, beside what it is about, until that is tried again. Work that somebody ended did not fail. */
+export function tell(place: "error" | "picture-error" | "ask-error", error: unknown): void {
+  const { code, message } = OfaError.from(error);
+  if (code === "aborted") return;
+  el(place).textContent = `${message} (${code})${navigator.onLine ? "" : ". There is no network now"}`;
+  show(place, true);
+  el(place).scrollIntoView({ block: "nearest" });
+}
+
 /** Says that a button does nothing now. One that is disabled would lose the focus of whoever pressed it. */
-export function rest(id: string, resting: boolean): void {
-  el(id).ariaDisabled = String(resting);
+export function rest(button: HTMLElement, resting: boolean): void {
+  button.ariaDisabled = String(resting);
 }
 
 /** Has screen readers say a line. */

@@ -28,6 +28,7 @@ const commas = (text: string) => text.split(",").map((one) => one.trim()).filter
 /** The fields of the panel that is open. What was typed into a panel is there again when it is opened again. */
 export class Form {
   private readonly typed = new Map<string, string>();
+  private readonly chosen = new Map<string, AnswerOptions>();
   private fields = new Map<Field, HTMLInputElement | HTMLTextAreaElement>();
   private task: HTMLSelectElement | undefined;
   private panel: Panel | undefined;
@@ -37,6 +38,7 @@ export class Form {
     for (const [name, { label, ...limits }] of Object.entries(OPTIONS)) {
       const input = make("input", { type: "number", id: `option-${name}`, placeholder: "auto" });
       for (const [limit, value] of Object.entries(limits)) input.setAttribute(limit, String(value));
+      input.addEventListener("input", () => this.panel && this.chosen.set(this.panel.id, this.readOptions()));
       this.options.set(name as Numeric, input);
       el("options").append(make("label", {}, label, input));
     }
@@ -62,7 +64,7 @@ export class Form {
     const sides = panel.region ? make("div", { className: "sides", role: "group", ariaLabel: "Region" }) : undefined;
     if (sides) place.append(sides);
     this.region.use(sides);
-    this.setOptions(panel.options ?? {});
+    this.setOptions(this.chosen.get(panel.id) ?? panel.options ?? {});
   }
 
   /** What is still missing, in words. */
@@ -95,9 +97,13 @@ export class Form {
       else inputs[name] = value;
     }
     if (this.panel?.region) inputs.region = [...this.region.value] as Corners;
+    return { task: (this.task?.value ?? this.panel?.tasks[0]?.task) as TaskName, inputs, options: this.readOptions() };
+  }
+
+  private readOptions(): AnswerOptions {
     const options: AnswerOptions = {};
     for (const [name, input] of this.options) if (!Number.isNaN(input.valueAsNumber)) options[name] = input.valueAsNumber;
-    return { task: (this.task?.value ?? this.panel?.tasks[0]?.task) as TaskName, inputs, options };
+    return options;
   }
 
   /** Fills in a question of the panel that is open. */

@@ -1,7 +1,7 @@
-import { OfaError, TASK_IMAGES, type TaskName } from "ofa-web";
+import { TASK_IMAGES, type TaskName } from "ofa-web";
 import { showAnswer } from "./answers";
 import { Asking, type Answer } from "./asking";
-import { canvasOf, el, make, rest, say, show } from "./dom";
+import { canvasOf, el, make, rest, say, show, tell } from "./dom";
 import { Form } from "./form";
 import { fromHash } from "./link";
 import { showAttention } from "./looking";
@@ -25,27 +25,19 @@ let last: { question: Question; answer: Answer } | undefined;
 const stage = new Stage();
 const region = new Region(stage);
 const form = new Form(region);
-const model = new ModelCard(modelChanged, fail);
-const pictures = new Pictures(pictureChanged, fail);
+const model = new ModelCard(modelChanged);
+const pictures = new Pictures(pictureChanged);
 const tabs = new Tabs(el("tabs"), el("panel"), PANELS.map(({ id, tab }) => ({ id, label: tab })), panelOpened);
 
 function panel(): Panel {
   return PANELS.find(({ id }) => id === tabs.current) ?? (PANELS[0] as Panel);
 }
 
-function fail(error: unknown): void {
-  const { code, message } = OfaError.from(error);
-  if (code === "aborted") return;
-  el("error").textContent = `${message} (${code})`;
-  show("error", true);
-  // On a phone it is far above the button that was pressed.
-  el("error").scrollIntoView({ block: "nearest" });
-}
-
 function modelChanged(): void {
-  running?.abort();
+  cancel();
   asking = undefined;
-  update();
+  // What the model before said is not this one's.
+  clearAnswer();
 }
 
 function pictureChanged(): void {
@@ -56,11 +48,11 @@ function pictureChanged(): void {
   asking = undefined;
   el("history").replaceChildren();
   show("history-section", false);
-  show("error", false);
-  suggest(picture.questions ?? []);
+  for (const id of ["picture-error", "ask-error"]) show(id, false);
+  suggest(new Set(picture.questions));
   // What does not look at pictures goes on.
   if (!panel().picture) return update();
-  following = Boolean(picture.live) && (following || Boolean(last ?? running));
+  following = Boolean(picture.live && !picture.untouched) && (following || Boolean(last ?? running));
   running?.abort();
   if (!following) return clearAnswer();
   resetStage();
@@ -68,10 +60,11 @@ function pictureChanged(): void {
 }
 
 /** Questions to begin with, each a button. */
-function suggest(questions: readonly string[]): void {
-  el("suggested").replaceChildren(...questions.map((text) => {
+function suggest(questions: ReadonlySet<string>): void {
+  el("suggested").replaceChildren(...[...questions].map((text) => {
     const button = make("button", { type: "button", textContent: text });
     button.addEventListener("click", async () => {
+      if (!model.ofa) return;
       tabs.select("ask");
       form.write({ task: "vqa", inputs: { text }, options: {} });
       update();
@@ -81,7 +74,6 @@ function suggest(questions: readonly string[]): void {
     });
     return button;
   }));
-  show("suggested", questions.length > 0);
 }
 
 function cancel(): void {
@@ -98,7 +90,7 @@ function panelOpened(): void {
 /** Takes the last answer away and shows what the panel needs on the picture. */
 function clearAnswer(): void {
   last = undefined;
-  for (const id of ["answer", "words", "share"]) show(id, false);
+  for (const id of ["answer", "look", "words", "share", "ask-error"]) show(id, false);
   resetStage();
   update();
 }
@@ -116,14 +108,14 @@ function work(body: (signal: AbortSignal) => Promise<void>): Promise<void> {
 
 async function worked(body: (signal: AbortSignal) => Promise<void>): Promise<void> {
   const controller = (running = new AbortController());
-  show("error", false);
+  show("ask-error", false);
   update();
   try {
     await body(controller.signal);
   } catch (error) {
     if (!controller.signal.aborted) {
       following = false;
-      fail(error);
+      tell("ask-error", error);
     } else if (!following) el("status").textContent = "Cancelled.";
   } finally {
     running = undefined;
@@ -150,7 +142,7 @@ function ask(): Promise<void> {
     el("status").textContent = "";
     say("");
     show("answer", true);
-    for (const name of ["more", "words", "share", "gallery", "malformed"]) show(name, false);
+    for (const name of ["more", "look", "words", "share", "gallery", "malformed"]) show(name, false);
     const answer = await asking.ask(question, TASK_IMAGES[question.task], {
       signal,
       onText: (text) => (el("text").textContent = text),
@@ -169,7 +161,7 @@ function ask(): Promise<void> {
     const asked = question.inputs.text ?? question.inputs.answers?.join(", ") ?? panel().verb.toLowerCase();
     el("history").prepend(make("li", {}, make("q", { textContent: asked }), ` ${said}`));
     show("history-section", true);
-    share(question, onPicture ? pictures : undefined);
+    share(question, model.origin, onPicture ? pictures : undefined);
     show("look", onPicture && !draws);
   });
 }
@@ -199,7 +191,11 @@ function update(): void {
   const run = el<HTMLButtonElement>("run");
   run.textContent = verb;
   run.disabled = Boolean(missing);
-  for (const id of ["run", "look"]) rest(id, Boolean(running));
+  for (const id of ["run", "look"]) rest(el(id), Boolean(running));
+  const suggested = [...el("suggested").children] as HTMLElement[];
+  for (const button of suggested) rest(button, !model.ofa);
+  show("suggested", suggested.length > 0 && picture);
+  el("stage").classList.toggle("unused", !picture);
   el("hint").textContent = running ? "" : missing;
   const outside = picture && pictures.current && !pictures.current.ofScenes ? model.world : undefined;
   el("world-note").textContent = outside ?? "";
@@ -238,9 +234,9 @@ document.addEventListener("keydown", ({ key }) => {
   else model.cancel();
 });
 addEventListener("hashchange", () => {
-  restore().catch(fail);
+  void restore();
 });
 tabs.select((PANELS[0] as Panel).id);
-restore().catch(fail);
+void restore();
 // What the page lists is small or was asked for by the address: it is loaded without another click.
-model.list().then(() => model.load()).catch(fail);
+void model.list().then((any) => (any ? model.load() : undefined));

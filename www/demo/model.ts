@@ -1,5 +1,6 @@
 import { OFA, OfaError, type BundleInput, type DeviceChoice, type Progress, type TaskName } from "ofa-web";
-import { bytes, el, rest, say, show } from "./dom";
+import { fetched } from "./fetched";
+import { bytes, el, rest, say, show, tell } from "./dom";
 
 interface Listed {
   name: string;
@@ -15,6 +16,9 @@ interface Listed {
 const PHASES: Record<Progress["phase"], string> = {
   compile: "Compiling", download: "Downloading", verify: "Building the model", upload: "Uploading", ready: "Ready",
 };
+/** Where a loaded model was chosen: what an address says of it, or nothing of a folder of the visitor's. */
+export type Origin = URLSearchParams | undefined;
+
 /** Choices of the picker that are not in the list. */
 const FROM_URL = "url";
 const FROM_FOLDER = "folder";
@@ -30,12 +34,13 @@ export class ModelCard {
   tasks: readonly TaskName[] | undefined;
   /** What to say of pictures that are not drawn scenes, if it knows no others. */
   world: string | undefined;
+  origin: Origin;
   private loading: AbortController | undefined;
   private listed: Listed[] = [];
   private readonly model = el<HTMLSelectElement>("model");
   private readonly device = el<HTMLSelectElement>("device");
 
-  constructor(private readonly changed: () => void, private readonly failed: (error: unknown) => void) {
+  constructor(private readonly changed: () => void) {
     this.model.addEventListener("change", () => this.chosen());
     el("model-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -55,10 +60,14 @@ export class ModelCard {
     this.loading?.abort();
   }
 
-  /** Fills the list; what the address asks for is chosen. */
-  async list(): Promise<void> {
+  /** Fills the list; what the address asks for is chosen. Whether there is one to load. */
+  async list(): Promise<boolean> {
     const address = new URLSearchParams(location.search);
-    this.listed = (await (await fetch("models.json")).json()) as Listed[];
+    try {
+      this.listed = (await fetched("models.json").then((response) => response.json())) as Listed[];
+    } catch (error) {
+      tell("error", error);
+    }
     this.model.append(
       ...this.listed.map(({ name, size }, index) => new Option(`${name} (${size})`, String(index))),
       new Option("From an address …", FROM_URL),
@@ -72,12 +81,21 @@ export class ModelCard {
     }
     this.device.value = ["webgpu", "cpu"].find((kind) => kind === address.get("device")) ?? "auto";
     this.chosen();
+    return Boolean(wanted) || this.listed.length > 0;
   }
 
   async load(): Promise<void> {
+    let bundle: BundleInput;
+    try {
+      bundle = this.bundle();
+    } catch (error) {
+      // The model that is there stays.
+      return tell("error", error);
+    }
     this.loading?.abort();
     const controller = (this.loading = new AbortController());
     for (const id of ["error", "badge", "reason"]) show(id, false);
+    say("Loading the model");
     const before = this.ofa;
     this.ofa = undefined;
     // What is being asked ends before the model that it asks.
@@ -86,19 +104,21 @@ export class ModelCard {
     try {
       // Another may be chosen while this is loaded.
       const listed = this.listed[Number(this.model.value)];
-      const loaded = await OFA.load(this.bundle(), { device: this.device.value as DeviceChoice, signal: controller.signal, onProgress: showProgress });
+      const origin = this.chosenOrigin(bundle);
+      const loaded = await OFA.load(bundle, { device: this.device.value as DeviceChoice, signal: controller.signal, onProgress: showProgress });
       this.ofa = loaded;
-      [this.tasks, this.world] = [listed?.tasks, listed?.world];
+      [this.tasks, this.world, this.origin] = [listed?.tasks, listed?.world, origin];
       const { device, precision, parameters, bytes: size } = loaded.info;
       const threads = (device.threads ?? 1) > 1 ? `, ${device.threads} threads` : "";
-      el("badge").textContent = `${device.kind === "webgpu" ? "WebGPU" : "CPU"}${threads} · ${precision} · ${(parameters / 1e6).toFixed(1)} M parameters · ${bytes(size)}`;
+      el("badge").textContent = `${listed ? `${listed.name} · ` : ""}${device.kind === "webgpu" ? "WebGPU" : "CPU"}${threads} · ${precision} · ${(parameters / 1e6).toFixed(1)} M parameters · ${bytes(size)}`;
       el("badge").title = device.name;
       show("badge", true);
       el("reason").textContent = device.reason ? `Running on the CPU: ${device.reason}.` : "";
       show("reason", Boolean(device.reason));
       say(PHASES.ready);
     } catch (error) {
-      this.failed(error);
+      if (controller.signal.aborted) say("Loading was cancelled");
+      tell("error", error);
     } finally {
       if (this.loading === controller) this.loading = undefined;
       this.update();
@@ -108,7 +128,7 @@ export class ModelCard {
   private update(): void {
     show("progress", this.busy);
     show("cancel-load", this.busy);
-    rest("load", this.busy);
+    rest(el("load"), this.busy);
     this.changed();
   }
 
@@ -117,6 +137,16 @@ export class ModelCard {
     show("url-label", value === FROM_URL);
     show("folder-label", value === FROM_FOLDER);
     el("model-note").textContent = NOTES[value] ?? this.listed[Number(value)]?.note ?? "";
+  }
+
+  /** What an address says of the choice; of the first model of the list on any device, nothing. */
+  private chosenOrigin(bundle: BundleInput): Origin {
+    if (typeof bundle !== "string") return undefined;
+    const { value } = this.device;
+    return new URLSearchParams({
+      ...(bundle !== this.listed[0]?.url && { model: bundle }),
+      ...(value !== "auto" && { device: value }),
+    });
   }
 
   private bundle(): BundleInput {
@@ -130,7 +160,9 @@ export class ModelCard {
       if (!files?.length) throw new OfaError("option", "Choose the folder of a bundle: it holds manifest.json");
       return { files };
     }
-    return this.listed[Number(this.model.value)]?.url ?? "";
+    const listed = this.listed[Number(this.model.value)];
+    if (!listed) throw new OfaError("option", "Choose a model");
+    return listed.url;
   }
 }
 

@@ -46,29 +46,29 @@ export const PANELS: readonly Panel[] = [
   {
     id: "ask", tab: "Ask", tasks: [{ task: "vqa", label: "" }], about: "Any question about the picture; with answers given, only those are weighed.", verb: "Ask", picture: true,
     fields: [
-      { name: "text", label: "Question", example: "what colour is the house?" },
+      { name: "text", label: "Question", example: "what colour is the ring?" },
       { name: "answers", label: "Only these answers, separated by commas", example: "red, blue, green", optional: true },
     ],
   },
   {
     id: "find", tab: "Find", tasks: [{ task: "grounding", label: "" }], about: "Where in the picture something is.", verb: "Find", picture: true,
-    fields: [{ name: "text", label: "What to find", example: "the red roof" }],
+    fields: [{ name: "text", label: "What to find", example: "the red ring" }],
   },
   { id: "region", tab: "Region", tasks: [{ task: "region_caption", label: "" }], about: "Drag a box over the picture, or move its sides below; the model says what is in it.", verb: "Describe the region", picture: true, region: true, fields: [] },
   { id: "objects", tab: "Objects", tasks: [{ task: "detect", label: "" }], about: "What there is in the picture, and where.", verb: "List the objects", picture: true, fields: [] },
   {
     id: "match", tab: "Match", tasks: [{ task: "match", label: "" }], about: "How likely it is that a caption describes the picture.", verb: "Compare", picture: true,
-    fields: [{ name: "text", label: "Caption", example: "a house with a red roof" }],
+    fields: [{ name: "text", label: "Caption", example: "a red ring and a penguin" }],
   },
   {
     id: "classify", tab: "Classify", tasks: [{ task: "classify", label: "" }], about: "Which of the names fits best.", verb: "Classify", picture: true,
-    fields: [{ name: "answers", label: "Names, separated by commas", example: "house, boat, snowman, fruit, balloons" }],
+    fields: [{ name: "answers", label: "Names, separated by commas", example: "a penguin, a rocket, a strawberry" }],
   },
   {
     id: "entail", tab: "Follows?", tasks: [{ task: "entailment", label: "" }], about: "Whether a sentence follows from the picture: yes, no or maybe.", verb: "Judge", picture: true,
     fields: [
-      { name: "text", label: "Sentence", example: "somebody is at home" },
-      { name: "caption", label: "A caption of the picture", example: "a house with a red roof", optional: true },
+      { name: "text", label: "Sentence", example: "there is an animal" },
+      { name: "caption", label: "A caption of the picture", example: "a red ring and a penguin", optional: true },
     ],
   },
   { id: "read", tab: "Read", tasks: [{ task: "ocr", label: "" }], about: "The text on the picture.", verb: "Read", picture: true, fields: [] },
@@ -81,7 +81,7 @@ export const PANELS: readonly Panel[] = [
   {
     id: "text", tab: "Text", verb: "Write", picture: false, about: "Texts alone. A gap is written <mask>.",
     tasks: [{ task: "infill_text", label: "Complete the gaps" }, { task: "summary", label: "Summarise" }],
-    fields: [{ name: "text", label: "Text", example: "a house with a <mask> roof", long: true }],
+    fields: [{ name: "text", label: "Text", example: "a picture of a red <mask> and a penguin", long: true }],
   },
   {
     id: "pairs", tab: "Pairs", verb: "Judge", picture: false, about: "Two texts: does one follow from, answer or equal the other?", fields: SENTENCES,

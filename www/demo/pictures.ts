@@ -1,4 +1,4 @@
-import { el, make } from "./dom";
+import { el, make, tell } from "./dom";
 import { camera } from "./sources/camera";
 import { files } from "./sources/files";
 import { scene } from "./sources/scene";
@@ -16,18 +16,21 @@ export class Pictures {
   link: string | undefined;
   /** How often one was asked for. */
   private turns = 0;
+  /** A picture of the visitor's own, while one that nobody has done anything to stands in its place. */
+  private own: Picture | undefined;
 
-  constructor(private readonly changed: (picture: Picture) => void, private readonly failed: (error: unknown) => void) {
+  constructor(private readonly changed: (picture: Picture) => void) {
     const place = el("source");
     const rooms = SOURCES.map((source) => {
       const room = make("div", { className: "source", hidden: true });
-      source.mount(room, (picture) => void this.choose(picture, source.id), failed);
+      source.mount(room, (picture) => void this.choose(picture, source.id));
       return room;
     });
     place.append(...rooms);
     let before: Source | undefined;
     const tabs = new Tabs(el("sources"), place, SOURCES, (id) => {
       before?.leave?.();
+      if (this.own) void this.choose(this.own);
       before = SOURCES.find((source) => source.id === id);
       rooms.forEach((room, index) => (room.hidden = SOURCES[index]?.id !== id));
       before?.enter?.();
@@ -41,12 +44,14 @@ export class Pictures {
     try {
       const picture = await coming;
       if (turn !== this.turns) return;
+      const own = this.current && this.current.key === undefined ? this.current : this.own;
+      this.own = picture.untouched ? own : undefined;
       this.current = picture;
       this.link = source && picture.key !== undefined ? `${source}:${picture.key}` : undefined;
       for (const one of SOURCES) one.chosen?.(picture);
       this.changed(picture);
     } catch (error) {
-      if (turn === this.turns) this.failed(error);
+      if (turn === this.turns) tell("picture-error", error);
     }
   }
 

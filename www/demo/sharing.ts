@@ -1,5 +1,6 @@
 import { el, make, show } from "./dom";
 import { toHash } from "./link";
+import type { Origin } from "./model";
 import type { Question } from "./panels";
 import type { Pictures } from "./pictures";
 import { command, javascript } from "./snippets";
@@ -26,13 +27,17 @@ function line(name: string, code: string): HTMLElement {
 }
 
 /** Puts the question into the address and offers it as a link and as code. */
-export function share(question: Question, pictures: Pictures | undefined): void {
-  history.replaceState(null, "", toHash({ question, picture: pictures?.link }));
+export function share(question: Question, origin: Origin, pictures: Pictures | undefined): void {
+  const address = new URL(location.href);
+  address.search = String(origin ?? "");
+  address.hash = toHash({ question, picture: pictures?.link });
+  history.replaceState(null, "", address);
   el("code").replaceChildren(
     line("JavaScript", javascript(question)),
     line("Command line", command(question, pictures?.current?.file)),
     line("Link", location.href),
   );
-  el("link-note").textContent = pictures && !pictures.link ? "The picture is yours alone: the link does not carry it." : "";
+  const yours = [!origin && "model", pictures && !pictures.link && "picture"].filter(Boolean).join(" and the ");
+  el("link-note").textContent = yours && `The ${yours} of this answer ${yours.includes(" ") ? "are" : "is"} yours alone: the link does not carry ${yours.includes(" ") ? "them" : "it"}.`;
   show("share", true);
 }

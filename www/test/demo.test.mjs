@@ -59,7 +59,7 @@ test("every panel answers an example, and its code asks the same again", { timeo
         await page.locator("#option-topK").evaluate((field) => { if (field.value) field.value = "16"; });
         const text = await run(page);
         assert.ok(text, "an answer");
-        assert.equal(await page.isVisible("#error"), false);
+        assert.equal(await page.isVisible("#ask-error"), false);
         const [javascript, command] = await code(page);
         const [, picture] = command.match(/--image '([^']+)'/) ?? [];
         await blank.evaluate((picture) => { window.image = `/samples/${picture}`; }, picture);
@@ -208,7 +208,7 @@ test("a drawing is cancelled", () =>
     await page.waitForSelector("#growing canvas");
     await page.keyboard.press("Escape");
     await page.waitForFunction(() => document.querySelector("#status").textContent === "Cancelled.");
-    assert.equal(await page.isVisible("#error"), false);
+    assert.equal(await page.isVisible("#ask-error"), false);
   }));
 
 test("another picture does not cancel what looks at none", () =>
@@ -232,8 +232,8 @@ test("the marked square is filled in on the picture", () =>
 test("a bundle without image codes says so", () =>
   visit("#task=image_gen&text=a", async (page) => {
     await page.click("#run:not([disabled])");
-    await page.waitForSelector("#error:not([hidden])");
-    assert.match(await page.textContent("#error"), /vqgan\/manifest\.json.*no image codes/);
+    await page.waitForSelector("#ask-error:not([hidden])");
+    assert.match(await page.textContent("#ask-error"), /vqgan\/manifest\.json.*no image codes/);
   }, "?device=cpu&model=models/seeded/"));
 
 test("a picked folder brings its image codes along", () =>

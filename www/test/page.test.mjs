@@ -158,10 +158,15 @@ test("a sample that is slow to come does not take the place of one chosen after 
 test("something that is no picture is refused kindly", () =>
   visit(async (page) => {
     await ready(page);
-    await page.setInputFiles("#file", { name: "notes.png", mimeType: "image/png", buffer: Buffer.from("not a picture") });
-    await run(page);
-    await page.waitForSelector("#error:not([hidden])");
-    assert.match(await page.textContent("#error"), /not a picture this browser can read/);
+    const before = await page.getAttribute("#preview", "alt");
+    for (const text of ["not a picture", ""]) {
+      await page.setInputFiles("#file", { name: "notes.png", mimeType: "image/png", buffer: Buffer.from(text) });
+      await page.waitForSelector("#picture-error:not([hidden])");
+      assert.match(await page.textContent("#picture-error"), /notes\.png.*not a picture this browser can read/);
+      assert.equal(await page.getAttribute("#preview", "alt"), before, "the picture before stays");
+    }
+    await page.click("#samples button[title=boat]");
+    await page.waitForSelector("#picture-error", { state: "hidden" });
   }));
 
 test("an option that makes no sense is named, though it is folded away", () =>
@@ -196,8 +201,9 @@ test("a camera that cannot be used is told in plain words", () =>
       await page.evaluate((name) => {
         navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("The object can not be found here.", name));
       }, name);
-      await page.click(".source:not([hidden]) button:not([disabled])");
-      await page.waitForFunction((text) => document.querySelector("#error").textContent === text, `${words} (unsupported)`, { timeout: 5000 });
+      await page.click(".source:not([hidden]) button:not([aria-disabled=true])");
+      await page.waitForFunction((text) => document.querySelector("#picture-error").textContent === text, `${words} (unsupported)`, { timeout: 5000 });
+      assert.equal(await page.evaluate(() => document.activeElement.textContent), "Switch the camera on", "the focus stays");
     }
   }));
 
@@ -227,9 +233,9 @@ test("a camera whose tab is left while it starts stays off, without an error", (
         window.ends = undefined;
       }, end);
       await page.click("#sources-camera");
-      await page.waitForSelector(".source:not([hidden]) button:not([disabled])");
+      await page.waitForSelector(".source:not([hidden]) button:not([aria-disabled=true])");
       assert.equal(await button.textContent(), "Switch the camera on");
-      assert.equal(await page.isVisible("#error"), false);
+      assert.equal(await page.isVisible("#picture-error"), false);
     }
     const [live, shown] = await page.evaluate(() => [
       window.streams.flatMap((stream) => stream.getTracks()).filter(({ readyState }) => readyState === "live").length,
@@ -253,12 +259,62 @@ test("a crash while the page looks where the model looked leaves the picture ask
     await run(page);
     const text = await answered(page);
     await page.click("#look");
-    await page.waitForSelector("#error:not([hidden])");
-    assert.match(await page.textContent("#error"), /boom.*\(internal\)/);
+    await page.waitForSelector("#ask-error:not([hidden])");
+    assert.match(await page.textContent("#ask-error"), /boom.*\(internal\)/);
     await page.waitForSelector("#cancel-run", { state: "hidden" });
     await run(page);
     assert.equal(await answered(page), text);
-    assert.equal(await page.isVisible("#error"), false);
+    assert.equal(await page.isVisible("#ask-error"), false);
+  }));
+
+test("what a model could not be loaded for stays until another is, and one that is not chosen takes none away", () =>
+  visit(async (page) => {
+    await ready(page);
+    await run(page);
+    await answered(page);
+    await page.selectOption("#model", "url");
+    await page.fill("#url", "");
+    await page.click("#load");
+    await page.waitForSelector("#error:not([hidden])");
+    assert.match(await page.textContent("#error"), /Enter the address/);
+    assert.ok(await page.isVisible("#badge"), "the model is still there");
+    await page.click("#samples button[title=boat]");
+    await page.waitForFunction(() => document.querySelector("#preview").alt === "boat");
+    assert.ok(await page.isVisible("#error"), "a picture is no answer to that");
+    await run(page);
+    await answered(page);
+    await page.fill("#url", new URL("bundle/", page.url()).href);
+    await page.click("#load");
+    await page.waitForSelector("#error", { state: "hidden" });
+    await page.waitForSelector("#answer", { state: "hidden" });
+    assert.equal(await page.isVisible("#look"), false, "there is nothing to look for");
+    await ready(page);
+    await run(page);
+    await answered(page);
+    assert.match(page.url(), /\?model=http.*bundle%2F&device=cpu#task=caption/);
+  }));
+
+test("a list of models that cannot be read is told, and others can be loaded", () =>
+  visit(async (page) => {
+    await page.waitForSelector("#error:not([hidden])");
+    assert.match(await page.textContent("#error"), /models\.json: the server answered 404 \(fetch\)/);
+    await page.fill("#url", new URL("bundle/", page.url()).href);
+    await page.click("#load");
+    await ready(page);
+  }, { query: "?device=cpu", faults: { "models.json": { status: 404 } } }));
+
+test("on a phone the picture stays in view under what is asked and answered", () =>
+  visit(async (page) => {
+    await page.setViewportSize({ width: 360, height: 640 });
+    await ready(page);
+    await page.click("#tabs-objects");
+    await run(page);
+    await answered(page);
+    await page.locator("#history-section").scrollIntoViewIfNeeded();
+    const { top, bottom } = await page.locator("#preview").evaluate((image) => image.getBoundingClientRect().toJSON());
+    assert.ok(top >= 0 && bottom <= 640 / 2, `the picture is at ${top} to ${bottom} of 640`);
+    await page.click("#tabs-text");
+    assert.equal(await page.locator("#stage").evaluate((stage) => getComputedStyle(stage).position), "static");
   }));
 
 test("what is copied is said for a moment, and what cannot be is selected", () =>

@@ -1,5 +1,5 @@
 import { OfaError } from "ofa-web";
-import { make } from "../dom";
+import { make, rest, tell } from "../dom";
 import type { Source } from "./source";
 
 const NONE = "No camera was found";
@@ -24,7 +24,7 @@ function refused(error: DOMException): never {
 export const camera: Source = {
   id: "camera",
   label: "Camera",
-  mount(place, choose, failed) {
+  mount(place, choose) {
     let stream: MediaStream | undefined;
     /** How often the tab was left: what the visitor allows afterwards stays off. */
     let left = 0;
@@ -62,9 +62,12 @@ export const camera: Source = {
       video.srcObject = null;
       show(false);
     };
+    let pressed = false;
+    const at = (work: boolean) => rest(button, (pressed = work));
     button.addEventListener("click", () => {
-      button.disabled = true;
-      press().catch(failed).finally(() => (button.disabled = false));
+      if (pressed) return;
+      at(true);
+      press().finally(() => at(false)).catch((error) => tell("picture-error", error));
     });
     show(false);
     place.append(video, button);

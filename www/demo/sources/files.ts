@@ -1,14 +1,28 @@
+import { OfaError } from "ofa-web";
 import { el, make } from "../dom";
-import type { Source } from "./source";
+import type { Picture, Source } from "./source";
+
+/** The file as a picture, once the browser could read it. */
+async function picture(file: File, name: string): Promise<Picture> {
+  const image = make("img", { src: URL.createObjectURL(file) });
+  try {
+    await image.decode();
+  } catch {
+    throw new OfaError("image", `"${name}" is not a picture this browser can read`);
+  } finally {
+    URL.revokeObjectURL(image.src);
+  }
+  return { blob: file, name, file: file.name };
+}
 
 /** Pictures of the visitor's own: chosen, dropped anywhere on the page, or pasted. */
 export const files: Source = {
   id: "file",
   label: "Your own",
-  mount(place, choose, _failed) {
+  mount(place, choose) {
     const take = (list: FileList | readonly File[] | null | undefined, name?: string) => {
       const file = list?.[0];
-      if (file) choose({ blob: file, name: file.name || name || "picture", file: file.name });
+      if (file) choose(picture(file, file.name || name || "picture"));
     };
     const input = make("input", { type: "file", id: "file", accept: "image/*" });
     place.append(make("label", {}, "Choose a file, drop a picture on the page or paste one", input));

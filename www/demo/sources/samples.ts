@@ -1,4 +1,5 @@
-import { make } from "../dom";
+import { make, tell } from "../dom";
+import { fetched } from "../fetched";
 import type { Picture, Source } from "./source";
 
 const NAMES = ["house", "boat", "snowman", "fruit", "balloons"];
@@ -17,7 +18,7 @@ const unseen: Promise<Map<string, Unseen>> = fetch("samples/scenes.json")
 async function sample(name: string): Promise<Picture> {
   const file = `${name}.png`;
   const scene = (await unseen).get(name);
-  const picture = { blob: await (await fetch(`samples/${file}`)).blob(), name, file, key: name };
+  const picture = { blob: await (await fetched(`samples/${file}`)).blob(), name, file, key: name };
   return scene ? { ...picture, ofScenes: true, questions: scene.questions } : picture;
 }
 
@@ -27,7 +28,7 @@ const buttons: HTMLButtonElement[] = [];
 export const samples: Source = {
   id: "sample",
   label: "Samples",
-  mount(place, choose, failed) {
+  mount(place, choose) {
     const button = (name: string) => {
       const image = make("img", { src: `samples/${name}.png`, alt: `Sample: ${name}` });
       const button = make("button", { type: "button", title: name, ariaPressed: "false" }, image);
@@ -37,7 +38,7 @@ export const samples: Source = {
     };
     const list = make("div", { id: "samples", className: "samples", role: "group", ariaLabel: "Sample pictures" });
     place.append(list);
-    unseen.then((scenes) => list.append(...[...scenes.keys(), ...NAMES].map(button))).catch(failed);
+    unseen.then((scenes) => list.append(...[...scenes.keys(), ...NAMES].map(button))).catch((error) => tell("picture-error", error));
   },
   chosen({ key }) {
     for (const button of buttons) button.ariaPressed = String(button.title === key);

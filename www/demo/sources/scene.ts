@@ -30,20 +30,20 @@ function tools(): Promise<{ world: World; painter: Painter }> {
   return drawing;
 }
 
-async function picture(painter: Painter, scene: Scene): Promise<Picture> {
+async function picture(painter: Painter, scene: Scene, untouched = false): Promise<Picture> {
   const canvas = make("canvas", { width: SIDE, height: SIDE });
   painter.draw(canvas, scene);
   const blob = await new Promise<Blob | null>((done) => canvas.toBlob(done));
   if (!blob) throw new Error("the browser made no picture of the scene");
   const things = scene.things.map(name).join(", ");
-  return { blob, name: `a scene of ${things || "nothing"}`, file: "scene.png", key: toKey(scene), ofScenes: true, live: true };
+  return { blob, name: `a scene of ${things || "nothing"}`, file: "scene.png", key: toKey(scene), ofScenes: true, live: true, untouched };
 }
 
 /** A canvas to put shapes and stickers on. */
 export const scene: Source = {
   id: "scene",
   label: "Make a scene",
-  mount(room, choose, _failed) {
+  mount(room, choose) {
     room.append(make("p", { className: "small", textContent: "Put a few things on the picture, move them, and ask: the answer follows." }));
     // Its drawings are fetched when somebody comes.
     entered = () => {
@@ -69,6 +69,7 @@ class Maker {
   private scene: Scene = first;
   private selected: number | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private untouched = true;
   private readonly board: Board;
   private readonly list = make("ul", { className: "things", ariaLabel: "Things on the picture, from the back to the front" });
   private readonly controls = make("div", { className: "row things-controls", role: "group", ariaLabel: "The selected thing" });
@@ -90,6 +91,7 @@ class Maker {
 
   restore(wanted: Scene): void {
     this.scene = wanted;
+    this.untouched = false;
     this.selected = undefined;
     this.update();
   }
@@ -97,10 +99,11 @@ class Maker {
   /** The scene as it is now. */
   picture(): Promise<Picture> {
     clearTimeout(this.timer);
-    return picture(this.painter, this.scene);
+    return picture(this.painter, this.scene, this.untouched);
   }
 
   private changed(): void {
+    this.untouched = false;
     this.update();
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.choose(this.picture()), PAUSE);

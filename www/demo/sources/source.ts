@@ -13,6 +13,8 @@ export interface Picture {
   questions?: string[];
   /** It changes while the visitor looks on, and the answer follows. */
   live?: boolean;
+  /** It came with the tab that was opened. */
+  untouched?: boolean;
 }
 
 /** A way to come by pictures, behind a tab of its own. */
@@ -20,7 +22,7 @@ export interface Source {
   id: string;
   label: string;
   /** Builds its controls into `place` and hands over each picture that is chosen, there or on its way. */
-  mount(place: HTMLElement, choose: (picture: Picture | Promise<Picture>) => void, failed: (error: unknown) => void): void;
+  mount(place: HTMLElement, choose: (picture: Picture | Promise<Picture>) => void): void;
   /** The picture of a key that one of its pictures had. */
   restore?(key: string): Promise<Picture>;
   /** A picture was chosen, here or elsewhere. */
