@@ -69,7 +69,8 @@ export class Form {
 
   /** What is still missing, in words. */
   missing(): string {
-    const empty = [...this.fields].find(([field, input]) => !field.optional && !input.value.trim());
+    const said = ({ name }: Field, text: string) => (name === "answers" ? commas(text).length > 0 : Boolean(text.trim()));
+    const empty = [...this.fields].find(([field, input]) => !field.optional && !said(field, input.value));
     return empty ? `Fill in "${empty[0].label}" first` : "";
   }
 
@@ -93,8 +94,8 @@ export class Form {
     for (const [{ name }, input] of this.fields) {
       const value = input.value.trim();
       if (!value) continue;
-      if (name === "answers") inputs.answers = commas(value);
-      else inputs[name] = value;
+      if (name !== "answers") inputs[name] = value;
+      else if (commas(value).length > 0) inputs.answers = commas(value);
     }
     if (this.panel?.region) inputs.region = [...this.region.value] as Corners;
     return { task: (this.task?.value ?? this.panel?.tasks[0]?.task) as TaskName, inputs, options: this.readOptions() };

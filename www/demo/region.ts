@@ -1,5 +1,5 @@
 import type { Corners } from "ofa-web";
-import { make } from "./dom";
+import { make, percent } from "./dom";
 import { put, type Stage } from "./stage";
 
 const SIDES = ["Left", "Top", "Right", "Bottom"];
@@ -50,7 +50,7 @@ export class Region {
     if (this.box) put(this.box, this.corners);
     this.corners.forEach((side, index) => {
       const slider = this.sliders[index];
-      if (slider) slider.valueAsNumber = side;
+      if (slider) Object.assign(slider, { valueAsNumber: side, ariaValueText: percent(side) });
     });
   }
 
