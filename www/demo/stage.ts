@@ -35,8 +35,9 @@ export class Stage {
   boxes(marks: Mark[], linked: HTMLElement[]): void {
     this.clear();
     marks.forEach(({ place, label }, index) => {
-      // Names grow away from the nearer edge.
-      const mark = this.box(place, `mark colour-${index % 6}${place[0] > 0.6 ? " rightmost" : ""}`);
+      // Names stand above their boxes, within at the top, and grow away from the nearer edge.
+      const edges = `${place[0] > 0.6 ? " rightmost" : ""}${place[1] < 0.1 ? " topmost" : ""}`;
+      const mark = this.box(place, `mark colour-${index % 6}${edges}`);
       if (label) mark.append(make("span", { textContent: label }));
       const word = linked[index];
       const light = (on: boolean) => [mark, word].forEach((one) => one?.classList.toggle("lit", on));
