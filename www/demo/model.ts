@@ -44,7 +44,7 @@ export class ModelCard {
     this.model.addEventListener("change", () => this.chosen());
     el("model-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      if (!this.busy) void this.load();
+      void this.load();
     });
     el("cancel-load").addEventListener("click", () => {
       this.cancel();
@@ -84,7 +84,9 @@ export class ModelCard {
     return Boolean(wanted) || this.listed.length > 0;
   }
 
+  /** One at a time. */
   async load(): Promise<void> {
+    if (this.busy) return;
     let bundle: BundleInput;
     try {
       bundle = this.bundle();
@@ -92,20 +94,24 @@ export class ModelCard {
       // The model that is there stays.
       return tell("error", error);
     }
-    this.loading?.abort();
     const controller = (this.loading = new AbortController());
     for (const id of ["error", "badge", "reason"]) show(id, false);
     say("Loading the model");
-    const before = this.ofa;
+    let before = this.ofa;
     this.ofa = undefined;
     // What is being asked ends before the model that it asks.
     this.update();
-    await before?.dispose();
+    // Of an address that holds no bundle nothing is heard, and the model before stays.
+    const onProgress = (progress: Progress) => {
+      void before?.dispose();
+      before = undefined;
+      showProgress(progress);
+    };
     try {
       // Another may be chosen while this is loaded.
       const listed = this.listed[Number(this.model.value)];
       const origin = this.chosenOrigin(bundle);
-      const loaded = await OFA.load(bundle, { device: this.device.value as DeviceChoice, signal: controller.signal, onProgress: showProgress });
+      const loaded = await OFA.load(bundle, { device: this.device.value as DeviceChoice, signal: controller.signal, onProgress });
       this.ofa = loaded;
       [this.tasks, this.world, this.origin] = [listed?.tasks, listed?.world, origin];
       const { device, precision, parameters, bytes: size } = loaded.info;
@@ -119,8 +125,10 @@ export class ModelCard {
     } catch (error) {
       if (controller.signal.aborted) say("Loading was cancelled");
       tell("error", error);
+      this.ofa = before;
+      show("badge", Boolean(before));
     } finally {
-      if (this.loading === controller) this.loading = undefined;
+      this.loading = undefined;
       this.update();
     }
   }

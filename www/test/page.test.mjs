@@ -273,11 +273,13 @@ test("what a model could not be loaded for stays until another is, and one that 
     await run(page);
     await answered(page);
     await page.selectOption("#model", "url");
-    await page.fill("#url", "");
-    await page.click("#load");
-    await page.waitForSelector("#error:not([hidden])");
-    assert.match(await page.textContent("#error"), /Enter the address/);
-    assert.ok(await page.isVisible("#badge"), "the model is still there");
+    for (const [address, message] of [["", /Enter the address/], ["nowhere/", /nowhere\/manifest\.json.*404/]]) {
+      await page.fill("#url", address);
+      await page.click("#load");
+      await page.waitForFunction((source) => new RegExp(source).test(document.querySelector("#error").textContent), message.source);
+      await page.waitForSelector("#progress", { state: "hidden" });
+      assert.ok(await page.isVisible("#badge"), "the model is still there");
+    }
     await page.click("#samples button[title=boat]");
     await page.waitForFunction(() => document.querySelector("#preview").alt === "boat");
     assert.ok(await page.isVisible("#error"), "a picture is no answer to that");
