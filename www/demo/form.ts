@@ -25,6 +25,9 @@ const OPTIONS: Partial<Record<Numeric, Limits>> = {
 
 const commas = (text: string) => text.split(",").map((one) => one.trim()).filter(Boolean);
 
+/** What was typed into a field: a text, or of answers a list. Either may be empty. */
+const given = ({ name }: Field, { value }: { value: string }) => (name === "answers" ? commas(value) : value.trim());
+
 /** The fields of the panel that is open. What was typed into a panel is there again when it is opened again. */
 export class Form {
   private readonly typed = new Map<string, string>();
@@ -69,8 +72,7 @@ export class Form {
 
   /** What is still missing, in words. */
   missing(): string {
-    const said = ({ name }: Field, text: string) => (name === "answers" ? commas(text).length > 0 : Boolean(text.trim()));
-    const empty = [...this.fields].find(([field, input]) => !field.optional && !said(field, input.value));
+    const empty = [...this.fields].find(([field, input]) => !field.optional && given(field, input).length === 0);
     return empty ? `Fill in "${empty[0].label}" first` : "";
   }
 
@@ -83,7 +85,7 @@ export class Form {
   /** Fills empty fields with their examples, so that there is something to try. */
   useExamples(): void {
     for (const [field, input] of this.fields) {
-      if (field.optional || input.value) continue;
+      if (field.optional || given(field, input).length > 0) continue;
       input.value = field.example;
       input.dispatchEvent(new Event("input", { bubbles: true }));
     }
@@ -91,11 +93,9 @@ export class Form {
 
   read(): Question {
     const inputs: TaskInputs = {};
-    for (const [{ name }, input] of this.fields) {
-      const value = input.value.trim();
-      if (!value) continue;
-      if (name !== "answers") inputs[name] = value;
-      else if (commas(value).length > 0) inputs.answers = commas(value);
+    for (const [field, input] of this.fields) {
+      const value = given(field, input);
+      if (value.length > 0) Object.assign(inputs, { [field.name]: value });
     }
     if (this.panel?.region) inputs.region = [...this.region.value] as Corners;
     return { task: (this.task?.value ?? this.panel?.tasks[0]?.task) as TaskName, inputs, options: this.readOptions() };

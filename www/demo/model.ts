@@ -1,6 +1,6 @@
 import { OFA, OfaError, type BundleInput, type DeviceChoice, type Progress, type TaskName } from "ofa-web";
-import { fetched } from "./fetched";
 import { bytes, el, rest, say, show, tell } from "./dom";
+import { fetched } from "./fetched";
 
 interface Listed {
   name: string;
@@ -64,7 +64,7 @@ export class ModelCard {
   async list(): Promise<boolean> {
     const address = new URLSearchParams(location.search);
     try {
-      this.listed = (await fetched("models.json").then((response) => response.json())) as Listed[];
+      this.listed = (await (await fetched("models.json")).json()) as Listed[];
     } catch (error) {
       tell("error", error);
     }
@@ -95,7 +95,7 @@ export class ModelCard {
       return tell("error", error);
     }
     const controller = (this.loading = new AbortController());
-    for (const id of ["error", "badge", "reason"]) show(id, false);
+    show("error", false);
     say("Loading the model");
     let before = this.ofa;
     this.ofa = undefined;
@@ -118,15 +118,12 @@ export class ModelCard {
       const threads = (device.threads ?? 1) > 1 ? `, ${device.threads} threads` : "";
       el("badge").textContent = `${listed ? `${listed.name} · ` : ""}${device.kind === "webgpu" ? "WebGPU" : "CPU"}${threads} · ${precision} · ${(parameters / 1e6).toFixed(1)} M parameters · ${bytes(size)}`;
       el("badge").title = device.name;
-      show("badge", true);
       el("reason").textContent = device.reason ? `Running on the CPU: ${device.reason}.` : "";
-      show("reason", Boolean(device.reason));
       say(PHASES.ready);
     } catch (error) {
       if (controller.signal.aborted) say("Loading was cancelled");
       tell("error", error);
       this.ofa = before;
-      show("badge", Boolean(before));
     } finally {
       this.loading = undefined;
       this.update();
@@ -137,6 +134,8 @@ export class ModelCard {
     show("progress", this.busy);
     show("cancel-load", this.busy);
     rest(el("load"), this.busy);
+    show("badge", this.ofa !== undefined);
+    show("reason", Boolean(this.ofa?.info.device.reason));
     this.changed();
   }
 

@@ -37,7 +37,7 @@ export function share(question: Question, origin: Origin, pictures: Pictures | u
     line("Command line", command(question, pictures?.current?.file)),
     line("Link", location.href),
   );
-  const yours = [!origin && "model", pictures && !pictures.link && "picture"].filter(Boolean).join(" and the ");
-  el("link-note").textContent = yours && `The ${yours} of this answer ${yours.includes(" ") ? "are" : "is"} yours alone: the link does not carry ${yours.includes(" ") ? "them" : "it"}.`;
+  const yours = [!origin && "model", pictures && !pictures.link && "picture"].filter(Boolean);
+  el("link-note").textContent = yours.map((one) => `The ${one} is yours alone: the link does not carry it.`).join(" ");
   show("share", true);
 }

@@ -1,6 +1,6 @@
 //! `x Wᵀ` for the few rows of a decoding step: every weight is read once, where it lies, and used for all rows.
 
-use super::lanes::{Lanes, Work, prefetch, run};
+use super::lanes::{Lanes, Work, prefetch, run, total};
 use super::parallel::{Shared, ranges};
 use super::product::Rows;
 use std::ops::Range;
@@ -229,12 +229,8 @@ unsafe fn dots<L: Lanes, const X: usize, const W: usize, const SUMS: usize>(
     let mut dots = [[0.0; W]; X];
     for row in 0..X {
         for w in 0..W {
-            let mut sum = sums[row][w][0];
-            for part in 1..SUMS {
-                sum = unsafe { sum.add(sums[row][w][part]) };
-            }
             let rest: f32 = (whole..depth).map(|k| x[row * depth + k] * weights[w][k]).sum();
-            dots[row][w] = unsafe { sum.sum() } + rest;
+            dots[row][w] = unsafe { total(sums[row][w]) } + rest;
         }
     }
     dots

@@ -1,7 +1,7 @@
 //! Products with a matrix in two parts: with both, and with coarse numbers alone.
 
 use super::few_rows::{WeightRows, bytes};
-use super::lanes::{Lanes, SQUARE, Work};
+use super::lanes::{Lanes, SQUARE, Work, total};
 use super::packed::CountedRows;
 use super::product::{BLOCK, Right, turn};
 use crate::kernels::split::{COARSE, GROUP, SplitWeight, WORDS, WORDS_OF_GROUP};
@@ -49,11 +49,7 @@ impl SplitRows<'_> {
             let mut dots = [[0.0; W]; X];
             for row in 0..X {
                 for w in 0..W {
-                    let mut sum = sums[row][w][0];
-                    for other in 1..SUMS {
-                        sum = sum.add(sums[row][w][other]);
-                    }
-                    dots[row][w] = sum.sum() * self.0.scales[rows[w]];
+                    dots[row][w] = total(sums[row][w]) * self.0.scales[rows[w]];
                 }
             }
             dots

@@ -1,5 +1,6 @@
 // The world of the model that ships, as `ofa corpus palette` writes it, and scenes in it. Lengths are shares of the
 // picture's side, as the generator has them; drawings are in a square whose sides go from -1 to 1.
+import { fetched } from "../fetched";
 
 interface Drawn {
   word: string;
@@ -50,9 +51,7 @@ export const MOST_TURNED = 30;
 export const RADII = [0.085, 0.255] as const;
 
 export async function loadWorld(): Promise<World> {
-  const response = await fetch("scene/world.json");
-  if (!response.ok) throw new Error(`scene/world.json: ${response.status}`);
-  return (await response.json()) as World;
+  return (await (await fetched("scene/world.json")).json()) as World;
 }
 
 export function find<T extends { word: string }>(list: readonly T[], word: string | undefined): T {

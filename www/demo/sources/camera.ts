@@ -62,12 +62,10 @@ export const camera: Source = {
       video.srcObject = null;
       show(false);
     };
-    let pressed = false;
-    const at = (work: boolean) => rest(button, (pressed = work));
     button.addEventListener("click", () => {
-      if (pressed) return;
-      at(true);
-      press().finally(() => at(false)).catch((error) => tell("picture-error", error));
+      if (button.ariaDisabled === "true") return;
+      rest(button, true);
+      press().finally(() => rest(button, false)).catch((error) => tell("picture-error", error));
     });
     show(false);
     place.append(video, button);

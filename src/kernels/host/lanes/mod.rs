@@ -176,6 +176,19 @@ pub unsafe fn prefetch<L: Lanes>(memory: &[u8]) {
     }
 }
 
+/// The sum of all values of some registers.
+///
+/// # Safety
+/// The instructions behind `L` exist.
+#[inline(always)]
+pub unsafe fn total<L: Lanes, const SUMS: usize>(sums: [L; SUMS]) -> f32 {
+    let mut sum = sums[0];
+    for other in &sums[1..] {
+        sum = unsafe { sum.add(*other) };
+    }
+    unsafe { sum.sum() }
+}
+
 /// Between the exponents of f16 and f32. The product by which they are shifted also brings numbers below the smallest
 /// normal half right.
 const HALF_EXPONENTS: f32 = f32::from_bits((127 + 112) << 23);
